@@ -1,0 +1,41 @@
+"""The world of packets behind one small seam. Backends do not know each other; `open_backend` chooses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from firewall.commands import Command
+    from firewall.inputs import Input
+
+
+class BackendError(Exception):
+    """The machine cannot do what is asked of it: what, and what would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What the kernel says about its queue to us. Counters grow since the backend began."""
+
+    waiting: int  # packets in the queue now
+    lost: int  # packets dropped because the queue or our socket was full
+    unanswered: int  # packets that reached the seal without a verdict, and were dropped
+    queue: str  # "nft queue" or "NFQUEUE through iptables-nft" / "...-legacy"
+
+
+class Backend(Protocol):
+    """See docs/adr/0002: batches are delivered by calling `deliver` in the event loop, not through an async iterator."""
+
+    def start(self, deliver: Callable[[Sequence[Input]], None]) -> None:
+        """Begin to deliver batches of at most 64 inputs a source and turn, from the running event loop."""
+
+    def carry_out(self, commands: Sequence[Command]) -> None:
+        """Do them in their order. Never waits but for the kernel's acknowledgement (about 0.1 ms)."""
+
+    def gauges(self) -> Gauges: ...
+
+    def close(self) -> None:
+        """Stop reading. Leaves the gate closed: everything put into the kernel stays there."""

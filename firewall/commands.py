@@ -1,0 +1,109 @@
+"""What the gateway wants done: the only way out to the world. Backends and the resolver carry these out.
+
+The counterpart, what can happen, is inputs.py. Within a turn the order is kept: an address is refused in the kernel
+before the answer that names it is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from firewall.inputs import FlowKey
+    from rules.verdict import Decision, Verdict
+
+
+class Watch(IntEnum):
+    """What may still change an allowed flow's verdict: the kernel shows us these packets again (decisions.md 5)."""
+
+    NONE = 0
+    HTTP = 1  # every payload packet of the phone: the next request may name another host
+
+
+@dataclass(slots=True)
+class GiveVerdict:
+    """Answer a queued packet, and with it its flow: the kernel remembers (verdict, watch) in the connection mark.
+
+    HELD drops this one packet and leaves its flow undecided: the phone will repeat it.
+    """
+
+    id: int
+    verdict: Verdict
+    watch: Watch = Watch.NONE
+
+
+@dataclass(slots=True)
+class ResetServer:
+    """Tell the far end that a TCP flow is over: a RST with the sequence number of this queued packet."""
+
+    packet: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class MarkFlow:
+    """Change the verdict of a flow that the kernel has already been told about."""
+
+    flow: FlowKey
+    verdict: Verdict
+    watch: Watch = Watch.NONE
+
+
+@dataclass(slots=True)
+class RefuseAddress:
+    """Refuse this phone's packets to this address in the kernel, for `seconds` (0: no longer).
+
+    Only where every outcome that the rules can still reach is a refusal. Outlives this process.
+    """
+
+    mac: bytes
+    addr: bytes
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class KernelState:
+    """What the kernel shall enforce, whole. Loaded in one transaction."""
+
+    generation: int
+    locked: bool  # nothing undecided passes, and no phone gets DNS
+    refused4: tuple[tuple[bytes, bytes], ...]  # first and last address, sorted, disjoint, not adjacent
+    refused6: tuple[tuple[bytes, bytes], ...]
+    keep_learned: bool  # False: forget what RefuseAddress put there
+
+
+@dataclass(slots=True)
+class Reconcile:
+    """Bring the kernel to this state; Applied or CommandFailed comes back."""
+
+    desired: KernelState
+
+
+@dataclass(slots=True)
+class RefuseQuery:
+    """Answer a DNS question with NXDOMAIN and the decision's reason (EDE, RFC 8914)."""
+
+    token: Hashable
+    decision: Decision
+
+
+@dataclass(slots=True)
+class ForwardQuery:
+    """Find the true answer; AnswerSeen comes back when it is there."""
+
+    token: Hashable
+
+
+@dataclass(slots=True)
+class SendAnswer:
+    """Send the true answer to the phone."""
+
+    token: Hashable
+
+
+Command = (
+    GiveVerdict | ResetServer | MarkFlow | RefuseAddress | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
+)

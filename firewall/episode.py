@@ -1,0 +1,62 @@
+"""One row of the live view and of the history: many tries of one phone at one place with one verdict, told as one.
+
+Its JSON form is an interface (docs/cli.md): history, the control socket and the TUI all speak it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from rules.observation import Name, Observation, Source
+
+
+@dataclass(slots=True)
+class Episode:
+    """Times are epoch seconds; bytes are what conntrack counted, with headers (0 for a flow refused at its start)."""
+
+    id: int
+    phone: str
+    src: str  # the phone's address in the representative try
+    dst: str  # "" for a DNS question
+    dport: int  # 0 where there is none
+    proto: str  # "tcp", "udp", "icmp", a protocol number, or "dns" for a question that was refused
+    name: str  # the best name known, "" if none
+    names: tuple[Name, ...]  # all, with their sources
+    answered: tuple[tuple[str, ...], ...]  # as in Observation, so that a rule can be tried on the past
+    via: str  # "sni", "http", "dns", "ambiguous" or "none"
+    service: str  # id of the service, "" if none
+    verdict: str  # a word of rules.verdict.Verdict
+    rule: str
+    reason: str
+    revision: int  # of the policy that judged
+    count: int  # tries
+    first: float
+    last: float
+    bytes_up: int = 0
+    bytes_down: int = 0
+    tries: dict[int, int] = field(default_factory=dict)  # second since `first` -> tries, for a sparkline; at most 60
+
+    @property
+    def seen(self) -> Observation:
+        """The representative try, as the rules saw it."""
+        return Observation(
+            phone=self.phone,
+            proto=None if self.proto == "dns" else self.proto,
+            addr=ip_address(self.dst).packed if self.dst else None,
+            port=self.dport or None,
+            answered=self.answered,
+            said=tuple(name for name in self.names if name.source is not Source.DNS),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)  # Name becomes {"name", "source"}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Episode:
+        values = dict(row)
+        values["names"] = tuple(Name(n["name"], Source(n["source"])) for n in row["names"])
+        values["answered"] = tuple(tuple(chain) for chain in row["answered"])
+        values["tries"] = {int(second): n for second, n in row["tries"].items()}
+        return cls(**values)

@@ -1,0 +1,80 @@
+"""What happened, for the history and for whoever watches. Nothing here makes anything happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from firewall.inputs import FlowKey
+    from rules.observation import Observation
+    from rules.problem import Problem
+    from rules.verdict import Decision
+
+
+class State(StrEnum):
+    """Whether the gate is closed, and why people can or cannot rely on it. The words stand in the TUI's header."""
+
+    STARTING = "STARTING"
+    ENFORCING = "ENFORCING"
+    DEGRADED = "DEGRADED"  # enforced, but something is missing: the reason says what
+    LOCKED = "LOCKED"  # nothing undecided passes
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDecided:
+    """A flow, or one more try of it, got its verdict. `flow` is None for a DNS question that was refused."""
+
+    at: float  # wall time
+    src: bytes
+    flow: FlowKey | None
+    seen: Observation
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class FlowBytes:
+    """Bytes that conntrack has counted for a flow since the last time, with headers."""
+
+    at: float
+    flow: FlowKey
+    up: int
+    down: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    at: float
+    revision: int
+    rules: int
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyKept:
+    """New rules were refused; revision says which policy stays (0: none)."""
+
+    at: float
+    revision: int
+    problems: tuple[Problem, ...]
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    at: float
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something went wrong that the owner may want to know: lost packets, a changed ruleset, a full disk."""
+
+    at: float
+    text: str
+
+
+Event = FlowDecided | FlowBytes | PolicyChanged | PolicyKept | StateChanged | Trouble

@@ -1,0 +1,136 @@
+"""What can happen to the gateway: the only way in. The counterpart, what it wants done, is commands.py.
+
+Inputs come in batches, with the time told beside them (`Now`); the core never asks a clock. What a phone or a
+server sent is carried as bytes and never shown by `repr`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from firewall.commands import Command
+    from rules.policy import Policy
+    from rules.problem import Problem
+
+
+class Now(NamedTuple):
+    """The time as three facts."""
+
+    boot: float  # seconds, CLOCK_BOOTTIME: durations run on it
+    wall: float  # seconds since the epoch: what people are shown
+    trusted: bool  # whether the wall clock may be believed
+
+
+class FlowKey(NamedTuple):
+    """A flow as its phone opened it (conntrack's original direction). Addresses packed; ports 0 where there are none.
+
+    For ICMP and ICMPv6 `sport` is the echo identifier and `dport` 0, as conntrack tells echo flows apart.
+    """
+
+    proto: int
+    src: bytes
+    sport: int
+    dst: bytes
+    dport: int
+
+
+@dataclass(slots=True)
+class PacketSeen:
+    """A packet from a phone waits in the kernel's queue for its verdict."""
+
+    id: int  # the queue's name for it
+    mac: bytes  # 6 bytes, sender
+    packet: bytes = field(repr=False)  # from the IP header on
+
+
+@dataclass(slots=True)
+class RefusedSeen:
+    """The kernel refused a packet by one of its own sets (NFLOG; at most a few a second and phone)."""
+
+    mac: bytes
+    packet: bytes = field(repr=False)  # first 128 bytes, from the IP header on
+
+
+@dataclass(slots=True)
+class QuerySeen:
+    """A phone asks for a name. `token` is the resolver's handle; the answer to it is a command with that token."""
+
+    token: Hashable
+    mac: bytes
+    src: bytes
+    qname: str  # lower case, no trailing dot
+    qtype: int
+
+
+@dataclass(slots=True)
+class AnswerSeen:
+    """A true answer is ready and has not been sent. `chain`: asked name, then the CNAMEs on the way."""
+
+    token: Hashable
+    mac: bytes
+    chain: tuple[str, ...]
+    addresses: tuple[bytes, ...]
+    ttl: int  # seconds, the smallest of the chain
+
+
+@dataclass(slots=True)
+class FlowCounted:
+    """What conntrack has counted so far, with headers. `ended`: the kernel has forgotten the flow."""
+
+    flow: FlowKey
+    up: int  # bytes, phone to server
+    down: int
+    ended: bool
+
+
+@dataclass(slots=True)
+class PolicyReplaced:
+    """A policy that compiled. Live flows are judged again."""
+
+    policy: Policy
+    who: str
+
+
+@dataclass(slots=True)
+class PolicyRefused:
+    """The rules could not be read: the last good policy stays, or the gate is LOCKED if there never was one."""
+
+    problems: tuple[Problem, ...]
+    who: str
+
+
+@dataclass(slots=True)
+class Applied:
+    """The kernel holds this generation."""
+
+    generation: int
+
+
+@dataclass(slots=True)
+class CommandFailed:
+    """The world refused a command; `error` says how."""
+
+    command: Command
+    error: str
+
+
+@dataclass(slots=True)
+class Tampered:
+    """Somebody changed what we had put into the kernel. `what` names it for the history."""
+
+    what: str
+
+
+@dataclass(slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Input = (
+    PacketSeen | RefusedSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused | Applied
+    | CommandFailed | Tampered | Tick
+)

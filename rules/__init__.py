@@ -1,0 +1,1 @@
+"""What the owner wants: rules, services and the one function that decides. Pure, but for store.py."""

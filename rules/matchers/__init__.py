@@ -1,0 +1,1 @@
+"""The terms of the rule language, one file each."""

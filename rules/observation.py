@@ -1,0 +1,45 @@
+"""What is known about a flow (or a DNS question) at the moment of deciding.
+
+Absent facts are None and mean "not known yet"; `names_open` says whether the flow may still speak a name.
+Addresses are packed bytes (4 or 16, network order): they compare and hash fast and sort as numbers do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """Where a name was learnt. The value is what `via:` and JSON use."""
+
+    DNS = "dns"  # our resolver answered this phone's question with this address
+    SNI = "sni"  # TLS ClientHello, server_name (RFC 6066, 3)
+    HTTP = "http"  # Host header or absolute URI of a cleartext request (RFC 9112, 3.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A host name as it was said: lower case, no trailing dot, never empty."""
+
+    name: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything the rules may ask about. Hashable: equal observations get equal decisions."""
+
+    phone: str | None  # the owner's name for it
+    proto: str | None  # "tcp", "udp", "icmp" (also ICMPv6), else the decimal protocol number
+    addr: bytes | None  # far end
+    port: int | None  # far end's port; None for protocols without ports as well (then `proto` tells)
+    answered: tuple[tuple[str, ...], ...] = ()  # per question our DNS answered with `addr`: asked name, then its CNAMEs
+    said: tuple[Name, ...] = ()  # what the flow itself said
+    names_open: bool = False  # True: it may still say (another) name
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """All names with their sources, the flow's own first, each once."""
+        asked = (Name(name, Source.DNS) for chain in self.answered for name in chain)
+        return tuple(dict.fromkeys((*self.said, *asked)))

@@ -1,0 +1,40 @@
+"""The words a decision is made of. Order of members means nothing: verdicts are never compared with `<`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+
+class Verdict(StrEnum):
+    """What becomes of a flow or a question. The value is the word that the language, the history and the screen use."""
+
+    ALLOW = "allow"
+    ASK = "ask"  # refused now; the owner is asked
+    BLOCK = "block"
+    HELD = "held"  # undecided: the facts known so far lead to different outcomes (decisions.md 1)
+
+    @property
+    def refuses(self) -> bool:
+        return self in (Verdict.ASK, Verdict.BLOCK)
+
+
+class Answer(Enum):
+    """What a term of a rule says about an observation (decisions.md 1)."""
+
+    NO = 0
+    YES = 1
+    NOT_YET = 2  # a fact is still missing that could make it YES or NO
+    BROKEN = 3  # a database that never was valid: matches for block and ask, not for allow
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One answer, with everything that is needed to say why."""
+
+    verdict: Verdict
+    rule: str  # id of the rule that decided ("xiaomi/1", "k3f7"), "default", or "" while HELD
+    reason: str  # one sentence for a person, naming the rule and its source
+    service: str  # id of the service the flow belongs to, "" if none
+    revision: int  # of the policy that judged
+    final: bool  # False: a name that is still to come (the hello, the next HTTP request) could change it

@@ -1,0 +1,1 @@
+"""What the owner sees: a Textual client of the gateway's control socket."""
