@@ -72,6 +72,7 @@ class AnswerSeen:
 
     token: Hashable
     mac: bytes
+    src: bytes
     chain: tuple[str, ...]
     addresses: tuple[bytes, ...]
     ttl: int  # seconds, the smallest of the chain
@@ -126,11 +127,19 @@ class Tampered:
 
 
 @dataclass(slots=True)
+class LockAsked:
+    """The owner closes the gate for everything undecided, or opens it again to what the rules allow."""
+
+    locked: bool
+    who: str
+
+
+@dataclass(slots=True)
 class Tick:
     """Time has passed."""
 
 
 Input = (
     PacketSeen | RefusedSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused | Applied
-    | CommandFailed | Tampered | Tick
+    | CommandFailed | Tampered | LockAsked | Tick
 )

@@ -37,6 +37,7 @@ class Observation:
     answered: tuple[tuple[str, ...], ...] = ()  # per question our DNS answered with `addr`: asked name, then its CNAMEs
     said: tuple[Name, ...] = ()  # what the flow itself said
     names_open: bool = False  # True: it may still say (another) name
+    unfinished: bool = False  # True: it began to say a name and did not end in time, or in a way nobody can be sure of
 
     @property
     def names(self) -> tuple[Name, ...]:

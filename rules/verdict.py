@@ -16,16 +16,15 @@ class Verdict(StrEnum):
 
     @property
     def refuses(self) -> bool:
-        return self in (Verdict.ASK, Verdict.BLOCK)
+        return self is Verdict.ASK or self is Verdict.BLOCK
 
 
 class Answer(Enum):
     """What a term of a rule says about an observation (decisions.md 1)."""
 
-    NO = 0
-    YES = 1
-    NOT_YET = 2  # a fact is still missing that could make it YES or NO
-    BROKEN = 3  # a database that never was valid: matches for block and ask, not for allow
+    NO = "does not match"
+    YES = "matches"
+    NOT_YET = "could match"  # a fact is still missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +36,3 @@ class Decision:
     reason: str  # one sentence for a person, naming the rule and its source
     service: str  # id of the service the flow belongs to, "" if none
     revision: int  # of the policy that judged
-    final: bool  # False: a name that is still to come (the hello, the next HTTP request) could change it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
     from firewall.commands import Command
     from firewall.inputs import Input
+    from firewall.settings import Settings
 
 
 class BackendError(Exception):
@@ -37,5 +39,23 @@ class Backend(Protocol):
 
     def gauges(self) -> Gauges: ...
 
+    def mac_of(self, address: bytes) -> bytes | None:
+        """The MAC of a neighbour on the phones' side; None if there is none."""
+
+    def lock(self) -> None:
+        """Close the way before anything listens. A table that stands from before is left as it is."""
+
     def close(self) -> None:
         """Stop reading. Leaves the gate closed: everything put into the kernel stays there."""
+
+    def remove(self) -> None:
+        """Put the machine back as it was. The phones are then unfiltered."""
+
+
+def open_backend(settings: Settings) -> Backend:
+    """The backend of this machine; the one place that asks which system this is. Raises BackendError."""
+    if sys.platform != "linux":
+        raise BackendError(f"no gate for {sys.platform} yet: Linux only")
+    from firewall.backends.linux.backend import LinuxBackend  # noqa: PLC0415  exists on Linux only
+
+    return LinuxBackend(settings)

@@ -1,0 +1,200 @@
+"""The composition root of the gateway's process. Read it from top to bottom: it is the diagram of the house.
+
+packets, DNS, conntrack -> engine -> gateway -> backend, resolver;  events -> recorder -> history, control -> TUI, CLI
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firewall.backends import BackendError, open_backend
+from firewall.control import Server
+from firewall.engine import Engine, clock
+from firewall.episodes import Episodes
+from firewall.gateway import Gateway
+from firewall.history import History
+from firewall.inputs import LockAsked, PolicyRefused, PolicyReplaced
+from firewall.phones import Phones
+from firewall.questions import Questions
+from firewall.recorder import FLUSH_SECONDS, Recorder
+from firewall.resolver import Resolver
+from firewall.settings import Settings, write_atomically
+from rules import store
+from rules.problem import RuleError
+
+if TYPE_CHECKING:
+    from rules.policy import Policy
+    from rules.problem import Problem
+
+WATCH_SECONDS = 0.5  # how often rules.toml is looked at
+STATUS_SECONDS = 1.0
+UNABLE = 2  # exit status: starting again would not help
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class App:
+    """Everything a gateway is made of, wired once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.revisions = Revisions(Path(settings.state_dir, "revision.json"))
+        self.backend = open_backend(settings)
+        self.history = History(settings.history_file)
+        phones = {bytes.fromhex(mac.replace(":", "")): name for mac, name in settings.phones.items()}
+        self.gateway = Gateway(Phones(phones), kernel_digest=self.revisions.digest)
+        self.server = Server(settings.socket, Questions(self).verbs(), version("consentry"))
+        self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
+        self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
+        self.engine = Engine(self.gateway, self.backend, self.resolver, self.recorder.record)
+        self._rules_seen: object = None
+
+    async def run(self) -> None:
+        """Until SIGTERM. The kernel is closed before anything listens, and stays closed after."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        self.backend.lock()
+        await self.server.start()
+        self.backend.start(self.engine.deliver)
+        await self.resolver.start(self.engine.deliver)
+        self.engine.start()
+        self.load_rules("start")
+        duties = (
+            (FLUSH_SECONDS, self.recorder.flush),
+            (WATCH_SECONDS, self.look_at_rules),
+            (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
+        )
+        tasks = [asyncio.ensure_future(every(seconds, duty)) for seconds, duty in duties]
+        waiting = asyncio.ensure_future(ended.wait())
+        # a duty that fails ends the process: the supervisor starts a sound one, and the kernel stays closed meanwhile
+        done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        self.engine.stop()
+        await self.resolver.close()
+        await self.server.close()
+        self.backend.close()
+        self.recorder.flush()
+        self.history.close()
+        for task in done:
+            task.result()
+
+    # -- rules -------------------------------------------------------------------------------------------------------
+
+    def look_at_rules(self) -> None:
+        """A change of rules.toml counts once it has been there for one look: an editor may be in the middle of it."""
+        found = fingerprint(self.settings.rules_file)
+        if found != self._rules_seen:
+            self.load_rules("the file")
+
+    def load_rules(self, who: str) -> tuple[Problem, ...]:
+        """Read rules.toml and the packs; what is wrong with them, if anything. Then the last good policy stays."""
+        file = self.settings.rules_file
+        self._rules_seen = fingerprint(file)
+        try:
+            policy = store.load(file, self.revisions.next())
+        except RuleError as error:
+            self.engine.deliver((PolicyRefused(error.problems, who),))
+            return error.problems
+        self.revisions.use(policy)
+        self.engine.deliver((PolicyReplaced(policy, who),))
+        return ()
+
+    def lock(self, who: str, *, locked: bool) -> None:
+        self.engine.deliver((LockAsked(locked, who),))
+
+    def boot_time(self) -> float:
+        return clock().boot
+
+    # -- what it says of itself ----------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        gateway, settings = self.gateway, self.settings
+        gauges = self.backend.gauges()
+        return {
+            "state": str(gateway.state),
+            "reason": gateway.reason,
+            "since": self.recorder.since,
+            "revision": gateway.policy.revision if gateway.policy else 0,
+            "rules": str(settings.rules_file),
+            "phones": len(gateway.phones),
+            "queue": {
+                "waiting": gauges.waiting, "lost": gauges.lost, "unanswered": gauges.unanswered, "kind": gauges.queue,
+            },
+            "per_second": self.recorder.per_second(),
+            "flows": len(gateway.flows),
+            "lan": settings.lan,
+            "wan": settings.wan,
+            "pid": os.getpid(),
+            "version": version("consentry"),
+            "socket": str(settings.socket),
+            "lab": settings.lab,
+            "trouble": self.recorder.trouble,
+        }
+
+
+class Revisions:
+    """Numbers for policies that go on counting after a restart, and the digest of the last one in use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            known = json.loads(path.read_text("utf-8"))
+            self._revision, self.digest = int(known["revision"]), str(known["digest"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._revision, self.digest = 0, ""
+
+    def next(self) -> int:
+        return self._revision + 1
+
+    def use(self, policy: Policy) -> None:
+        self._revision, self.digest = policy.revision, policy.digest
+        write_atomically(self._path, json.dumps({"revision": self._revision, "digest": self.digest}))
+
+
+def fingerprint(path: Path) -> object:
+    """Equal while the file is the same; None while there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+async def every(seconds: float, duty: Any) -> None:  # noqa: ANN401  any callable without arguments
+    while True:
+        duty()
+        await asyncio.sleep(seconds)
+
+
+def main(file: str) -> int:
+    """A gateway that dies with its supervisor: two supervisors must never feed one queue."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    settings = Settings.read(Path(file))
+    Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
+    with Path(settings.run_dir, "gateway.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.stderr.write(f"another gateway runs already: {lock.name} is locked\n")
+            return UNABLE
+        try:
+            asyncio.run(App(settings).run())
+        except BackendError as error:
+            sys.stderr.write(f"{error}\n")
+            return UNABLE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

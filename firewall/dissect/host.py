@@ -1,0 +1,26 @@
+"""[pure] A host name as a client says it in SNI or Host: the one form in which the rules compare it."""
+
+from __future__ import annotations
+
+import re
+
+MOST = 512  # bytes looked at; a name has at most 253 (RFC 1035, 3.1), the rest is room for dots and a port
+# Letters, digits, hyphen and, because real hosts have it, underscore. The optional port may be empty (RFC 3986, 3.2.3).
+NAME = re.compile(rb"((?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63})\.*(?::[0-9]*)?")
+
+
+def host_name(said: bytes) -> str | None:
+    """Lower case, without trailing dots and port; None for what is no name.
+
+    No name: nothing, an address literal (a last label of digits only is one, WHATWG URL 3.5), or bytes that no name
+    has. Who says such a thing is treated as who says nothing: a server would find no host by it either.
+    """
+    if len(said) > MOST:
+        return None
+    match = NAME.fullmatch(said.lower())
+    if match is None:
+        return None
+    name = match[1]
+    if len(name) > 253 or name[name.rfind(b".") + 1 :].isdigit():
+        return None
+    return name.decode("ascii")

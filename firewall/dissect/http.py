@@ -1,0 +1,289 @@
+"""[pure] The requests a client sends on one cleartext HTTP/1 connection, in the upload direction (RFC 9112).
+
+Each request may name another host, so bodies are counted over to find the next one. Where two servers could
+disagree about where a body ends, the machine says so and reads no further: it does not guess.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final, NamedTuple
+
+from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
+from firewall.dissect.host import host_name
+
+LARGEST_HEAD = 16_384  # bytes of a head, or of a chunked body's trailers; Node.js and h11 set the same limit
+LONGEST_METHOD = 32  # bytes; the longest registered one, UPDATEREDIRECTREF, has 17
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110, 5.6.2
+_METHOD = re.compile(_TOKEN + rb"{1,%d} " % LONGEST_METHOD)
+_METHOD_BEGUN = re.compile(_TOKEN + rb"{0,%d}\Z" % LONGEST_METHOD)
+_VERSION = re.compile(rb"HTTP/1\.[0-9]{1,2}")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")  # a bare LF may end a line as well (RFC 9112, 2.2)
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")  # of an absolute URI (RFC 3986, 3)
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")  # RFC 9112, 7.1
+_CHUNKED: Final = -1
+
+
+class Request(NamedTuple):
+    """The head of one request. The target is the phone's own text: nothing to print as it is."""
+
+    method: str  # a token (RFC 9110, 5.6.2), its case kept
+    target: str  # Latin-1
+    hosts: tuple[str, ...]  # the URI's, then Host's; lower case, each once. Servers differ in which they obey
+
+
+class _In(Enum):
+    """What the next byte belongs to."""
+
+    HEAD = 1
+    BODY = 2
+    CHUNK_LINE = 3
+    CHUNK = 4
+    TRAILERS = 5
+    OPAQUE = 6
+
+
+class Requests:
+    """Reads the upload direction of one connection, in order and without gaps.
+
+    After each `feed` at most one of these holds: `begun`, `in_body`, `opaque`. If none does, the connection is
+    between two requests.
+    """
+
+    __slots__ = ("_buffer", "_first", "_heads", "_in", "_left", "_may_switch", "_searched", "unsure")
+
+    def __init__(self) -> None:
+        self.unsure = False  # opaque, and a server might find requests where we do not
+        self._in = _In.HEAD
+        self._buffer = bytearray()  # what has come of a head, a chunk's line or the trailers
+        self._searched = 0  # bytes of it that are known to hold no end
+        self._left = 0
+        self._first = False  # the next chunk is the first of its body
+        self._heads = 0
+        self._may_switch = False  # CONNECT or Upgrade was asked for: what follows need not be HTTP
+
+    @property
+    def begun(self) -> bool:
+        """A head has begun and not ended: the next name is on its way."""
+        return self._in is _In.HEAD and bool(self._buffer)
+
+    @property
+    def in_body(self) -> bool:
+        return self._in not in (_In.HEAD, _In.OPAQUE)
+
+    @property
+    def body_left(self) -> int:
+        """Bytes of the body (of a chunked one: of this chunk) that are known to be still to come."""
+        return self._left
+
+    @property
+    def opaque(self) -> bool:
+        """No further request will be found here."""
+        return self._in is _In.OPAQUE
+
+    def feed(self, data: bytes) -> tuple[Request, ...] | NeedMore | NotMine:
+        """The requests whose heads end in `data`; () if it is all body, or opaque.
+
+        NEED_MORE: none ended, and one has begun. NOT_MINE: the connection does not begin with HTTP/1 (HTTP/2 with
+        prior knowledge does not either); it is opaque from then on.
+        """
+        found: list[Request] = []
+        at = 0
+        while at < len(data):
+            if self._in is _In.HEAD:
+                at = self._head(data, at, found)
+            elif self._in in (_In.BODY, _In.CHUNK):
+                at = self._skip(data, at)
+            elif self._in is _In.CHUNK_LINE:
+                at = self._chunk_line(data, at)
+            elif self._in is _In.TRAILERS:
+                at = self._trailers(data, at)
+            else:
+                break
+        if found:
+            return tuple(found)
+        if self.opaque:
+            return () if self._heads or self.unsure else NOT_MINE
+        return NEED_MORE if self.begun or not self._heads else ()
+
+    def _enter(self, state: _In) -> None:
+        self._in = state
+        self._buffer.clear()
+        self._searched = 0
+
+    def _close(self, *, unsure: bool) -> None:
+        self._enter(_In.OPAQUE)
+        self.unsure = unsure
+
+    def _give_up(self) -> None:
+        """What should be a request is none."""
+        self._close(unsure=self._heads > 0 and not self._may_switch)
+
+    # -- heads ---------------------------------------------------------------------------------------------------
+
+    def _head(self, data: bytes, at: int, found: list[Request]) -> int:
+        buffer = self._buffer
+        if not buffer:
+            while at < len(data) and data[at] in b"\r\n":  # empty lines before a request do not count (2.2)
+                at += 1
+            whole = _HEAD_END.search(data, at, at + LARGEST_HEAD)
+            if whole is not None:
+                self._read(data[at : whole.start()], found)
+                return whole.end()
+        had = len(buffer)
+        buffer += data[at : at + LARGEST_HEAD - had]
+        end = _HEAD_END.search(buffer, self._searched)
+        if end is not None:
+            head = bytes(buffer[: end.start()])
+            self._enter(_In.HEAD)
+            self._read(head, found)
+            return at + end.end() - had
+        self._searched = max(0, len(buffer) - 3)
+        if not _may_begin_request(buffer):
+            self._give_up()
+        elif len(buffer) >= LARGEST_HEAD:
+            self._close(unsure=True)
+        return len(data)
+
+    def _read(self, head: bytes, found: list[Request]) -> None:
+        line, _, rest = head.partition(b"\n")
+        parts = _request_line(line)
+        if parts is None:
+            self._give_up()
+            return
+        method, target, version = parts
+        fields = _fields(rest)
+        self._heads += 1
+        self._may_switch = method == b"CONNECT" or any(name == b"upgrade" for name, _ in fields)
+        found.append(Request(method.decode("ascii"), target.decode("latin-1"), _hosts(method, target, fields)))
+        length = _body(fields, version)
+        if length is None or _BARE_CR.search(head) or rest[:1] in (b" ", b"\t"):
+            self._close(unsure=True)
+        elif length and method == b"CONNECT":
+            self._close(unsure=True)  # RFC 9110, 9.3.6 gives it no body; a server may still count one
+        elif length == _CHUNKED:
+            self._first = True
+            self._enter(_In.CHUNK_LINE)
+        elif length:
+            self._left = length
+            self._enter(_In.BODY)
+
+    # -- bodies --------------------------------------------------------------------------------------------------
+
+    def _skip(self, data: bytes, at: int) -> int:
+        step = min(self._left, len(data) - at)
+        self._left -= step
+        if not self._left:
+            self._enter(_In.HEAD if self._in is _In.BODY else _In.CHUNK_LINE)
+        return at + step
+
+    def _chunk_line(self, data: bytes, at: int) -> int:
+        """A chunk's size. In front of it stands the CRLF that ends the chunk before.
+
+        Read strictly: leniency about chunk lines is where servers have been made to disagree.
+        """
+        buffer = self._buffer
+        had = len(buffer)
+        buffer += data[at : at + LARGEST_HEAD - had]
+        start = 0 if self._first else 2
+        end = buffer.find(b"\n", start)
+        if end < 0:
+            if len(buffer) >= LARGEST_HEAD:
+                self._close(unsure=True)
+            return len(data)
+        size = _CHUNK_SIZE.fullmatch(buffer, start, end - 1)
+        if size is None or buffer[end - 1 : end] != b"\r" or buffer[:start] != b"\r\n"[:start]:
+            self._close(unsure=True)
+            return len(data)
+        self._first = False
+        self._left = int(size[1], 16)
+        self._enter(_In.CHUNK if self._left else _In.TRAILERS)
+        if not self._left:
+            self._buffer += b"\r\n"  # so that an empty line ends them, whether there are any or not
+        return at + end + 1 - had
+
+    def _trailers(self, data: bytes, at: int) -> int:
+        buffer = self._buffer
+        had = len(buffer)
+        buffer += data[at : at + LARGEST_HEAD - had]
+        end = buffer.find(b"\r\n\r\n", self._searched)
+        if end < 0:
+            self._searched = max(0, len(buffer) - 3)
+            if len(buffer) >= LARGEST_HEAD:
+                self._close(unsure=True)
+            return len(data)
+        if re.search(rb"(?<!\r)\n", buffer[:end]):
+            self._close(unsure=True)  # a lenient server saw the end before
+        else:
+            self._enter(_In.HEAD)
+        return at + end + 4 - had
+
+
+def _may_begin_request(begun: bytearray) -> bool:
+    """Whether this can still become a request: a method, and when its line is whole, a version of HTTP/1."""
+    if _METHOD.match(begun) is None:
+        return _METHOD_BEGUN.match(begun) is not None
+    end = begun.find(b"\n")
+    return end < 0 or _request_line(bytes(begun[:end])) is not None
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Method, target, version. Lenient servers take any white space for the separator (RFC 9112, 3)."""
+    words = line.split()
+    if len(words) < 3 or _METHOD.match(line) is None or _VERSION.fullmatch(words[-1]) is None:
+        return None
+    return words[0], b" ".join(words[1:-1]), words[-1]
+
+
+def _fields(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Names in lower case, with the white space that must not stand before the colon; values as they are.
+
+    A folded line (obs-fold) is kept with its line end, so that who cannot be sure of it can see it.
+    """
+    fields: list[tuple[bytes, bytes]] = []
+    for line in lines.split(b"\n"):
+        if line[:1] in (b" ", b"\t") and fields:
+            name, value = fields[-1]
+            fields[-1] = name, value + b"\n" + line
+            continue
+        name, colon, value = line.partition(b":")
+        if colon:
+            fields.append((name.lower(), value))
+    return fields
+
+
+def _hosts(method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """Every name the request may be for (RFC 9112, 3.2.2: the URI's counts; some servers obey Host instead)."""
+    said = [value.strip() for name, value in fields if name.strip() == b"host"]
+    authority = _AUTHORITY.match(target)
+    if authority is not None:
+        said.insert(0, authority[1].rpartition(b"@")[2])
+    elif method == b"CONNECT":
+        said.insert(0, target)
+    return tuple(dict.fromkeys(name for name in map(host_name, said) if name))
+
+
+def _body(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:
+    """Bytes of the body, _CHUNKED, or None where servers may disagree (RFC 9112, 6.3)."""
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    for name, value in fields:
+        bare = name.strip(b" \t\v\f\0")
+        values = lengths if bare == b"content-length" else codings if bare == b"transfer-encoding" else None
+        if values is None:
+            continue
+        if name != bare:
+            return None  # a server may see it or not
+        values += (part.strip(b" \t\r") for part in value.split(b","))
+    if codings:
+        framed = codings[-1].lower() == b"chunked" and sum(c.lower() == b"chunked" for c in codings) == 1
+        plain = all(b"\n" not in c for c in codings)
+        return _CHUNKED if framed and plain and not lengths and version != b"HTTP/1.0" else None
+    if lengths:
+        same = len(set(lengths)) == 1 and _LENGTH.fullmatch(lengths[0])
+        return int(lengths[0]) if same else None
+    return 0

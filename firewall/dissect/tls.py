@@ -1,0 +1,145 @@
+"""[pure] The first thing a TLS client says: the ClientHello, which names the host it wants (RFC 8446, 4.1.2)."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
+from firewall.dissect.host import host_name
+
+ALERT, HANDSHAKE = 21, 22  # record types (RFC 8446, 5.1)
+CLIENT_HELLO = 1
+SERVER_NAME, ALPN, ENCRYPTED_CLIENT_HELLO = 0, 16, 0xFE0D  # RFC 6066, 7301, 9849
+HOST_NAME = 0
+LARGEST = 16_384  # bytes of a hello, and of a record; BoringSSL and nginx (preread_buffer_size) read no more either
+MOST_PROTOCOLS = 16  # of ALPN; browsers offer two or three
+
+_TYPE_LENGTH = Struct("!HH")
+
+
+class Hello(NamedTuple):
+    """What a whole ClientHello says.
+
+    RFC 6066 wants one host name at most. Who sends more leaves it to the server which one counts, so all are kept.
+    """
+
+    names: tuple[str, ...]  # in order, each once; lower case. Empty: none said, or an address, or no possible name
+    ech: bool  # an ECH extension is there, real or GREASE (they cannot be told apart): the true name may be another
+    alpn: tuple[str, ...]  # printable ones of what it offers to speak
+
+    @property
+    def sni(self) -> str | None:
+        """The first name."""
+        return self.names[0] if self.names else None
+
+
+NAMELESS = Hello((), ech=False, alpn=())
+
+
+def client_hello(data: bytes) -> Hello | NeedMore | NotMine:
+    """Read the ClientHello at the beginning of what a client sent, however many records it is cut into.
+
+    NOT_MINE: another protocol, or lengths that contradict each other: no server goes on with that. A hello of more
+    than 16 KiB stays NEED_MORE for ever, so that it ends as a name begun and never finished.
+    """
+    hello = _handshake(data)
+    return _extensions(hello) if isinstance(hello, bytes) else hello
+
+
+def _handshake(data: bytes) -> bytes | NeedMore | NotMine:
+    """The body of the first handshake message, if it is a ClientHello (RFC 8446, 4 and 5.1)."""
+    size = len(data)
+    at = wanted = 0  # wanted: bytes of the message with its header, once known
+    message = bytearray()
+    while at < size:
+        kind = data[at]
+        if kind != HANDSHAKE and (kind != ALERT or message):  # OpenSSL reads over warnings before the hello
+            return NOT_MINE
+        if at + 1 < size and data[at + 1] != 3:
+            return NOT_MINE
+        if at + 5 > size:
+            return NEED_MORE
+        length = data[at + 3] << 8 | data[at + 4]
+        if length > LARGEST:
+            return NOT_MINE
+        at += 5
+        if kind == HANDSHAKE:
+            part = data[at : at + length]  # empty ones are forbidden, and read over by OpenSSL
+            message += part
+            if message and message[0] != CLIENT_HELLO:
+                return NOT_MINE
+            if not wanted and len(message) >= 4:
+                wanted = 4 + int.from_bytes(message[1:4])
+                if wanted > LARGEST:
+                    return NEED_MORE
+            if wanted and len(message) >= wanted:
+                return bytes(message[4:wanted])
+        at += length
+    return NEED_MORE
+
+
+def _extensions(hello: bytes) -> Hello | NotMine:
+    """Read a hello from legacy_version on."""
+    size = len(hello)
+    at = 34  # behind legacy_version and random
+    if size < 39:
+        return NOT_MINE
+    at += 1 + hello[at]  # legacy_session_id
+    if at + 2 > size:
+        return NOT_MINE
+    at += 2 + (hello[at] << 8 | hello[at + 1])  # cipher_suites
+    if at + 1 > size:
+        return NOT_MINE
+    at += 1 + hello[at]  # legacy_compression_methods
+    if at == size:
+        return NAMELESS  # TLS 1.2 lets the extensions be absent
+    if at + 2 > size or at + 2 + (hello[at] << 8 | hello[at + 1]) != size:
+        return NOT_MINE
+    at += 2
+    names: list[str] = []
+    alpn: tuple[str, ...] = ()
+    ech = False
+    unpack = _TYPE_LENGTH.unpack_from
+    while at < size:
+        if at + 4 > size:
+            return NOT_MINE
+        kind, length = unpack(hello, at)
+        at += 4
+        if at + length > size:
+            return NOT_MINE
+        if kind == SERVER_NAME:
+            names += _server_names(hello[at : at + length])
+        elif kind == ALPN:
+            alpn = _protocols(hello[at : at + length])
+        elif kind == ENCRYPTED_CLIENT_HELLO:
+            ech = True
+        at += length
+    return Hello(tuple(dict.fromkeys(names)), ech, alpn)
+
+
+def _server_names(extension: bytes) -> list[str]:
+    """The host names of a server_name extension, up to where it makes no sense any more (RFC 6066, 3)."""
+    names = []
+    at = 2  # behind the length of the list, which the extension's own length repeats
+    while at + 3 <= len(extension):
+        end = at + 3 + (extension[at + 1] << 8 | extension[at + 2])
+        if end > len(extension):
+            break
+        if extension[at] == HOST_NAME and (name := host_name(extension[at + 3 : end])):
+            names.append(name)
+        at = end
+    return names
+
+
+def _protocols(extension: bytes) -> tuple[str, ...]:
+    """The protocol names of an ALPN extension (RFC 7301, 3.1)."""
+    protocols: list[str] = []
+    at = 2
+    while at < len(extension) and len(protocols) < MOST_PROTOCOLS:
+        end = at + 1 + extension[at]
+        name = extension[at + 1 : end]
+        if name and end <= len(extension) and name.isascii() and (text := name.decode("ascii")).isprintable():
+            protocols.append(text)
+        at = end
+    return tuple(protocols)

@@ -1,0 +1,175 @@
+"""[pure] Live flows, and what waits for their names.
+
+An undecided flow's first payload packets stay in the kernel's queue, unanswered, until what the phone says has a name
+in it. A hold is bounded by the phone itself: it sends ten segments before it wants to see an ACK, and we hold all of
+those back (RFC 6928).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from firewall.commands import Watch
+from firewall.speech import MORE, NO_NAME, NOTHING_NEW, UNFINISHED, Heard, Speech
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from firewall.dissect.ip import Packet
+    from firewall.inputs import FlowKey
+    from rules.verdict import Decision
+
+MOST = 131_072  # flows remembered; the kernel remembers the verdicts of any beyond
+HELD_SEGMENTS = 10
+HELD_SECONDS = 3.0
+HELD_FLOWS = 8  # of one phone
+BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are answered within this
+TCP = 6
+SEQUENCE = 1 << 32
+
+
+class Hearing(Enum):
+    """What a packet is worth when it brings no name to judge."""
+
+    WAIT = "keep it in the queue: a name has begun"
+    AGAIN = "a repeat, or ahead of its turn: drop it, the phone sends it again"
+    SAME = "more of what has been judged"
+
+
+class Flow:
+    """One flow, from its first payload packet to the end that conntrack tells."""
+
+    __slots__ = (
+        "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac", "may_say_more", "next_seq",
+        "phone", "said", "speech", "unfinished", "up", "watch",
+    )
+
+    def __init__(self, key: FlowKey, mac: bytes, phone: str) -> None:
+        self.key = key
+        self.mac = mac
+        self.phone = phone
+        self.speech: Speech | None = Speech() if key.proto == TCP else None
+        self.next_seq: int | None = None  # of the phone's stream
+        self.held: list[int] = []  # queue ids without an answer
+        self.held_since = 0.0
+        self.first_held = b""  # the packet a RST to the server is made of
+        self.decision: Decision | None = None
+        self.watch = Watch.NONE
+        self.said = NO_NAME.said
+        self.unfinished = False
+        self.may_say_more = False
+        self.burst_until = 0.0
+        self.up = self.down = 0
+
+    def settled(self, boot: float) -> None:
+        """A verdict was given; packets already queued behind it belong to it."""
+        self.burst_until = boot + BURST_SECONDS
+
+
+class FlowTable:
+    """Who is talking, and who is being held."""
+
+    def __init__(self) -> None:
+        self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
+        self._holding: dict[FlowKey, Flow] = {}  # in the order they began to wait
+        self._held_of: defaultdict[str, int] = defaultdict(int)
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def __iter__(self) -> Iterator[Flow]:
+        return iter(self._flows.values())
+
+    def get(self, key: FlowKey) -> Flow | None:
+        return self._flows.get(key)
+
+    def open(self, key: FlowKey, mac: bytes, phone: str) -> Flow:
+        """A flow that nothing is known of; whatever bore this key before is over."""
+        self.forget(key)
+        if len(self._flows) >= MOST:
+            self.forget(next(iter(self._flows)))
+        flow = self._flows[key] = Flow(key, mac, phone)
+        return flow
+
+    def forget(self, key: FlowKey) -> Flow | None:
+        flow = self._flows.pop(key, None)
+        if flow is not None and key in self._holding:
+            self.release(flow)
+        return flow
+
+    def hear(self, flow: Flow, packet_id: int, packet: Packet, raw: bytes, boot: float) -> Heard | Hearing:
+        """One queued packet of `flow`: the names it completes, or what to do with it.
+
+        After WAIT the packet's id is in `flow.held`; after names, call `release` for all ids to answer.
+        """
+        if flow.speech is None:
+            return NO_NAME
+        data = raw[packet.payload : packet.end]
+        if flow.next_seq is None:
+            flow.next_seq = packet.seq
+        ahead = (packet.seq - flow.next_seq) % SEQUENCE
+        if ahead >= SEQUENCE // 2:  # begins in what was already heard
+            known = SEQUENCE - ahead
+            if flow.held:
+                return Hearing.AGAIN
+            if known >= len(data):
+                return Hearing.SAME
+            data = data[known:]
+        elif ahead:
+            return Hearing.AGAIN
+        flow.next_seq = (flow.next_seq + len(data)) % SEQUENCE
+        heard = flow.speech.hear(data)
+        if heard is NOTHING_NEW:
+            return Hearing.SAME
+        if heard is not MORE:
+            return heard
+        if not flow.held:
+            if self._held_of[flow.phone] >= HELD_FLOWS:
+                return UNFINISHED
+            self._held_of[flow.phone] += 1
+            self._holding[flow.key] = flow
+            flow.held_since = boot
+            flow.first_held = raw
+        if len(flow.held) + 1 >= HELD_SEGMENTS:
+            return UNFINISHED
+        flow.held.append(packet_id)
+        return Hearing.WAIT
+
+    def continues(self, flow: Flow, packet: Packet, raw: bytes, boot: float) -> bool:
+        """Whether a packet that the kernel asks about belongs to what this flow was judged for.
+
+        It does if it was queued before the kernel learnt the verdict: at once, and without a gap. Anything else with
+        this key is a new connection (a port used again), and so is what begins like one.
+        """
+        if flow.next_seq is None or boot > flow.burst_until or packet.seq != flow.next_seq:
+            return False
+        data = raw[packet.payload : packet.end]
+        if Speech.begins(data):
+            return False
+        flow.next_seq = (flow.next_seq + len(data)) % SEQUENCE
+        return True
+
+    def release(self, flow: Flow) -> list[int]:
+        """The ids that waited, in their order. The flow holds nothing any more."""
+        held, flow.held, flow.first_held = flow.held, [], b""
+        if self._holding.pop(flow.key, None) is not None:
+            self._held_of[flow.phone] -= 1
+            if not self._held_of[flow.phone]:
+                del self._held_of[flow.phone]
+        return held
+
+    def overdue(self, boot: float) -> list[Flow]:
+        """Flows whose names did not come in time."""
+        late = []
+        for flow in self._holding.values():
+            if flow.held_since + HELD_SECONDS > boot:
+                break
+            late.append(flow)
+        return late
+
+    def next_due(self) -> float | None:
+        """Boot time at which a held flow's time is up."""
+        first = next(iter(self._holding.values()), None)
+        return None if first is None else first.held_since + HELD_SECONDS

@@ -1,0 +1,1 @@
+"""A phone, a gateway and an internet in closed network namespaces: the demo, and everyone's test bench."""

@@ -1,0 +1,85 @@
+"""Where events go: folded into episodes, and those to the history and to whoever watches, a few times a second."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall.events import FlowDecided, StateChanged, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from firewall.episode import Episode
+    from firewall.episodes import Episodes
+    from firewall.events import Event
+    from firewall.history import History
+
+FLUSH_SECONDS: Final = 0.1
+SECONDS_SHOWN: Final = 60
+TROUBLE_SECONDS: Final = 60.0  # a trouble stays on the screen for so long
+
+
+class Recorder:
+    """One step between the engine and everything that remembers. `record` is called in the hot path and only folds."""
+
+    def __init__(self, episodes: Episodes, history: History, publish: Callable[[dict[str, Any]], None]) -> None:
+        self._episodes = episodes
+        self._history = history
+        self._publish = publish
+        self._changed: dict[int, Episode] = {}
+        self._notes: list[Event] = []
+        self._per_second: deque[int] = deque([0] * SECONDS_SHOWN, maxlen=SECONDS_SHOWN)
+        self._this_second = 0
+        self._second = int(time.monotonic())
+        self._trouble = ""
+        self._trouble_at = 0.0
+        self.since = time.time()
+        self.hits: dict[str, tuple[int, float]] = {}  # rule id -> decisions since the start, time of the last
+
+    def record(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, FlowDecided):
+                self._this_second += 1
+                self.hits[event.decision.rule] = self.hits.get(event.decision.rule, (0, 0.0))[0] + 1, event.at
+            elif isinstance(event, StateChanged):
+                self.since = event.at
+            elif isinstance(event, Trouble):
+                self._trouble, self._trouble_at = event.text, time.monotonic()
+            episode = self._episodes.fold(event)
+            if episode is not None:
+                self._changed[episode.id] = episode
+            elif not isinstance(event, FlowDecided):
+                self._notes.append(event)
+
+    def flush(self) -> None:
+        """Hand over what has changed since the last time."""
+        self._count()
+        for episode in self._episodes.close(time.time()):
+            self._changed.setdefault(episode.id, episode)
+        if not self._changed and not self._notes:
+            return
+        changed, self._changed = self._changed, {}
+        notes, self._notes = self._notes, []
+        self._history.append(changed.values(), notes)
+        for episode in changed.values():
+            self._publish({"episode": episode.to_json()})
+
+    def per_second(self) -> list[int]:
+        """Flows decided in each of the last sixty seconds, oldest first."""
+        self._count()
+        return list(self._per_second)
+
+    @property
+    def trouble(self) -> str | None:
+        if self._history.trouble:
+            return self._history.trouble
+        return self._trouble if self._trouble and time.monotonic() - self._trouble_at < TROUBLE_SECONDS else None
+
+    def _count(self) -> None:
+        second = int(time.monotonic())
+        while self._second < second:
+            self._per_second.append(self._this_second)
+            self._this_second = 0
+            self._second = max(self._second + 1, second - SECONDS_SHOWN)

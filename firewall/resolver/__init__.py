@@ -1,0 +1,258 @@
+"""A stub forwarder for the phones' DNS: it asks the gateway about each question, and somebody else for the answer.
+
+No recursion, no DNSSEC, no zone transfers. Questions of type HTTPS and SVCB are answered with "no such data": their
+address hints and ECH keys would lead phones around the names that the rules are about; clients then use A and AAAA.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
+from firewall.dissect import NOT_MINE, dns
+from firewall.inputs import AnswerSeen, QuerySeen
+from firewall.resolver import replies
+from firewall.resolver.cache import LONGEST, LONGEST_NO, SHORTEST, Cache, Entry
+from firewall.resolver.limits import Rates
+from firewall.resolver.listen import Listeners
+from firewall.resolver.rebinding import is_home, is_local
+from firewall.resolver.upstream import Upstreams
+from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from firewall.commands import Command
+    from firewall.dissect.dns import Question
+    from firewall.inputs import Input
+    from firewall.resolver.listen import Received
+    from firewall.resolver.upstream import Reply
+
+PORT = 5300  # where the kernel redirects port 53; 53 itself may belong to the machine's own resolver, 5353 to mDNS
+NOBODY = bytes(6)  # the MAC of an address that no neighbour answers to
+PATIENCE = 5.0  # seconds a question waits for the gateway and for its answer; stubs ask again after 5 (resolv.conf(5))
+MOST_OF_A_PHONE, MOST = 64, 512  # questions waiting
+REFUSAL_TTL = 2  # seconds, so that a phone asks again soon after it was unblocked
+FAILURE_TTL = 2  # seconds a failure is remembered (RFC 9520 wants one at least)
+NO_HINTS_TTL = 300  # seconds that "no HTTPS record" is believed
+TRANSFERS = frozenset((dns.AXFR, dns.IXFR))
+HINTS = frozenset((dns.SVCB, dns.HTTPS))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A phone's question without an answer."""
+
+    question: Question
+    mac: bytes
+    src: bytes
+    phone: bytes
+    over_udp: bool
+    reply: Callable[[bytes], None]
+    born: float
+    entry: Entry | None = None  # the true answer, once it is there
+
+
+class Resolver:
+    """The phones' DNS server on `device`.
+
+    `mac_of` tells a neighbour's MAC by its packed address. `clock` is a monotonic one, in seconds.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        upstreams: Sequence[tuple[str, int]],
+        mac_of: Callable[[bytes], bytes | None],
+        port: int = PORT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._mac_of = mac_of
+        self._clock = clock
+        self._listeners = Listeners(device, port, self._phone)
+        self._upstreams = Upstreams(upstreams)
+        self._cache = Cache()
+        self._rates = Rates()
+        self._tokens = count(1)
+        self._waiting: dict[int, _Waiting] = {}  # in the order they were born
+        self._of_phone: Counter[bytes] = Counter()
+        self._asking: dict[bytes, list[int]] = {}  # question -> the tokens that wait for one answer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self, deliver: Callable[[Sequence[Input]], None]) -> None:
+        """Listen, and tell `deliver` what is asked and answered. Raises BackendError if that cannot be."""
+        self._deliver = deliver
+        await self._listeners.open(self._receive)
+        self._sweep()
+
+    async def close(self) -> None:
+        """Answer nothing more."""
+        self._listeners.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._waiting.clear()
+
+    def carry_out(self, commands: Sequence[Command]) -> None:
+        """Do them in their order. A token that has expired is passed over."""
+        ready: list[Input] = []
+        for command in commands:
+            if isinstance(command, RefuseQuery):
+                self._refuse(command)
+            elif isinstance(command, ForwardQuery):
+                self._forward(command, ready)
+            elif isinstance(command, SendAnswer):
+                self._send(command)
+        if ready:
+            self._deliver(ready)
+
+    # -- questions ---------------------------------------------------------------------------------------------------
+
+    def _receive(self, messages: Sequence[Received]) -> None:
+        now = self._clock()
+        seen = [query for message in messages if (query := self._admit(message, now)) is not None]
+        if seen:
+            self._deliver(seen)
+
+    def _admit(self, message: Received, now: float) -> QuerySeen | None:
+        """A question for the gateway; None if the message was none, too much, or is answered already."""
+        phone = self._phone(message.src)
+        if not self._rates.allows(phone, now):
+            return None  # unanswered: a flood gets nothing to amplify
+        question = dns.question(message.data)
+        if question is NOT_MINE:
+            return None
+        if isinstance(question, dns.Unsupported):
+            message.reply(replies.not_implemented(question))
+            return None
+        if question.qtype == dns.ANY or question.qtype in TRANSFERS:  # RFC 8482: ANY is for amplifiers
+            rcode = dns.NOTIMP if question.qtype == dns.ANY else dns.REFUSED
+            message.reply(replies.finish(replies.negative(_key(question), rcode, 0), question))
+            return None
+        if len(self._waiting) >= MOST or self._of_phone[phone] >= MOST_OF_A_PHONE:
+            return None
+        token = next(self._tokens)
+        mac = self._mac_of(message.src) or NOBODY
+        self._waiting[token] = _Waiting(question, mac, message.src, phone, message.over_udp, message.reply, now)
+        self._of_phone[phone] += 1
+        return QuerySeen(token, mac, message.src, question.name, question.qtype)
+
+    def _phone(self, src: bytes) -> bytes:
+        """Whom a limit counts for: the phone with all its addresses, or an address that nobody is known at."""
+        return self._mac_of(src) or src
+
+    def _done(self, token: object) -> _Waiting | None:
+        waiting = self._waiting.pop(token, None) if isinstance(token, int) else None
+        if waiting is not None:
+            self._of_phone[waiting.phone] -= 1
+            if not self._of_phone[waiting.phone]:
+                del self._of_phone[waiting.phone]
+        return waiting
+
+    def _sweep(self) -> None:
+        """Let go of what has waited too long."""
+        late = self._clock() - PATIENCE
+        while self._waiting:
+            token, waiting = next(iter(self._waiting.items()))
+            if waiting.born > late:
+                break
+            self._done(token)
+        self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
+
+    # -- what the gateway wants --------------------------------------------------------------------------------------
+
+    def _refuse(self, command: RefuseQuery) -> None:
+        waiting = self._done(command.token)
+        if waiting is None:
+            return
+        question, decision = waiting.question, command.decision
+        code = replies.BLOCKED if decision.verdict is Verdict.BLOCK else replies.FILTERED
+        message = replies.negative(_key(question), dns.NXDOMAIN, REFUSAL_TTL)
+        _answer(waiting, replies.finish(message, question, option=replies.reason(code, decision.reason)))
+
+    def _forward(self, command: ForwardQuery, ready: list[Input]) -> None:
+        token = command.token
+        waiting = self._waiting.get(token) if isinstance(token, int) else None
+        if waiting is None or not isinstance(token, int):
+            return
+        question = waiting.question
+        key, now = _key(question), self._clock()
+        if question.qtype in HINTS:
+            entry: Entry | None = Entry(dns.NOERROR, b"", (), (question.name,), (), now + NO_HINTS_TTL)
+        else:
+            entry = self._cache.get(key, now)
+        if entry is not None:
+            ready.append(self._ready(token, waiting, entry, now))
+        elif key in self._asking:
+            self._asking[key].append(token)
+        else:
+            self._asking[key] = [token]
+            task = asyncio.get_running_loop().create_task(self._find(key))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _send(self, command: SendAnswer) -> None:
+        waiting = self._done(command.token)
+        if waiting is None or waiting.entry is None:
+            return
+        question, entry = waiting.question, waiting.entry
+        ttl = entry.left(self._clock())
+        message = entry.message or replies.negative(_key(question), entry.rcode, ttl)
+        _answer(waiting, replies.finish(message, question, entry.ttls, ttl))
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    async def _find(self, key: bytes) -> None:
+        """One question upstream, for everybody who asks the same meanwhile."""
+        try:
+            reply = await self._upstreams.ask(key[:-4], int.from_bytes(key[-4:-2]))
+        finally:
+            tokens = self._asking.pop(key)
+        now = self._clock()
+        entry = _entry(key, reply, now)
+        self._cache.put(key, entry)
+        still = [(token, waiting) for token in tokens if (waiting := self._waiting.get(token)) is not None]
+        if still:
+            self._deliver([self._ready(token, waiting, entry, now) for token, waiting in still])
+
+    def _ready(self, token: int, waiting: _Waiting, entry: Entry, now: float) -> AnswerSeen:
+        waiting.entry = entry
+        return AnswerSeen(token, waiting.mac, waiting.src, entry.chain, entry.addresses, entry.left(now))
+
+
+def _key(question: Question) -> bytes:
+    """The question section in lower case: what two equal questions share. Type and class have no letters to lose."""
+    return question.wire.lower() + question.section[-4:]
+
+
+def _answer(waiting: _Waiting, message: bytes) -> None:
+    waiting.reply(replies.fitted(message, waiting.question) if waiting.over_udp else message)
+
+
+def _entry(key: bytes, reply: Reply | None, now: float) -> Entry:
+    """What an upstream's reply is worth to a phone."""
+    asked = dns.text(key[:-4])
+    if reply is None or reply.answer.rcode not in (dns.NOERROR, dns.NXDOMAIN):
+        return Entry(dns.SERVFAIL, b"", (), (asked,), (), now + FAILURE_TTL)
+    answer = reply.answer
+    chain = tuple(map(dns.text, answer.chain))
+    addresses = answer.addresses
+    if not is_home(asked):
+        addresses = tuple(addr for addr in addresses if not is_local(addr))
+    until = now + max(SHORTEST, min(answer.ttl, LONGEST))
+    if addresses:
+        message = replies.positive(key, answer.chain, addresses)
+        ours = dns.answer(message, message)
+        assert ours is not NOT_MINE
+        return Entry(dns.NOERROR, message, ours.ttls, chain, addresses, until)
+    if answer.found and int.from_bytes(key[-4:-2]) not in dns.ADDRESS_SIZE:
+        return Entry(dns.NOERROR, replies.relayed(reply.data, key, answer), answer.ttls, chain, (), until)
+    return Entry(answer.rcode, b"", (), chain, (), min(until, now + LONGEST_NO))

@@ -1,0 +1,157 @@
+"""Which names and addresses belong to which terms: one look-up per name and address, however many rules there are.
+
+Every term that lists names or networks (`name:`, `addr:`, `service:`) is an atom and owns one bit. Looking up an
+observation gives integers; asking a term is then one bit test.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rules.hosts import suffixes
+from rules.networks import Range, after, embedded, images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rules.observation import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """Names and networks that stand together in a rule. A name with `=` in front means itself only."""
+
+    names: tuple[str, ...] = ()
+    networks: tuple[Range, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An observation, looked up. Masks hold the bits of atoms.
+
+    Names come as statements: each name the flow said is one, and each question that our DNS answered with this address
+    is one (asked name and CNAMEs together: they all are that one host). If the flow said a name that one of the
+    questions led to, the others are out of the game: the flow has told which of them it is.
+
+    For a refusal it is enough that ANY statement names a listed host; to open, ALL statements must (decisions.md 2).
+    While names may still come (`names_open`), only what no further name can change is certain:
+
+    | known so far             | any (block, ask)              | all (allow)                         |
+    |--------------------------|-------------------------------|-------------------------------------|
+    | nothing                  | not yet                       | not yet                             |
+    | one question             | yes if it matches             | no if it does not match             |
+    | several questions        | yes if every one matches      | no if none matches                  |
+    | the flow said a name     | yes if that matches           | no if that does not match           |
+    """
+
+    seen: Observation
+    any_yes: int  # a statement that counts for good has the atom's names
+    any_open: int  # not certain yet
+    all_yes: int
+    all_open: int
+    proven: int  # an answer of our own DNS supports it
+    addr: int  # the address lies in the atom's networks
+    named: bool  # there is a statement
+    listed: bool  # some rule that refuses lists the address
+
+
+class Index:
+    """Built once per policy (or filter). Bits follow the order of `atoms`."""
+
+    def __init__(self, atoms: Sequence[Atom]) -> None:
+        self._every = (1 << len(atoms)) - 1
+        self._below: dict[str, int] = {}  # name -> atoms that list it and everything below
+        self._exact: dict[str, int] = {}
+        spans4: list[tuple[Range, int]] = []
+        spans6: list[tuple[Range, int]] = []
+        for position, atom in enumerate(atoms):
+            bit = 1 << position
+            for name in atom.names:
+                table, key = (self._exact, name[1:]) if name.startswith("=") else (self._below, name)
+                table[key] = table.get(key, 0) | bit
+            for span in atom.networks:
+                (spans4 if len(span[0]) == 4 else spans6).append((span, bit))
+        self._starts4, self._masks4 = _intervals(spans4, 4)
+        self._starts6, self._masks6 = _intervals(spans6, 16)
+        self._edges6, _ = _intervals([*spans6, *((i, b) for s, b in spans4 for i in images(s))], 16)
+
+    def cells(self) -> Iterable[Range]:
+        """The ranges within which all addresses look alike: IPv4's, then IPv6's with the images of IPv4's."""
+        for starts, size in ((self._starts4, 4), (self._edges6, 16)):
+            ends = [(int.from_bytes(start) - 1).to_bytes(size) for start in starts[1:]]
+            yield from zip(starts, [*ends, b"\xff" * size], strict=True)
+
+    def name(self, name: str) -> int:
+        mask = self._exact.get(name, 0)
+        below = self._below
+        for suffix in suffixes(name):
+            mask |= below.get(suffix, 0)
+        return mask
+
+    def addr(self, addr: bytes) -> int:
+        if len(addr) == 4:
+            return self._masks4[bisect_right(self._starts4, addr) - 1]
+        mask = self._masks6[bisect_right(self._starts6, addr) - 1]
+        inner = embedded(addr)
+        return mask if inner is None else mask | self.addr(inner)
+
+    def look_up(self, seen: Observation, refusing: int) -> Case:
+        """`refusing`: the atoms that block and ask rules use."""
+        look = self.name
+        said = [look(name.name) for name in seen.said]
+        chains = seen.answered
+        if seen.said and chains:
+            spoken = {name.name for name in seen.said}
+            chains = tuple(chain for chain in chains if not spoken.isdisjoint(chain)) or chains
+        asked = [_union(look(name) for name in chain) for chain in chains]
+        addr = 0 if seen.addr is None else self.addr(seen.addr)
+        every = self._every
+        if not seen.names_open:
+            any_yes = _union((*said, *asked))
+            all_yes = _common((*said, *asked), every) if said or asked else 0
+            any_open = all_open = 0
+        else:
+            certain = _common(asked, every) if asked else 0
+            any_yes = _union(said) | certain
+            any_open = every & ~any_yes
+            all_yes = 0
+            possible = _union(asked) if asked else every
+            all_open = possible & _common(said, every)
+        return Case(
+            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, bool(said or asked), bool(addr & refusing)
+        )
+
+
+def _union(masks: Iterable[int]) -> int:
+    union = 0
+    for mask in masks:
+        union |= mask
+    return union
+
+
+def _common(masks: Iterable[int], every: int) -> int:
+    for mask in masks:
+        every &= mask
+    return every
+
+
+def _intervals(spans: Iterable[tuple[Range, int]], size: int) -> tuple[list[bytes], list[int]]:
+    """Starts of the elementary intervals, the first of them zero, and the atoms that cover each."""
+    changes: dict[bytes, list[tuple[int, int]]] = {bytes(size): []}
+    for (first, last), bit in spans:
+        changes.setdefault(first, []).append((bit, 1))
+        following = after(last)
+        if following is not None:
+            changes.setdefault(following, []).append((bit, -1))
+    starts, masks = [], []
+    depth: dict[int, int] = {}  # atoms may list a network twice
+    mask = 0
+    for start in sorted(changes):
+        for bit, change in changes[start]:
+            depth[bit] = depth.get(bit, 0) + change
+            mask = mask | bit if depth[bit] else mask & ~bit
+        starts.append(start)
+        masks.append(mask)
+    return starts, masks

@@ -1,0 +1,30 @@
+"""`phone:anna-pixel,"tv upstairs"`: the owner's name for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from rules.matchers import known
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rules.index import Case
+    from rules.verdict import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneMatcher:
+    key: ClassVar[str] = "phone"
+    values: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, values: Sequence[str]) -> Self:
+        return cls(tuple(values))
+
+    def atom(self) -> None:
+        return None
+
+    def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002  a phone has one name
+        return known(case.seen.phone, case.seen.phone in self.values)

@@ -1,0 +1,62 @@
+"""`via:dns,sni,http,ambiguous,none,unfinished`: how the name was learnt, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from rules.matchers import ValueProblem
+from rules.verdict import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rules.index import Case
+    from rules.observation import Observation
+
+WORDS = (
+    "dns",  # our DNS answered the phone with this address
+    "sni",
+    "http",
+    "ambiguous",  # several questions had this answer, and the flow did not say which it means
+    "none",  # no name at all: a bare address
+    "unfinished",  # a hello or request was begun and never finished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ViaMatcher:
+    key: ClassVar[str] = "via"
+    values: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, values: Sequence[str]) -> Self:
+        for position, value in enumerate(values):
+            if value not in WORDS:
+                raise ValueProblem(position, f"{value!r} is no way to learn a name", f"one of {', '.join(WORDS)}")
+        return cls(tuple(values))
+
+    def atom(self) -> None:
+        return None
+
+    def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002
+        seen = case.seen
+        if not ways(seen).isdisjoint(self.values):
+            return Answer.YES
+        return Answer.NOT_YET if seen.names_open else Answer.NO
+
+
+def ways(seen: Observation) -> set[str]:
+    """The words that hold. While names may still come, only those that no further name can take away."""
+    found = {str(name.source) for name in seen.said}
+    if seen.answered:
+        found.add("dns")
+    if seen.names_open:
+        return found
+    if len(seen.answered) > 1 and not seen.said:
+        found.add("ambiguous")
+    if seen.unfinished:
+        found.add("unfinished")
+    elif not found:
+        found.add("none")
+    return found

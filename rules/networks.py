@@ -1,0 +1,77 @@
+"""Networks as ranges of packed addresses, and the IPv4 address that hides in an IPv6 one."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Range = tuple[bytes, bytes]  # first and last address, packed
+
+MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
+NAT64 = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96 (RFC 6052, 2.1)
+SIX_TO_FOUR = b"\x20\x02"  # 2002::/16 (RFC 3056)
+TEREDO = b"\x20\x01\x00\x00"  # 2001::/32, the client's address inverted in the last four bytes (RFC 4380, 4)
+
+
+def parse_network(text: str) -> Range:
+    """`42.62.48.0/24`, `2001:db8::1`. Raises ValueError in words for an owner."""
+    try:
+        network: IPv4Network | IPv6Network = ip_network(text)
+    except ValueError:
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text!r} is no address and no network") from None
+        raise ValueError(f"{text!r} has bits beyond its prefix; did you mean {network}?") from None
+    return network.network_address.packed, network.broadcast_address.packed
+
+
+def show_range(span: Range) -> str:
+    """What `parse_network` reads. Only for ranges that are one network."""
+    first, last = (int.from_bytes(address) for address in span)
+    bits = len(span[0]) * 8
+    prefix = bits - (first ^ last).bit_length()
+    network = IPv4Network((first, prefix)) if bits == 32 else IPv6Network((first, prefix))
+    return str(network.network_address) if prefix == bits else str(network)
+
+
+def embedded(addr: bytes) -> bytes | None:
+    """The IPv4 address that packets to this IPv6 address end up at, if it is made from one."""
+    if addr.startswith((MAPPED, NAT64)):
+        return addr[12:]
+    if addr.startswith(SIX_TO_FOUR):
+        return addr[2:6]
+    if addr.startswith(TEREDO):
+        return bytes(255 - byte for byte in addr[12:])
+    return None
+
+
+def images(span: Range) -> list[Range]:
+    """The IPv6 ranges that lead to an IPv4 range. (Teredo's are no ranges: its servers' addresses stand before.)"""
+    first, last = span
+    return [
+        (MAPPED + first, MAPPED + last),
+        (NAT64 + first, NAT64 + last),
+        (SIX_TO_FOUR + first + bytes(10), SIX_TO_FOUR + last + b"\xff" * 10),
+    ]
+
+
+def after(addr: bytes) -> bytes | None:
+    """The next address; None behind the last one."""
+    number = int.from_bytes(addr) + 1
+    return None if number >> (8 * len(addr)) else number.to_bytes(len(addr))
+
+
+def merged(spans: Iterable[Range]) -> tuple[Range, ...]:
+    """Sorted, disjoint, and adjacent ranges made one. All of one family."""
+    out: list[Range] = []
+    for first, last in sorted(spans):
+        following = after(out[-1][1]) if out else b""
+        if out and (following is None or first <= following):
+            out[-1] = out[-1][0], max(out[-1][1], last)
+        else:
+            out.append((first, last))
+    return tuple(out)

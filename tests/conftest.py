@@ -1,0 +1,46 @@
+"""Builders that several test files share. A phone's packets are made here byte by byte, not by what is tested."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from types import SimpleNamespace
+
+import pytest
+
+PHONE = "10.77.0.10"
+MAC = bytes.fromhex("020000000101")
+
+
+def tcp(dst: str, dport: int, payload: bytes = b"", *, src: str = PHONE, sport: int = 40000, seq: int = 1000, flags: int = 0x18) -> bytes:
+    """An IPv4 or IPv6 packet with a TCP segment; checksums are left zero, as nobody here looks at them."""
+    segment = struct.pack("!HHIIBBHHH", sport, dport, seq, 1, 5 << 4, flags, 65535, 0, 0) + payload
+    return _ip(src, dst, 6, segment)
+
+
+def udp(dst: str, dport: int, payload: bytes = b"x", *, src: str = PHONE, sport: int = 40000) -> bytes:
+    return _ip(src, dst, 17, struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload)
+
+
+def _ip(src: str, dst: str, proto: int, body: bytes) -> bytes:
+    if ":" in dst:
+        source = src if ":" in src else "2001:db8:77::10"
+        return struct.pack("!IHBB", 6 << 28, len(body), proto, 64) + socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, dst) + body
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, proto, 0)
+    return head + socket.inet_aton(src) + socket.inet_aton(dst) + body
+
+
+def client_hello(name: str | None, pad: int = 0) -> bytes:
+    """A TLS 1.2-style record with a ClientHello (RFC 8446, 4.1.2) that names `name`, with `pad` bytes of padding."""
+    extensions = b"\x00\x15" + struct.pack("!H", pad) + bytes(pad)
+    if name is not None:
+        host = name.encode("latin-1")
+        extensions += b"\0\0" + struct.pack("!HHBH", len(host) + 5, len(host) + 3, 0, len(host)) + host
+    body = b"\x03\x03" + bytes(32) + b"\0" + b"\0\x02\x13\x01" + b"\x01\0" + struct.pack("!H", len(extensions)) + extensions
+    handshake = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + struct.pack("!H", len(handshake)) + handshake
+
+
+@pytest.fixture(scope="session")
+def wire() -> SimpleNamespace:
+    return SimpleNamespace(tcp=tcp, udp=udp, hello=client_hello, PHONE=PHONE, MAC=MAC)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall.dissect.host import host_name
+
+
+@pytest.mark.parametrize(("said", "name"), [
+    (b"api.account.xiaomi.com", "api.account.xiaomi.com"),
+    (b"API.Account.Xiaomi.COM", "api.account.xiaomi.com"),
+    (b"miui.com.", "miui.com"),
+    (b"miui.com:8080", "miui.com"),
+    (b"miui.com.:80", "miui.com"),
+    (b"miui.com:", "miui.com"),
+    (b"localhost", "localhost"),
+    (b"_dns.resolver.arpa", "_dns.resolver.arpa"),
+    (b"xn--fiqs8s", "xn--fiqs8s"),
+    (b"1.2.3.4.in-addr.arpa", "1.2.3.4.in-addr.arpa"),
+])
+def test_names(said, name):
+    assert host_name(said) == name
+
+
+@pytest.mark.parametrize("said", [
+    b"", b".", b"a..b", b".a", b"42.62.48.9", b"42.62.48.9:80", b"[2001:db8::1]", b"2001:db8::1", b"a b", b"a\0b", b"a\x1b[2J",
+    b"a/b", b"a@b", b"m\xc3\xbcller.de", b"a:80x", b"x" * 64, b".".join([b"x" * 63] * 4), b"a." * 300,
+])
+def test_what_is_no_name(said):
+    assert host_name(said) is None
+
+
+@given(st.binary(max_size=600))
+def test_what_comes_out_is_printable_and_stays_the_same(said):
+    name = host_name(said)
+    assert name is None or (name.isascii() and name.isprintable() and host_name(name.encode()) == name)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall.dissect import NEED_MORE, NOT_MINE, tls
+
+NAME = "api.account.xiaomi.com"
+
+
+def extension(kind, data):
+    return struct.pack("!HH", kind, len(data)) + data
+
+
+def server_name(*names, kind=0):
+    entries = b"".join(struct.pack("!BH", kind, len(name)) + name for name in names)
+    return extension(0, struct.pack("!H", len(entries)) + entries)
+
+
+def alpn(*protocols):
+    entries = b"".join(bytes((len(protocol),)) + protocol for protocol in protocols)
+    return extension(16, struct.pack("!H", len(entries)) + entries)
+
+
+def message(extensions):
+    """A ClientHello with its handshake header (RFC 8446, 4.1.2)."""
+    block = b"" if extensions is None else struct.pack("!H", len(extensions)) + extensions
+    body = b"\x03\x03" + bytes(32) + b"\x20" + bytes(32) + b"\0\x04\x13\x01\x13\x02" + b"\x01\0" + block
+    return b"\x01" + len(body).to_bytes(3) + body
+
+
+def record(fragment, kind=22):
+    return bytes((kind, 3, 1)) + struct.pack("!H", len(fragment)) + fragment
+
+
+def hello(*extensions):
+    return record(message(b"".join(extensions)))
+
+
+COMMON = hello(extension(0x0A0A, b""), server_name(NAME.encode()), alpn(b"h2", b"http/1.1"), extension(43, bytes(7)))
+
+
+def test_common_hello():
+    assert tls.client_hello(COMMON) == tls.Hello((NAME,), ech=False, alpn=("h2", "http/1.1"))
+    assert tls.client_hello(COMMON + record(b"early data", kind=23)).sni == NAME
+
+
+def test_every_truncation_waits():
+    for end in range(len(COMMON)):
+        assert tls.client_hello(COMMON[:end]) is NEED_MORE
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 60, 511])
+def test_a_hello_cut_into_records_is_put_together(size):
+    whole = message(server_name(NAME.encode()))
+    cut = [record(whole[at : at + size]) for at in range(0, len(whole), size)]
+    assert tls.client_hello(b"".join(cut)).names == (NAME,)
+    assert tls.client_hello(b"".join(cut[:-1])) is NEED_MORE
+
+
+def test_empty_records_and_warnings_before_are_read_over():
+    assert tls.client_hello(record(b"\x01\x70", kind=21) + record(b"") + COMMON).sni == NAME
+
+
+def test_another_record_inside_a_hello_is_none():
+    whole = message(server_name(NAME.encode()))
+    assert tls.client_hello(record(whole[:9]) + record(b"\x01\x70", kind=21) + record(whole[9:])) is NOT_MINE
+
+
+@pytest.mark.parametrize(("said", "names"), [
+    ([b"MIUI.com."], ("miui.com",)),
+    ([b"miui.com:443"], ("miui.com",)),
+    ([b"42.62.48.9"], ()),
+    ([b""], ()),
+    ([b"a\x1b[2Jb.com"], ()),
+    ([b"[@click=app.quit]"], ()),
+    ([b"good.com", b"miui.com"], ("good.com", "miui.com")),
+])
+def test_names_are_names(said, names):
+    assert tls.client_hello(hello(server_name(*said))).names == names
+
+
+def test_said_in_two_extensions_both_count():
+    assert tls.client_hello(hello(server_name(b"good.com"), server_name(b"miui.com"))).names == ("good.com", "miui.com")
+
+
+def test_another_kind_of_name_is_none():
+    assert tls.client_hello(hello(server_name(b"miui.com", kind=1))) == tls.NAMELESS
+
+
+def test_without_extensions():
+    assert tls.client_hello(record(message(None))) == tls.NAMELESS
+    assert tls.client_hello(record(message(None))).sni is None
+
+
+def test_encrypted_hello():
+    seen = tls.client_hello(hello(server_name(b"public.example"), extension(0xFE0D, bytes(20))))
+    assert seen.ech
+    assert seen.names == ("public.example",)
+
+
+def test_alpn_is_printable_and_bounded():
+    seen = tls.client_hello(hello(alpn(b"\x1b[2J", *[b"h2"] * 40)))
+    assert set(seen.alpn) == {"h2"}
+    assert len(seen.alpn) <= tls.MOST_PROTOCOLS
+
+
+def test_a_list_that_lies_gives_what_was_before_the_lie():
+    entries = struct.pack("!BH", 0, 8) + b"miui.com" + struct.pack("!BH", 0, 900) + b"x"
+    assert tls.client_hello(hello(extension(0, struct.pack("!H", len(entries)) + entries))).names == ("miui.com",)
+
+
+@pytest.mark.parametrize("data", [
+    b"GET / HTTP/1.1\r\n\r\n", b"\x16\x02", b"\x17\x03\x03", b"\x80\x2e\x01\x03\x01",  # SSLv2
+    record(b"\x02\0\0\0"), b"\x16\x03\x01\x40\x01",  # a ServerHello; a record of more than 16 KiB
+    record(b"\x01\0\0\x05" + bytes(5)), record(message(b"")[:-1] + b"\x09"),
+    record(message(struct.pack("!HH", 0, 99))), record(message(b"\0\0\0")),
+])
+def test_not_a_hello(data):
+    assert tls.client_hello(data) is NOT_MINE
+
+
+def test_a_huge_hello_never_becomes_whole():
+    whole = message(extension(21, bytes(20_000)) + server_name(NAME.encode()))
+    assert tls.client_hello(record(whole[:16_000]) + record(whole[16_000:])) is NEED_MORE
+
+
+@given(st.binary(max_size=300) | st.binary(max_size=300).map(record) | st.binary(max_size=200).map(lambda b: record(message(b))))
+def test_never_raises(data):
+    assert isinstance(tls.client_hello(data), tls.Hello) or tls.client_hello(data) in (NEED_MORE, NOT_MINE)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(COMMON) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_mutations_end_in_an_answer(changes):
+    data = bytearray(COMMON)
+    for at, value in changes:
+        data[at] = value
+    seen = tls.client_hello(bytes(data))
+    assert seen in (NEED_MORE, NOT_MINE) or all(name.isprintable() for name in seen.names + seen.alpn)

@@ -1,0 +1,289 @@
+"""The gateway by values: inputs in, commands and events out. No clock, no kernel, no file."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from firewall.commands import (
+    ForwardQuery,
+    GiveVerdict,
+    MarkFlow,
+    Reconcile,
+    RefuseAddress,
+    RefuseQuery,
+    ResetServer,
+    SendAnswer,
+    Watch,
+)
+from firewall.events import FlowBytes, FlowDecided, PolicyKept, State, StateChanged
+from firewall.gateway import Gateway
+from firewall.inputs import (
+    AnswerSeen,
+    Applied,
+    FlowCounted,
+    FlowKey,
+    LockAsked,
+    Now,
+    PacketSeen,
+    PolicyRefused,
+    PolicyReplaced,
+    QuerySeen,
+    RefusedSeen,
+    Tick,
+)
+from firewall.phones import Phones
+from rules import store
+from rules.problem import RuleError
+from rules.verdict import Verdict
+
+MAC = bytes.fromhex("020000000101")
+FRIEND, LISTED, MOVED = "198.18.7.7", "42.62.48.181", "54.179.140.65"
+ALLOW, ASK, BLOCK, HELD = Verdict.ALLOW, Verdict.ASK, Verdict.BLOCK, Verdict.HELD
+
+
+def packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+class Play:
+    """`play << input` is one turn; what came out of the last one is in `commands` and `events`."""
+
+    def __init__(self, rules: str = "", tmp: Path | None = None) -> None:
+        self.gateway = Gateway(Phones({MAC: "phone1"}))
+        self.boot = 1000.0
+        self.ids = 0
+        self.tmp = tmp
+        self.revision = 0
+        self.commands: list = []
+        self.events: list = []
+        if rules is not None:
+            self.rules(rules)
+            self << Applied(self.of(Reconcile).desired.generation)
+
+    def __lshift__(self, seen) -> Play:
+        turn = self.gateway.handle([seen], Now(self.boot, 1.7e9 + self.boot, True))
+        self.commands, self.events, self.wake_at = turn.commands, turn.events, turn.wake_at
+        return self
+
+    def rules(self, text: str) -> None:
+        assert self.tmp is not None
+        file = self.tmp / "rules.toml"
+        file.write_text(text)
+        self.revision += 1
+        try:
+            self << PolicyReplaced(store.load(file, self.revision), "test")
+        except RuleError as error:
+            self << PolicyRefused(error.problems, "test")
+
+    def packet(self, raw: bytes) -> int:
+        self.ids += 1
+        self << PacketSeen(self.ids, MAC, raw)
+        return self.ids
+
+    def ask(self, name: str) -> Play:
+        return self << QuerySeen("q", MAC, packed("10.77.0.10"), name, 1)
+
+    def answer(self, chain: tuple[str, ...], *addresses: str, ttl: int = 60) -> Play:
+        return self << AnswerSeen("q", MAC, packed("10.77.0.10"), chain, tuple(map(packed, addresses)), ttl)
+
+    def of(self, kind):
+        found = [command for command in self.commands if isinstance(command, kind)]
+        assert len(found) == 1, self.commands
+        return found[0]
+
+    def verdicts(self) -> list[tuple[int, Verdict, Watch]]:
+        return [(c.id, c.verdict, c.watch) for c in self.commands if isinstance(c, GiveVerdict)]
+
+    def decided(self) -> list[FlowDecided]:
+        return [event for event in self.events if isinstance(event, FlowDecided)]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return Play(tmp=tmp_path)
+
+
+def test_an_ordinary_hello_is_allowed_for_good(play: Play, wire) -> None:
+    packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
+    assert play.verdicts() == [(packet, ALLOW, Watch.NONE)]
+    (event,) = play.decided()
+    assert [n.name for n in event.seen.names] == ["en.wikipedia.org"]
+    assert event.decision.rule == "default"
+
+
+@pytest.mark.parametrize("address", [FRIEND, "2001:db8:9::9"])
+def test_a_listed_name_in_a_hello_is_refused_and_the_server_told(play: Play, wire, address: str) -> None:
+    raw = wire.tcp(address, 443, wire.hello("api.account.xiaomi.com"))
+    packet = play.packet(raw)
+    assert play.verdicts() == [(packet, ASK, Watch.NONE)]
+    assert play.of(ResetServer).packet == raw
+    (event,) = play.decided()
+    assert event.decision.service == "xiaomi-account"
+    assert event.decision.rule.startswith("xiaomi/")
+
+
+def test_a_listed_host_is_refused_and_later_requests_are_watched(play: Play, wire) -> None:
+    first = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    second = b"GET / HTTP/1.1\r\nHost: api.account.xiaomi.com\r\n\r\n"
+    one = play.packet(wire.tcp(FRIEND, 80, first, seq=1000))
+    assert play.verdicts() == [(one, ALLOW, Watch.HTTP)]
+    two = play.packet(wire.tcp(FRIEND, 80, first, seq=1000 + len(first)))
+    assert play.verdicts() == [(two, ALLOW, Watch.HTTP)]
+    assert play.decided() == []  # the same again is no news
+    three = play.packet(wire.tcp(FRIEND, 80, second, seq=1000 + 2 * len(first)))
+    assert play.verdicts() == [(three, ASK, Watch.NONE)]
+    assert len(play.decided()) == 1
+
+
+def test_a_request_in_two_segments_is_held_until_its_host_is_known(play: Play, wire) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: policy.app.xiaomi.com\r\nContent-Length: 0\r\n\r\n"
+    one = play.packet(wire.tcp(FRIEND, 80, request[:20], seq=500))
+    assert play.verdicts() == []
+    assert play.wake_at is not None
+    two = play.packet(wire.tcp(FRIEND, 80, request[20:], seq=520))
+    assert play.verdicts() == [(one, ASK, Watch.NONE), (two, ASK, Watch.NONE)]
+    assert play.of(ResetServer).packet == wire.tcp(FRIEND, 80, request[:20], seq=500)
+
+
+def test_a_hello_that_never_ends_is_refused_by_a_visible_rule(play: Play, wire) -> None:
+    one = play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")[:30], seq=500))
+    again = play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")[:30], seq=500))
+    assert play.verdicts() == [(again, HELD, Watch.NONE)]
+    play.boot += 3.1
+    play << Tick()
+    assert play.verdicts() == [(one, BLOCK, Watch.NONE)]
+    assert play.decided()[0].decision.rule.startswith("baseline/")
+
+
+def test_half_hellos_without_end_hold_eight_flows_of_a_phone_at_most(play: Play, wire) -> None:
+    for sport in range(41000, 41008):
+        play.packet(wire.tcp(FRIEND, 443, wire.hello("a.example")[:30], sport=sport))
+        assert play.verdicts() == []
+    packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("a.example")[:30], sport=42000))
+    assert play.verdicts() == [(packet, BLOCK, Watch.NONE)]
+
+
+def test_the_answer_of_dns_names_a_flow_that_says_nothing(play: Play, wire) -> None:
+    play.ask("api.account.xiaomi.com")
+    assert isinstance(play.of(ForwardQuery), ForwardQuery)  # ask: the true answer, stopped at the flow
+    play.answer(("api.account.xiaomi.com",), MOVED)
+    assert isinstance(play.commands[0], RefuseAddress)  # before the phone knows the address
+    assert isinstance(play.commands[-1], SendAnswer)
+    assert (play.commands[0].mac, play.commands[0].addr) == (MAC, packed(MOVED))
+    packet = play.packet(wire.udp(MOVED, 9999, b"token"))
+    assert play.verdicts() == [(packet, ASK, Watch.NONE)]
+
+
+def test_a_second_name_on_one_address_lifts_the_kernels_refusal_but_not_pythons(play: Play, wire) -> None:
+    play.answer(("api.account.xiaomi.com",), MOVED)
+    play.answer(("friendly.example",), MOVED)
+    lifted = play.of(RefuseAddress)
+    assert lifted.seconds == 0
+    unnamed = play.packet(wire.tcp(MOVED, 9999, b"\x00token"))
+    assert play.verdicts() == [(unnamed, ASK, Watch.NONE)]  # ambiguous: every name is a candidate
+    named = play.packet(wire.tcp(MOVED, 443, wire.hello("friendly.example"), sport=40001))
+    assert play.verdicts() == [(named, ALLOW, Watch.NONE)]
+
+
+def test_a_blocked_name_gets_no_answer_and_a_row(tmp_path: Path) -> None:
+    play = Play('[[rule]]\naction = "block"\nmatch = "name:example.org"\n', tmp_path)
+    play.ask("www.example.org")
+    assert play.of(RefuseQuery).decision.verdict is BLOCK
+    assert play.decided()[0].flow is None
+    play.ask("example.com")
+    assert play.of(ForwardQuery)
+    play.answer(("shop.example.com", "www.example.org"), FRIEND)  # a CNAME into what is blocked
+    assert play.of(RefuseQuery)
+
+
+def test_the_kernel_gets_the_listed_networks(play: Play) -> None:
+    play.rules("")
+    desired = play.of(Reconcile).desired
+    assert any(first <= packed(LISTED) <= last for first, last in desired.refused4)
+    assert not any(first <= packed(FRIEND) <= last for first, last in desired.refused4)
+    assert not desired.locked
+
+
+def test_a_refusal_by_the_kernel_becomes_a_row_that_says_why(play: Play, wire) -> None:
+    play << RefusedSeen(MAC, wire.tcp(LISTED, 80, flags=2))
+    (event,) = play.decided()
+    assert event.decision.verdict is ASK
+    assert "Xiaomi" in event.decision.reason
+
+
+def test_an_edit_cuts_live_flows_and_only_those_it_means(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("upload.example.net"), sport=40001))
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("other.example"), sport=40002))
+    play.rules('[[rule]]\naction = "block"\nmatch = "name:example.net"\n')
+    mark = play.of(MarkFlow)
+    assert (mark.flow.sport, mark.verdict) == (40001, BLOCK)
+    assert len(play.decided()) == 1
+
+
+def test_a_port_used_again_is_a_new_flow(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com"), seq=1000))
+    play.boot += 0.5
+    packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("api.account.xiaomi.com"), seq=1000 + len(wire.hello("example.com"))))
+    assert play.verdicts() == [(packet, ASK, Watch.NONE)]
+
+
+def test_what_was_queued_behind_the_first_packet_shares_its_verdict(play: Play, wire) -> None:
+    hello = wire.hello("example.com")
+    play.packet(wire.tcp(FRIEND, 443, hello, seq=1000))
+    packet = play.packet(wire.tcp(FRIEND, 443, b"\x17\x03\x03early", seq=1000 + len(hello)))
+    assert play.verdicts() == [(packet, ALLOW, Watch.NONE)]
+    assert play.decided() == []
+
+
+def test_bytes_are_told_as_differences_and_refused_flows_have_none(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")))
+    key = FlowKey(6, packed(wire.PHONE), 40000, packed(FRIEND), 443)
+    play << FlowCounted(key, 100, 50, ended=False)
+    play << FlowCounted(key, 300, 60, ended=True)
+    (event,) = play.events
+    assert isinstance(event, FlowBytes)
+    assert (event.up, event.down, event.ended) == (200, 10, True)
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("api.account.xiaomi.com")))
+    play << FlowCounted(key, 900, 60, ended=True)
+    assert play.events == []
+
+
+def test_broken_rules_at_the_start_lock_and_good_ones_open(tmp_path: Path, wire) -> None:
+    play = Play("[[rule]]\naction = 'forbid'\n", tmp_path)
+    assert play.gateway.state is State.LOCKED
+    packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")))
+    assert play.verdicts() == [(packet, HELD, Watch.NONE)]
+    play.ask("example.com")
+    assert play.commands == []
+    play.rules("")
+    play << Applied(play.of(Reconcile).desired.generation)
+    assert play.gateway.state is State.ENFORCING
+
+
+def test_broken_rules_later_keep_the_last_good_ones_and_say_so(play: Play, wire) -> None:
+    play.rules("[[rule]]\naction = 'block'\nmatch = 'nam:x'\n")
+    kept = [event for event in play.events if isinstance(event, PolicyKept)]
+    assert kept[0].revision == 1
+    assert play.gateway.state is State.DEGRADED
+    packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("api.account.xiaomi.com")))
+    assert play.verdicts() == [(packet, ASK, Watch.NONE)]
+
+
+def test_the_owner_locks_and_resumes(play: Play, wire) -> None:
+    play << LockAsked(True, "anna")
+    assert play.of(Reconcile).desired.locked
+    assert any(isinstance(event, StateChanged) and event.state is State.LOCKED for event in play.events)
+    packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")))
+    assert play.verdicts() == [(packet, HELD, Watch.NONE)]
+    play << LockAsked(False, "anna")
+    play << Applied(play.of(Reconcile).desired.generation)
+    assert play.gateway.state is State.ENFORCING
+
+
+def test_garbage_is_dropped_and_nothing_is_raised(play: Play) -> None:
+    for raw in (b"", b"\x45", bytes(60), b"\x60" + bytes(10)):
+        packet = play.packet(raw)
+        assert play.verdicts() == [(packet, HELD, Watch.NONE)]

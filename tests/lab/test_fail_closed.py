@@ -1,0 +1,160 @@
+"""Fail closed, judged from outside: while the gate is hurt, uploads go on being tried, and not one token gets out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ALLOW_ALL, Lab, consentry, lab_up, state_is, wait_for
+
+pytestmark = pytest.mark.lab
+
+RATE = 100  # new flows a second; 8 of 11 of them must be refused
+FEW = 20  # attempts that must fall into a fault's window, or the test has proved nothing
+
+
+def results(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def judge(lab: Lab, tried: list[dict], pcap: Path) -> None:
+    """No token of a refused kind was received by anyone or seen on the outer link."""
+    payloads = "\n".join(row["payload"] for row in lab.sinks())
+    raw = pcap.read_bytes()
+    evil = [row for row in tried if not row["good"]]
+    assert evil
+    leaked = [row for row in evil if row["token"] in payloads or row["token"].encode() in raw]
+    assert not leaked, f"{len(leaked)} of {len(evil)} got out: {leaked[:5]}"
+    good = [row for row in tried if row["good"] and row["ok"]]
+    assert good
+    assert all(row["token"] in payloads for row in good)
+    assert any(row["token"].encode() in raw for row in good)  # the capture does see what passes
+
+
+def within(tried: list[dict], begin: float, end: float, *, good: bool) -> list[dict]:
+    return [row for row in tried if row["good"] is good and begin <= row["time"] <= end]
+
+
+def hurt(lab: Lab, tmp_path: Path, blows: int, blow, healed, seconds: float = 9.0) -> None:
+    """Strike `blows` times under load; each window lasts from the blow until `healed()`, and at least half a second."""
+    out, pcap = tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
+    windows = []
+    with lab.capture(pcap):
+        storm = lab.storm(seconds, RATE, out)
+        wait_for(lambda: out.exists() and out.read_text().count("\n") > RATE)
+        for _ in range(blows):
+            began = time.time()
+            blow()
+            time.sleep(0.5)
+            wait_for(healed, 15)
+            windows.append((began, time.time()))
+            time.sleep(1.0)
+        last = time.time()
+        assert storm.wait(timeout=30) == 0
+    tried = results(out)
+    judge(lab, tried, pcap)
+    for begin, end in windows:
+        assert len(within(tried, begin, end, good=False)) >= FEW
+    after = within(tried, last - 0.8, last, good=True)
+    assert after
+    assert all(row["ok"] for row in after), "it does not work again by itself"
+
+
+def test_the_storm_is_a_real_one(tmp_path: Path) -> None:
+    """The positive control: where everything is allowed, every token of every kind arrives."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text(ALLOW_ALL)
+    with lab_up(rules) as lab:
+        out = tmp_path / "storm.jsonl"
+        assert lab.storm(1.0, 44, out).wait(timeout=30) == 0
+        tried = results(out)
+        payloads = "\n".join(row["payload"] for row in lab.sinks())
+        assert len(tried) == 44
+        assert [row for row in tried if row["token"] not in payloads] == []
+
+
+def test_kill_9_of_the_gateway(lab: Lab, tmp_path: Path) -> None:
+    def kill() -> None:
+        os.kill(lab.status["gateway_pid"], signal.SIGKILL)
+
+    hurt(lab, tmp_path, 3, kill, lambda: state_is("ENFORCING"), seconds=14)
+
+
+def test_nft_flush_ruleset(lab: Lab, tmp_path: Path) -> None:
+    def healed() -> bool:
+        return "masquerade" in lab.gateway("nft", "list", "ruleset").stdout
+
+    hurt(lab, tmp_path, 3, lambda: lab.gateway("nft", "flush", "ruleset"), healed, seconds=10)
+    assert any("put right" in json.dumps(row) for row in lines_of_notes())
+
+
+def lines_of_notes() -> list[dict]:
+    return [json.loads(consentry("status", "--json").stdout)]
+
+
+def test_the_queue_rule_deleted(lab: Lab, tmp_path: Path) -> None:
+    def queued() -> str:
+        both = lab.gateway("iptables-nft", "-t", "mangle", "-S", check=False).stdout + lab.gateway("nft", "list", "ruleset").stdout
+        return both
+
+    def delete() -> None:
+        for tool in ("iptables-nft", "ip6tables-nft"):
+            lab.gateway(tool, "-t", "mangle", "-F", check=False)
+
+    hurt(lab, tmp_path, 1, delete, lambda: "NFQUEUE" in queued() or "queue" in queued(), seconds=5)
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_rp_filter(lab: Lab, tmp_path: Path, mode: int) -> None:
+    for where in ("all", "wan0", "lan0"):
+        lab.gateway("sysctl", "-qw", f"net.ipv4.conf.{where}.rp_filter={mode}")
+    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: state_is("ENFORCING"), seconds=4)
+
+
+@pytest.mark.parametrize("mode", [1, 0])
+def test_bridge_nf_call_iptables(lab: Lab, tmp_path: Path, mode: int) -> None:
+    for what in ("iptables", "ip6tables"):
+        lab.gateway("sysctl", "-qw", f"net.bridge.bridge-nf-call-{what}={mode}")
+    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: state_is("ENFORCING"), seconds=4)
+
+
+def test_broken_rules_at_the_start_lock(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\naction = "allow"\nmatch = "nam:x"\n')
+    up = consentry("lab", "up", "--rules", str(rules), check=False)
+    try:
+        assert up.returncode == 1
+        assert "LOCKED" in up.stderr + up.stdout
+        assert "rules.toml:3" in up.stderr + up.stdout
+        lab, out, pcap = Lab(), tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
+        with lab.capture(pcap):
+            assert lab.storm(2.0, RATE, out).wait(timeout=30) == 0
+        tried = results(out)
+        assert len(tried) == 2 * RATE
+        assert not any(row["ok"] for row in tried)
+        assert lab.sinks() == []
+        rules.write_text("")
+        wait_for(lambda: state_is("ENFORCING"))
+        assert lab.phone("curl", "-s", "-m", "5", "-o", "/dev/null", "http://example.com/").returncode == 0
+    finally:
+        consentry("lab", "down")
+
+
+def test_broken_rules_at_reload_keep_the_last_good_ones(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\naction = "block"\nmatch = "name:forbidden.example"\n')
+    with lab_up(rules) as lab:
+
+        def break_them() -> None:
+            rules.write_text("[[rule]\n")
+
+        hurt(lab, tmp_path, 1, break_them, lambda: state_is("DEGRADED"), seconds=4)
+        assert lab.phone("curl", "-s", "-m", "5", "http://forbidden.example/", check=False).returncode != 0
+        told = json.loads(consentry("status", "--json").stdout)
+        assert "rules.toml:1" in told["reason"]
+        rules.write_text("")
+        wait_for(lambda: state_is("ENFORCING"))
