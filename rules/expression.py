@@ -124,12 +124,14 @@ class Filter:
 
     def since(self, now: float) -> float | None:
         """No row that was last seen before this matches; None if any age may."""
-        spans = [t.matcher.seconds for t in self.expression.terms if isinstance(t.matcher, LastMatcher) and not t.negated]
+        terms = self.expression.terms
+        spans = [t.matcher.seconds for t in terms if isinstance(t.matcher, LastMatcher) and not t.negated]
         return now - min(spans) if spans else None
 
     def phones(self) -> frozenset[str] | None:
         """Only rows of these phones match; None if any may."""
-        return _common([frozenset(t.matcher.values) for t in self.expression.terms if t.key == "phone" and not t.negated])
+        terms = self.expression.terms
+        return _common([frozenset(t.matcher.values) for t in terms if t.key == "phone" and not t.negated])
 
     def verdicts(self) -> frozenset[str] | None:
         """Only rows with these verdicts match; None if any may."""
@@ -210,7 +212,7 @@ def _values(text: str, at: int) -> tuple[list[str], list[tuple[int, int]], int]:
                 after += 1
             value = text[at:after]
         if not value:
-            raise ExpressionError("a value is missing", max(at - 1, 0), after + 1, "write one behind the colon or comma")
+            raise ExpressionError("a value is missing", at - 1, after + 1, "write one behind the colon or comma")
         if not value.isprintable():
             raise ExpressionError("a value with a character that cannot be seen", at, after, "remove it")
         values.append(value)

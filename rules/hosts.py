@@ -1,4 +1,4 @@
-"""Host names as rules write them: compared in lower case, as A-labels, without the trailing dot (RFC 1035, RFC 5890)."""
+"""Host names as rules write them: lower case, A-labels, without the trailing dot (RFC 1035, RFC 5890)."""
 
 from __future__ import annotations
 

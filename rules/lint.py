@@ -21,6 +21,6 @@ def lint(policy: Policy) -> tuple[str, ...]:
         hiding = next(((name, source) for name, source, less in earlier if less <= terms), None)
         if hiding is not None:
             whose = "your own" if hiding[1] == MINE else "the"
-            found.append(f"rule {rule.id} ({rule}) can never match: {whose} rule {hiding[0]} stands above and always does")
+            found.append(f"rule {rule.id} ({rule}) can never match: {whose} rule {hiding[0]} above it always does")
         earlier.append((rule.id, rule.source, terms))
     return tuple(found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rules.expression import Expression
-from rules.service import Service
 from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from rules.expression import Expression
+    from rules.service import Service
 
 ACTIONS: Final = (Verdict.ALLOW, Verdict.ASK, Verdict.BLOCK)
 MINE: Final = "mine"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rules.index import Atom
-from rules.networks import Range
+
+if TYPE_CHECKING:
+    from rules.networks import Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def load(path: Path | None, revision: int) -> Policy:
         at = rules.index(error.rule)
         line, column = places.value(at, "match")
         offset = places.text(at, "match").find(error.service)
-        problem = Problem(name, line, column + max(offset, 0) if column else 0, f"unknown service {error.service!r}", remedy)
-        raise RuleError((problem,)) from None
+        column += max(offset, 0) if column else 0
+        raise RuleError((Problem(name, line, column, f"unknown service {error.service!r}", remedy),)) from None
 
 
 def load_packs() -> tuple[Pack, ...]:
@@ -98,7 +98,8 @@ def _owner_rules(file: str, text: str) -> tuple[list[Rule], _Places]:
         lines = text.splitlines()
         line, column = (int(found[1]), int(found[2])) if found and found[1] else (max(len(lines), 1), 0)
         message = _TOML_PLACE.sub("", str(error))
-        raise RuleError((Problem(file, line, column, message[:1].lower() + message[1:], "see docs/rules.md"),)) from None
+        message = message[:1].lower() + message[1:]
+        raise RuleError((Problem(file, line, column, message, "see docs/rules.md"),)) from None
     except RecursionError:
         raise RuleError((Problem(file, 0, 0, "is nested too deeply", "see docs/rules.md"),)) from None
     places = _Places(text)
@@ -108,7 +109,8 @@ def _owner_rules(file: str, text: str) -> tuple[list[Rule], _Places]:
     ]
     tables = document.get("rule", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        problems.append(Problem(file, places.top("rule"), 0, "rule is no list of tables", "write [[rule]] above each rule"))
+        line = places.top("rule")
+        problems.append(Problem(file, line, 0, "rule is no list of tables", "write [[rule]] above each rule"))
         tables = []
     rules: list[Rule] = []
     taken: set[str] = set()
@@ -141,7 +143,8 @@ def _owner_rule(
         wrong("action", f"action: {given}", f"one of {', '.join(ACTIONS)}")
     expression = Expression()
     if not isinstance(match, str):
-        wrong("match", "match: a text is missing" if match is None else "match is no text", 'match = "" matches everything')
+        message = "match: a text is missing" if match is None else "match is no text"
+        wrong("match", message, 'match = "" matches everything')
     else:
         try:
             expression = parse_rule(match)
@@ -156,7 +159,7 @@ def _owner_rule(
         wrong("id", f"{given_id!r} is no id", "up to 32 characters of a-z, 0-9 and -")
     elif given_id in taken:
         wrong("id", f"id {given_id!r} is taken by a rule above", "ids are unique")
-    if len(problems) > before:
+    if len(problems) > before or action is None:
         return None
     return Rule(given_id or _id(f"{action} {expression}", taken), Verdict(action), expression, note, MINE, enabled)
 

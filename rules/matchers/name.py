@@ -33,7 +33,8 @@ class NameMatcher:
             try:
                 patterns.append(parse_pattern(value))
             except ValueError as error:
-                raise ValueProblem(position, str(error), "write example.com, or =example.com for that host alone") from None
+                remedy = "write example.com, or =example.com for that host alone"
+                raise ValueProblem(position, str(error), remedy) from None
         return cls(tuple(patterns))
 
     def atom(self) -> Atom:
@@ -47,6 +48,6 @@ def by_name(case: Case, bit: int, *, opening: bool) -> Answer:
     """What the names alone say about an atom."""
     if not opening:
         return Answer.YES if case.any_yes & bit else Answer.NOT_YET if case.any_open & bit else Answer.NO
-    if case.listed and not case.proven & bit:
+    if case.listed and not case.proven & bit and not case.seen.names_open:
         return Answer.NO  # over a listed address what the flow says of itself opens nothing
     return Answer.YES if case.all_yes & bit else Answer.NOT_YET if case.all_open & bit else Answer.NO

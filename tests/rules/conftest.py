@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from rules.expression import parse_rule
+from rules.observation import Name, Observation, Source
+from rules.policy import Policy, compile_policy
+from rules.rule import Rule
+from rules.store import load_packs
+from rules.verdict import Verdict
+
+
+def packed(text: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
+def seen(*, phone="phone1", proto="tcp", addr="198.51.100.9", port=443, dns=(), sni=(), http=(), open_=False, unfinished=False) -> Observation:
+    """`dns`: one tuple of names per question, or one name for the only question."""
+    chains = ((dns,),) if isinstance(dns, str) else tuple(dns)
+    said = tuple(Name(n, Source.SNI) for n in ([sni] if isinstance(sni, str) else sni))
+    said += tuple(Name(n, Source.HTTP) for n in ([http] if isinstance(http, str) else http))
+    return Observation(phone, proto, packed(addr) if addr else None, port, chains, said, open_, unfinished)
+
+
+def policy(*rules: str, packs: bool = False) -> Policy:
+    """`policy("allow name:a", "block")`."""
+    made = []
+    for n, text in enumerate(rules, 1):
+        action, _, match = text.partition(" ")
+        made.append(Rule(f"r{n}", Verdict(action), parse_rule(match)))
+    return compile_policy(made, load_packs() if packs else (), revision=7)
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    return SimpleNamespace(seen=seen, policy=policy, packed=packed)

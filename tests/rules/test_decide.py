@@ -1,0 +1,151 @@
+"""What rules mean where two readings are possible. Numbers in names are cases of docs/rules.md, "fifteen cases"."""
+
+from __future__ import annotations
+
+import pytest
+
+from rules.decide import decide
+
+LISTED = "42.62.48.9"
+
+
+def verdict(policy, seen) -> str:
+    return str(decide(policy, seen).verdict)
+
+
+def test_the_first_rule_that_matches_decides_and_the_default_allows(make) -> None:
+    rules = make.policy("allow name:a.example", "block name:example")
+    assert verdict(rules, make.seen(sni="x.a.example")) == "allow"
+    assert verdict(rules, make.seen(sni="b.example")) == "block"
+    decision = decide(rules, make.seen(sni="other.org"))
+    assert (decision.verdict, decision.rule, decision.revision) == ("allow", "default", 7)
+
+
+def test_what_is_still_to_come_is_thought_through(make) -> None:
+    """An allow by name above a block by network: the handshake passes, the hello decides. Without it: refused at once."""
+    both = make.policy("allow name:cdn.good.com", "block addr:42.62.48.0/24")
+    assert verdict(both, make.seen(addr=LISTED, open_=True)) == "held"
+    alone = make.policy("block addr:42.62.48.0/24")
+    assert verdict(alone, make.seen(addr=LISTED, open_=True)) == "block"
+
+
+def test_different_refusals_agree_to_refuse_and_the_sure_one_is_named(make) -> None:
+    rules = make.policy("ask name:x.example", "block addr:42.62.48.0/24")
+    decision = decide(rules, make.seen(addr=LISTED, open_=True))
+    assert (decision.verdict, decision.rule) == ("block", "r2")
+
+
+def test_case_1_a_friendly_hello_to_an_address_asked_for_by_another_name(make) -> None:
+    rules = make.policy("allow name:google.com", "ask service:xiaomi-account", packs=True)
+    seen = make.seen(addr="54.179.140.65", dns="api.account.xiaomi.com", sni="google.com")
+    assert verdict(rules, seen) == "ask"
+
+
+@pytest.mark.parametrize(("rules", "word"), [
+    (("allow name:shop.com", "block name:tracker.net"), "allow"),
+    (("block name:tracker.net", "allow name:shop.com"), "block"),
+])
+def test_case_2_every_name_of_a_cname_chain_is_a_name(make, rules, word) -> None:
+    assert verdict(make.policy(*rules), make.seen(dns=[("shop.com", "tracker.net")])) == word
+
+
+def test_case_3_ambiguous_is_refused_if_any_candidate_is(make) -> None:
+    rules = make.policy("block name:bad.example")
+    two = [("good.example",), ("bad.example",)]
+    assert verdict(rules, make.seen(dns=two)) == "block"
+    assert verdict(rules, make.seen(dns=two, sni="good.example")) == "allow"  # the hello says which it is
+    opened = make.policy("allow via:ambiguous", "block name:bad.example")
+    assert verdict(opened, make.seen(dns=two)) == "allow"
+
+
+def test_case_8_a_port_is_unknown_when_the_name_is_asked_for(make) -> None:
+    question = make.seen(addr=None, port=None, proto=None, dns="x.example", open_=True)
+    assert verdict(make.policy("block port:443 name:x.example"), question) == "held"
+    assert verdict(make.policy("block name:x.example"), question) == "block"
+    assert verdict(make.policy("allow name:a.x.example", "block name:x.example"), make.seen(addr=None, port=None, proto=None, dns="a.x.example", open_=True)) != "block"
+
+
+def test_case_11_an_absent_name_is_not_a_different_name(make) -> None:
+    rules = make.policy("block -name:good.com")
+    assert verdict(rules, make.seen(open_=True)) == "held"
+    assert verdict(rules, make.seen()) == "block"
+    assert verdict(rules, make.seen(sni="www.good.com")) == "allow"
+    assert verdict(rules, make.seen(sni="www.good.com", dns="bad.com")) == "block"  # not all sources agree
+
+
+def test_allow_wants_all_sources_to_agree_and_block_any(make) -> None:
+    seen = make.seen(dns="a.example", sni="b.example")
+    assert verdict(make.policy("allow name:b.example", "block"), seen) == "block"
+    assert verdict(make.policy("block name:a.example"), seen) == "block"
+    assert verdict(make.policy("block name:b.example"), seen) == "block"
+
+
+def test_over_a_listed_address_what_the_flow_says_of_itself_opens_nothing(make) -> None:
+    rules = make.policy("allow name:cdn.good.com", "block addr:42.62.48.0/24")
+    assert verdict(rules, make.seen(addr=LISTED, sni="cdn.good.com")) == "block"
+    assert verdict(rules, make.seen(addr=LISTED, http="cdn.good.com")) == "block"
+    assert verdict(rules, make.seen(addr=LISTED, sni="cdn.good.com", dns="cdn.good.com")) == "allow"
+    assert verdict(rules, make.seen(addr=LISTED, open_=True, dns="other.com")) == "block"
+
+
+@pytest.mark.parametrize(("dns", "rule", "word"), [
+    ((), "block name:a", "held"),
+    ((("a",),), "block name:a", "block"),  # a hello that says otherwise disagrees, and any source is enough
+    ((("b",),), "block name:a", "held"),
+    ((("a",), ("b",)), "block name:a", "held"),  # the hello will say which
+    ((("a",), ("x.a",)), "block name:a", "block"),
+])
+def test_what_no_further_name_can_change(make, dns, rule, word) -> None:
+    assert verdict(make.policy(rule), make.seen(dns=dns, open_=True)) == word
+
+
+@pytest.mark.parametrize(("dns", "word"), [((), "held"), ((("a",),), "held"), ((("b",),), "block"), ((("a",), ("b",)), "held"), ((("b",), ("c",)), "block")])
+def test_what_can_still_open(make, dns, word) -> None:
+    assert verdict(make.policy("allow name:a", "block"), make.seen(dns=dns, open_=True)) == word
+
+
+@pytest.mark.parametrize("addr", [LISTED, "::ffff:42.62.48.9", "64:ff9b::2a3e:3009", "2002:2a3e:3009::1", "2001:0:102:304:8000:1:d5c1:cff6"])
+def test_ipv4_rules_match_ipv6_forms_of_their_addresses(make, addr) -> None:
+    assert verdict(make.policy("block addr:42.62.48.0/24"), make.seen(addr=addr)) == "block"
+
+
+def test_phone_proto_port_and_via(make) -> None:
+    assert verdict(make.policy("block phone:tv,phone1"), make.seen()) == "block"
+    assert verdict(make.policy("block phone:tv"), make.seen()) == "allow"
+    assert verdict(make.policy("block proto:udp"), make.seen(proto="udp")) == "block"
+    assert verdict(make.policy("block port:8000-8100"), make.seen(port=8080)) == "block"
+    assert verdict(make.policy("block port:0-65535"), make.seen(proto="icmp", port=None)) == "allow"
+    assert verdict(make.policy("block via:none"), make.seen()) == "block"
+    assert verdict(make.policy("block via:none"), make.seen(sni="a.example")) == "allow"
+    assert verdict(make.policy("block via:none"), make.seen(open_=True)) == "held"
+    assert verdict(make.policy("block via:unfinished"), make.seen(unfinished=True)) == "block"
+
+
+class TestPacks:
+    def test_the_mission(self, make) -> None:
+        rules = make.policy(packs=True)
+        for seen in (
+            make.seen(addr=LISTED),
+            make.seen(addr=LISTED, open_=True),
+            make.seen(sni="api.account.xiaomi.com"),
+            make.seen(http="api.account.xiaomi.com", addr="54.179.140.65"),
+            make.seen(dns="api.account.xiaomi.com", proto="udp", port=9999),
+        ):
+            decision = decide(rules, seen)
+            assert (decision.verdict, decision.service) == ("ask", "xiaomi-account")
+            assert "Xiaomi account and messaging" in decision.reason
+        assert decide(rules, make.seen(http="policy.app.xiaomi.com")).service == "xiaomi-app-inventory"
+        assert decide(rules, make.seen(addr="2001:dc7::53")).service == "cnnic-own"
+
+    @pytest.mark.parametrize("name", ["connect.rom.miui.com", "connectivitycheck.gstatic.com", "time.android.com", "xiaomi.com.example"])
+    def test_captive_portal_and_time_are_left_alone(self, make, name) -> None:
+        assert verdict(make.policy(packs=True), make.seen(dns=name)) == "allow"
+
+    def test_what_cannot_be_judged_is_closed_by_a_rule_the_owner_can_open(self, make) -> None:
+        gre = make.seen(proto="47", port=None)
+        assert decide(make.policy(packs=True), gre).rule == "baseline/2"
+        assert verdict(make.policy("allow proto:47", packs=True), gre) == "allow"
+
+    def test_a_rule_that_allows_everything_hides_them_all(self, make) -> None:
+        rules = make.policy("allow", packs=True)
+        assert verdict(rules, make.seen(addr=LISTED, open_=True)) == "allow"

@@ -1,0 +1,46 @@
+"""The kernel's sets are nothing but `decide`, asked beforehand."""
+
+from __future__ import annotations
+
+import socket
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.decide import decide
+from rules.networks import images, merged, parse_network
+from rules.observation import Observation
+from rules.refusals import refused_networks
+
+NETWORKS = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "0.0.0.0/0", "255.255.255.255", "64:ff9b::/96", "2001:db8::/32", "2001:db8:1::/48", "::/0", "::ffff:10.1.0.0/112", "2002::/16"]
+RULE = st.builds(
+    lambda action, nets, more: f"{action} addr:{','.join(nets)}{more}",
+    st.sampled_from(["allow", "ask", "block"]), st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=3),
+    st.sampled_from(["", "", " phone:p", " port:443", " name:a.example", " -name:a.example"]),
+)
+PROBES = [socket.inet_pton(socket.AF_INET, a) for a in ("10.0.0.1", "10.1.0.1", "10.1.2.3", "10.1.2.4", "9.255.255.255", "11.0.0.0", "255.255.255.255", "0.0.0.0")] + [
+    socket.inet_pton(socket.AF_INET6, a)
+    for a in ("64:ff9b::a01:203", "64:ff9b::b00:1", "::ffff:10.1.0.1", "2002:a01:203::1", "2002:b00:1::1", "2001:db8::1", "2001:db8:1::1", "2001:db7::1", "::1", "ffff::1")
+]
+
+
+@given(st.lists(RULE, max_size=5), st.booleans())
+def test_an_address_is_refused_in_the_kernel_exactly_if_every_outcome_is_a_refusal(make, rules, packs) -> None:
+    policy = make.policy(*rules, packs=packs)
+    four, six = refused_networks(policy)
+    for spans in (four, six):
+        assert list(spans) == sorted(spans)
+        assert merged(spans) == spans
+    for addr in PROBES:
+        inside = any(first <= addr <= last for first, last in (four if len(addr) == 4 else six))
+        assert inside is decide(policy, Observation(None, None, addr, None, names_open=True)).verdict.refuses
+
+
+def test_all_forms_of_a_listed_network_are_there(make) -> None:
+    _, six = refused_networks(make.policy("block addr:42.62.48.0/24"))
+    assert set(six) == set(images(parse_network("42.62.48.0/24")))
+
+
+def test_an_exception_above_a_block_leaves_a_hole(make) -> None:
+    four, _ = refused_networks(make.policy("allow addr:42.62.48.5", "block addr:42.62.48.0/24"))
+    assert four == ((make.packed("42.62.48.0"), make.packed("42.62.48.4")), (make.packed("42.62.48.6"), make.packed("42.62.48.255")))
