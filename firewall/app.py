@@ -51,7 +51,8 @@ class App:
         self.history = History(settings.history_file)
         phones = {bytes.fromhex(mac.replace(":", "")): name for mac, name in settings.phones.items()}
         self.gateway = Gateway(Phones(phones), kernel_digest=self.revisions.digest)
-        self.server = Server(settings.socket, Questions(self).verbs(), version("consentry"))
+        questions = Questions(self)
+        self.server = Server(settings.socket, questions.verbs(), version("consentry"), questions.backlog)
         self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.recorder.record)

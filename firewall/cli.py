@@ -1,4 +1,4 @@
-"""The command line (docs/cli.md): lists as JSON Lines, progress on stderr, exit 0 done, 1 refused, 2 usage, 3 no gateway."""
+"""The command line (docs/cli.md). Lists are JSON Lines; exit status 0 done, 1 refused, 2 usage, 3 no gateway."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def run(
         click.echo("no terminal here, so no TUI; the gate goes on. Attach one with: sudo consentry tui", err=True)
         return
     show_tui(settings.socket)
-    click.echo("the gate goes on. Again: consentry tui   lock it: consentry stop   restore the box: consentry off --remove")
+    click.echo("the gate goes on. Again: consentry tui   lock: consentry stop   restore: consentry off --remove")
 
 
 def show_tui(socket: Path, *, in_lab: bool = False) -> int:
@@ -257,7 +257,7 @@ def rules_list(ctx: click.Context, *, as_json: bool) -> None:
 
 def rule_line(row: dict[str, Any]) -> str:
     state = "" if row["enabled"] else "(disabled) "
-    return f"{row['position']:>3}  {row['id']:<14} {state}{row['action']} {row['match']}".ljust(60) + f"  {row['source']}"
+    return f"{row['position']:>3}  {row['id']:<14} {state}{row['action']} {row['match']}".ljust(60) + "  " + row["source"]
 
 
 @rules.command("check")

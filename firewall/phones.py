@@ -34,7 +34,8 @@ class Phones:
         if mac == NOBODY or len(mac) != len(NOBODY) or len(self._name) >= MOST:
             return STRANGER
         digits = mac.hex()
-        name = next(n for n in (f"phone-{digits[-k:]}" for k in (4, 6, 8, 12)) if n not in self._taken or n[6:] == digits)
+        names = [f"phone-{digits[-length:]}" for length in (4, 6, 8, 12)]
+        name = next((name for name in names if name not in self._taken), names[-1])
         self._name[mac] = name
         self._taken.add(name)
         return name

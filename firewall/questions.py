@@ -7,7 +7,8 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from firewall.control import Done, Fault, Verb
+from firewall.control import Done, Refused, Verb
+from firewall.history import HistoryError
 from rules.explain import explain
 from rules.expression import ExpressionError, parse_filter
 from rules.observation import Observation
@@ -55,20 +56,31 @@ class Questions:
         try:
             wanted = parse_filter(text(args, "filter", ""))
         except ExpressionError as error:
-            raise Fault(f"column {error.start + 1}: {error.message} ({error.remedy})") from error
+            raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})") from error
         limit = args.get("limit", 200)
         if not isinstance(limit, int) or not 1 <= limit <= MOST_ROWS:
-            raise Fault(f"limit is a number from 1 to {MOST_ROWS}")
+            raise Refused(f"limit is a number from 1 to {MOST_ROWS}")
         began = time.monotonic()
-        rows = await asyncio.to_thread(self._app.history.query, wanted, limit, time.time())
+        try:
+            rows = await asyncio.to_thread(self._app.history.query, wanted, limit, time.time())
+        except HistoryError as error:
+            raise Refused(str(error)) from None
         for row in rows:
             yield row.to_json()
         yield Done({"count": len(rows), "seconds": time.monotonic() - began})
 
+    def backlog(self, limit: int) -> list[dict[str, Any]]:
+        """The newest rows, oldest first, for somebody who begins to follow."""
+        try:
+            rows = self._app.history.query(parse_filter(""), limit, time.time())
+        except HistoryError:
+            return []
+        return [{"episode": row.to_json()} for row in reversed(rows)]
+
     async def explain(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         gateway = self._app.gateway
         if gateway.policy is None:
-            raise Fault(f"there is no policy: {gateway.reason}")
+            raise Refused(f"there is no policy: {gateway.reason}")
         phone, what = text(args, "phone"), text(args, "what")
         place = parse_place(what)
         boot = self._app.boot_time()
@@ -109,7 +121,7 @@ class Questions:
     async def reload(self, peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         problems = self._app.load_rules(peer.name)
         if problems:
-            raise Fault("\n".join(map(str, problems)))
+            raise Refused("\n".join(map(str, problems)))
         policy = self._app.gateway.policy
         yield Done({"revision": policy.revision if policy else 0})
 
@@ -125,12 +137,12 @@ class Questions:
 def text(args: dict[str, Any], key: str, default: str | None = None) -> str:
     value = args.get(key, default)
     if not isinstance(value, str):
-        raise Fault(f"{key}: a text is wanted")
+        raise Refused(f"{key}: a text is wanted")
     return value
 
 
 def parse_place(what: str) -> Place:
-    """NAME[:PORT], ADDR, ADDR:PORT or [ADDR]:PORT. Raises Fault."""
+    """NAME[:PORT], ADDR, ADDR:PORT or [ADDR]:PORT. Raises Refused."""
     host, port = what.strip(), HTTPS
     if host.startswith("["):
         host, _, rest = host[1:].partition("]")
@@ -141,7 +153,7 @@ def parse_place(what: str) -> Place:
         number = ""
     if number:
         if not number.isascii() or not number.isdigit() or not 0 < int(number) < 1 << 16:
-            raise Fault(f"{number!r} is no port")
+            raise Refused(f"{number!r} is no port")
         port = int(number)
     try:
         return Place("", ip_address(host).packed, port)
@@ -149,5 +161,5 @@ def parse_place(what: str) -> Place:
         pass
     name = host.rstrip(".").lower()
     if not name or ":" in name or name.split() != [name]:
-        raise Fault(f"{what!r} is neither a name nor an address")
+        raise Refused(f"{what!r} is neither a name nor an address")
     return Place(name, None, port)

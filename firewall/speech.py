@@ -65,7 +65,8 @@ class Speech:
                 self._hello = data
                 return MORE
             if hello is not NOT_MINE:
-                return Heard(tuple(Name(name, Source.SNI) for name in hello.names), may_say_more=False, unfinished=False)
+                names = tuple(Name(name, Source.SNI) for name in hello.names)
+                return Heard(names, may_say_more=False, unfinished=False)
             self._requests, self._hello = http.Requests(), b""
             return self._first(self._requests, data)
         return self._next(self._requests, data)

@@ -57,7 +57,7 @@ Address = tuple[str, int]
 def transparent(kind: socket.SocketKind, address: Address) -> socket.socket:
     """A socket bound to an address that need not be on any interface (CAP_NET_ADMIN)."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    s = socket.socket(family, kind)
+    s = socket.socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)  # named: asyncio's NODELAY
     s.setblocking(False)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:

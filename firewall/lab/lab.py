@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 READY_SECONDS: Final = 20.0
 EVERYDAY: Final = "everyday"
+OF_THE_HOST: Final = frozenset(
+    {"ssl_cert_dir", "curl_ca_bundle", "requests_ca_bundle", "http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+)  # environment that would lead a phone's programs around the lab; the case of proxies' names varies
 
 Row = dict[str, Any]  # one object of a JSON line
 
@@ -132,8 +135,9 @@ class Lab:
         return self._inside("gateway", argv)
 
     def environment(self) -> dict[str, str]:
-        """What this process has, and trust in the lab's certificates only."""
-        return os.environ | {"SSL_CERT_FILE": str(self.ca)}
+        """What this process has, without its proxies, and with trust in the lab's certificates only."""
+        kept = {key: value for key, value in os.environ.items() if key.lower() not in OF_THE_HOST}
+        return kept | {"SSL_CERT_FILE": str(self.ca)}
 
     def _inside(self, role: str, argv: Sequence[str]) -> list[str]:
         return ["ip", "netns", "exec", self.topology.namespace(role), *argv]

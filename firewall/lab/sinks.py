@@ -74,7 +74,7 @@ class Journal:
         record = Record(self._next, time.time(), src[0], src[1], dst[0], dst[1], proto)
         self._next += 1
         if len(self._records) >= self._max_records:
-            self._room += len(self._records.popleft().payload)
+            self._empty(self._records.popleft())
             self.forgotten += 1
         self._records.append(record)
         self._tell(record, opened=True)
@@ -82,6 +82,8 @@ class Journal:
 
     def add(self, record: Record, data: bytes) -> None:
         """The client has sent `data`."""
+        if record.id < self._records[0].id:
+            return  # forgotten
         record.received += len(data)
         wanted = data[: MAX_PAYLOAD - len(record.payload)]
         kept = wanted[: self._room]
@@ -96,13 +98,16 @@ class Journal:
 
     def decrypted(self, record: Record) -> None:
         """From here on the client's bytes are readable: the ciphertext of its handshake is no longer of interest."""
-        self._room += len(record.payload)
         record.received = 0
-        record.payload = bytearray()
+        self._empty(record)
 
     def close(self, record: Record) -> None:
         record.open = False
         self._tell(record)
+
+    def _empty(self, record: Record) -> None:
+        self._room += len(record.payload)
+        record.payload = bytearray()
 
     def _tell(self, record: Record, *, opened: bool = False) -> None:
         for listener in self.listeners:

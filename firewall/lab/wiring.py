@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +38,7 @@ from firewall.lab.topology import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Interface, IPv6Interface
 
     from firewall.lab.topology import Phone, Topology
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 ETC: Final = Path("/etc/netns")
 NETNS: Final = Path("/run/netns")
 MARK: Final = "# made by consentry for its lab "
-NODAD: Final = 0x02  # IFA_F_NODAD: nobody else is there, so the address is usable at once (linux/if_addr.h)
 LOOPBACK: Final = 1  # its index in every namespace
 SCOPE_HOST: Final = 254
 KILL_SECONDS: Final = 5.0
@@ -61,6 +59,8 @@ def build(topology: Topology) -> None:
     for namespace, resolvers in _resolvers(topology).items():
         _claim(topology, namespace, resolvers)
         netns.create(namespace)
+        # Without this the first seconds lose packets: a link-local address is unusable while it looks for duplicates.
+        _sysctl(namespace, **{"net/ipv6/conf/default/accept_dad": 0})
     _build_gateway(topology)
     for phone in topology.phones:
         with IPRoute(netns=topology.namespace(phone.name)) as ip:
@@ -117,7 +117,9 @@ def _build_gateway(topology: Topology) -> None:
         _up(ip, WAN_IF, GATEWAY4, GATEWAY6)
         _default(ip, ROUTER4, ROUTER6)
     # Frames between bridge ports are no packets of ours; with these on they would cross the forward chain.
-    _sysctl(gateway, **{f"net.bridge.bridge-nf-call-{what}": 0 for what in ("iptables", "ip6tables", "arptables")})
+    _sysctl(gateway, **{f"net/bridge/bridge-nf-call-{what}": 0 for what in ("iptables", "ip6tables", "arptables")})
+    # Inherited from the host, which may forward. Whoever runs the gate switches it on, last.
+    _sysctl(gateway, **{"net/ipv4/ip_forward": 0, "net/ipv6/conf/all/forwarding": 0})
 
 
 def _plug_in(ip: IPRoute, topology: Topology, phone: Phone) -> None:
@@ -135,7 +137,7 @@ def _build_router(topology: Topology) -> None:
         _up(ip, UPLINK_IF, UPLINK4, UPLINK6)
         _default(ip, INTERNET4, INTERNET6)
         _back_to_the_phones(ip, GATEWAY4, GATEWAY6)
-    _sysctl(router, **{"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, "net.ipv4.conf.all.rp_filter": 0})
+    _sysctl(router, **{"net/ipv4/ip_forward": 1, "net/ipv6/conf/all/forwarding": 1})
 
 
 def _build_internet(topology: Topology) -> None:
@@ -150,7 +152,7 @@ def _build_internet(topology: Topology) -> None:
         ip.route("add", dst="::/0", type="local", oif=LOOPBACK)
         for address in RESOLVERS:
             ip.addr("add", index=LOOPBACK, address=address, prefixlen=128 if ":" in address else 32)
-    _sysctl(internet, **{"net.ipv4.conf.all.rp_filter": 0, "net.ipv4.tcp_max_syn_backlog": 8192})
+    _sysctl(internet, **{"net/ipv4/tcp_max_syn_backlog": 8192})
 
 
 def _back_to_the_phones(ip: IPRoute, via4: IPv4Interface, via6: IPv6Interface) -> None:
@@ -171,7 +173,7 @@ def _up(ip: IPRoute, ifname: str, ipv4: IPv4Interface, ipv6: IPv6Interface) -> N
     ip.link("set", index=LOOPBACK, state="up")
     ip.link("set", index=index, state="up")
     ip.addr("add", index=index, address=str(ipv4.ip), prefixlen=ipv4.network.prefixlen)
-    ip.addr("add", index=index, address=str(ipv6.ip), prefixlen=ipv6.network.prefixlen, flags=NODAD)
+    ip.addr("add", index=index, address=str(ipv6.ip), prefixlen=ipv6.network.prefixlen)
 
 
 def _default(ip: IPRoute, via4: IPv4Interface, via6: IPv6Interface) -> None:
@@ -186,8 +188,22 @@ def _index(ip: IPRoute, ifname: str) -> int:
 
 def _sysctl(namespace: str, **values: int) -> None:
     """Those that this kernel has not (no br_netfilter: nothing to switch off) are passed over."""
-    settings = [f"{key}={value}" for key, value in values.items()]
-    subprocess.run(["ip", "netns", "exec", namespace, "sysctl", "-eqw", *settings], check=True)
+    with _inside(namespace):
+        for key, value in values.items():
+            with suppress(FileNotFoundError):
+                Path("/proc/sys", key).write_text(str(value))
+
+
+@contextmanager
+def _inside(namespace: str) -> Iterator[None]:
+    """Move this thread into a namespace, and back."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        netns.setns(namespace, flags=0)
+        yield
+    finally:
+        netns.setns(home)
+        os.close(home)
 
 
 # -- removing ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,46 @@
+# The developers' menu. `./consentry test` is what CI runs; these are its parts, and what it does not do.
+SHELL := /bin/sh
+BIN := .venv/bin
+.DEFAULT_GOAL := menu
+.PHONY: menu run test lint type unit lab bench bench-check screenshots constraints clean
+
+menu: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+run: ## the lab and the TUI
+	sudo ./consentry run
+
+test: ## everything CI checks
+	sudo ./consentry test
+
+lint: ## ruff, import contracts, shell scripts (needs shellcheck)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	shellcheck consentry .ci/run
+
+type: ## mypy, strict
+	$(BIN)/mypy
+
+unit: ## tests that need neither root nor namespaces
+	$(BIN)/pytest -m "not lab"
+
+lab: ## tests in network namespaces, from a phone to the internet
+	sudo $(BIN)/pytest -m lab
+
+bench: ## the promises, measured beside plain NAT, into bench/results/
+	sudo $(BIN)/python bench/run.py
+
+bench-check: ## fails if the last measurement is under a floor
+	$(BIN)/python bench/check.py
+
+screenshots: ## the README's pictures, from the real TUI
+	$(BIN)/python docs/screenshots.py
+
+constraints: ## renew the pins from a clean environment with the newest that pyproject.toml allows
+	d=$$(mktemp -d) && python3 -m venv $$d && $$d/bin/pip install --quiet '.[test]' && \
+	{ sed -n 1p constraints.txt; $$d/bin/pip freeze --exclude consentry; } > constraints.new && \
+	mv constraints.new constraints.txt && rm -r $$d
+
+clean: ## remove what tools made here; the next start prepares anew
+	sudo rm -rf .venv bench/results .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	sudo find . -name __pycache__ -prune -exec rm -r {} +

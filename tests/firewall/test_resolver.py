@@ -1,0 +1,562 @@
+"""The resolver between a scripted upstream and a scripted gateway, on the loopback device."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections import Counter
+
+import pytest
+from dnslib import AAAA, CNAME, EDNS0, MX, QTYPE, RR, TXT, A, DNSQuestion, DNSRecord
+
+from firewall.backends import BackendError
+from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
+from firewall.inputs import AnswerSeen, QuerySeen
+from firewall.resolver import MOST, MOST_OF_A_PHONE, NOBODY, PATIENCE, Resolver, listen, upstream
+from firewall.resolver.limits import BURST
+from rules.verdict import Decision, Verdict
+
+MAC = bytes.fromhex("020000000101")
+OTHER_MAC = bytes.fromhex("020000000202")
+OTHER = "127.0.0.9"  # where the second phone asks from
+PUBLIC = "93.184.216.34"
+KILLER = struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + b"\3abc\xc0\x11" + b"x" * 17 + b"\xc0\x0c\0\1\0\1"
+
+
+def free_port():
+    """A port that is free for UDP and TCP just now."""
+    while True:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("::", 0))
+            with contextlib.suppress(OSError):
+                udp.bind(("::", tcp.getsockname()[1]))
+                return tcp.getsockname()[1]
+
+
+def address(question):
+    """The answer of an honest upstream to any question."""
+    data = {1: A(PUBLIC), 28: AAAA("2606:2800:220:1::1"), 15: MX("mail.example"), 16: TXT(b"x" * 200)}.get(question.qtype)
+    return [RR(question.qname, question.qtype, rdata=data, ttl=300)] if data else []
+
+
+class Upstream:
+    """Answers as `script(query, over_tcp)` says: messages to send, in order. None: the honest answer."""
+
+    def __init__(self):
+        self.script = None
+        self.asked = []  # (peer's port, bytes, over TCP)
+        self.seen = asyncio.Event()
+
+    async def __aenter__(self):
+        loop = asyncio.get_running_loop()
+        self.port = free_port()
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", self.port))
+        self._tcp = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_):
+        self._udp.close()
+        self._tcp.close()
+
+    def honest(self, data, records=None, **header):
+        query = DNSRecord.parse(data)
+        reply = query.reply()
+        for name, value in header.items():
+            setattr(reply.header, name, value)
+        reply.add_answer(*(address(query.q) if records is None else records))
+        return bytes(reply.pack())
+
+    def _answers(self, data, peer, over_tcp):
+        self.asked.append((peer[1], data, over_tcp))
+        self.seen.set()
+        return self.script(data, over_tcp) if self.script else [self.honest(data)]
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def connection_lost(self, error):
+        pass
+
+    def datagram_received(self, data, peer):
+        for answer in self._answers(data, peer, False):
+            self.transport.sendto(answer, peer)
+
+    async def _connected(self, reader, writer):
+        size = int.from_bytes(await reader.readexactly(2))
+        for answer in self._answers(await reader.readexactly(size), writer.get_extra_info("peername"), True):
+            writer.write(len(answer).to_bytes(2) + answer)
+        writer.close()
+
+
+class Gate:
+    """A gateway that lets everything through but what stands in `refused`; silent if it is `locked`."""
+
+    def __init__(self, resolver):
+        self.resolver = resolver
+        self.refused = {}
+        self.locked = False
+        self.later = False
+        self.seen = []
+        self.told = asyncio.Event()
+
+    def deliver(self, batch):
+        self.seen.extend(batch)
+        self.told.set()
+        commands = [] if self.locked else [self._command(seen) for seen in batch]
+        if self.later:
+            asyncio.get_running_loop().call_soon(self.resolver.carry_out, commands)
+        else:
+            self.resolver.carry_out(commands)
+
+    def _command(self, seen):
+        if isinstance(seen, AnswerSeen):
+            return SendAnswer(seen.token)
+        verdict = self.refused.get(seen.qname)
+        return RefuseQuery(seen.token, Decision(verdict, "x/1", "stopped by x/1", "", 1)) if verdict else ForwardQuery(seen.token)
+
+    @property
+    def queries(self):
+        return [seen for seen in self.seen if isinstance(seen, QuerySeen)]
+
+    @property
+    def answers(self):
+        return [seen for seen in self.seen if isinstance(seen, AnswerSeen)]
+
+
+class House:
+    """Everything together, and the phones' side of it."""
+
+    def __init__(self, up):
+        self.up = up
+        self.now = 1000.0
+        self.port = free_port()
+        macs = {socket.inet_aton(OTHER): OTHER_MAC}
+        self.resolver = Resolver("lo", [("127.0.0.1", up.port)], lambda src: macs.get(src, MAC), self.port, lambda: self.now)
+        self.gate = Gate(self.resolver)
+
+    async def ask(self, name, qtype="A", *, at="127.0.0.1", src=None, size=0, wait=2.0):
+        query = DNSRecord(q=DNSQuestion(name, qtype if isinstance(qtype, int) else QTYPE.reverse[qtype]))
+        if size:
+            query.add_ar(EDNS0(udp_len=size))
+        return self.same(query, await self.send(bytes(query.pack()), at=at, src=src, wait=wait))
+
+    def same(self, query, data):
+        reply = DNSRecord.parse(data)
+        assert reply.header.id == query.header.id
+        assert str(reply.q.qname) == str(query.q.qname)
+        assert reply.q.qtype == query.q.qtype
+        return reply
+
+    async def send(self, data, *, at="127.0.0.1", src=None, wait=2.0):
+        """One datagram; the reply, or TimeoutError. Connected: a reply from another address does not arrive."""
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            if src:
+                sock.bind((src, 0))
+            sock.connect((at, self.port))
+            sock.send(data)
+            async with asyncio.timeout(wait):
+                return await loop.sock_recv(sock, 65_535)
+
+    @contextlib.asynccontextmanager
+    async def connection(self, at="127.0.0.1", src=None):
+        reader, writer = await asyncio.open_connection(at, self.port, local_addr=(src, 0) if src else None)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+
+    async def ask_tcp(self, name, qtype="A", *, at="127.0.0.1"):
+        query = DNSRecord.question(name, qtype)
+        async with asyncio.timeout(2), self.connection(at) as (reader, writer):
+            writer.write(framed(query))
+            return self.same(query, await read(reader))
+
+
+def framed(query):
+    data = bytes(query.pack())
+    return len(data).to_bytes(2) + data
+
+
+async def read(reader):
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+
+
+def addresses(reply):
+    return [str(rr.rdata) for rr in reply.rr if rr.rtype in (QTYPE.A, QTYPE.AAAA)]
+
+
+@pytest.fixture
+async def up():
+    async with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def house(up):
+    built = House(up)
+    await built.resolver.start(built.gate.deliver)
+    yield built
+    await built.resolver.close()
+
+
+# -- the phones' side ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize(("qtype", "told"), [("A", PUBLIC), ("AAAA", "2606:2800:220:1::1")])
+async def test_every_way_to_ask(house, at, qtype, told):
+    for reply in (await house.ask("Shop.Example", qtype, at=at), await house.ask_tcp("shop.example", qtype, at=at)):
+        assert addresses(reply) == [told]
+        assert (reply.header.rd, reply.header.ra, reply.rr[0].ttl) == (1, 1, 300)
+    src = socket.inet_pton(socket.AF_INET6 if ":" in at else socket.AF_INET, at)
+    assert [(seen.mac, seen.src, seen.qname, seen.qtype) for seen in house.gate.queries] == [(MAC, src, "shop.example", QTYPE.reverse[qtype])] * 2
+    family = socket.AF_INET6 if ":" in told else socket.AF_INET
+    assert [(seen.chain, seen.addresses, seen.ttl) for seen in house.gate.answers] == [(("shop.example",), (socket.inet_pton(family, told),), 300)] * 2
+
+
+async def test_the_reply_comes_from_the_address_that_was_asked(house):
+    assert addresses(await house.ask("shop.example", at="127.0.0.53")) == [PUBLIC]
+
+
+async def test_a_gateway_that_answers_in_its_next_turn(house):
+    house.gate.later = True
+    assert addresses(await house.ask("shop.example")) == [PUBLIC]
+    assert addresses(await house.ask("shop.example")) == [PUBLIC]
+
+
+@pytest.mark.parametrize(("verdict", "code"), [(Verdict.BLOCK, 15), (Verdict.ASK, 17)])
+async def test_refused(house, verdict, code):
+    house.gate.refused["api.miui.com"] = verdict
+    reply = await house.ask("api.MIUI.com", size=1232)
+    assert reply.header.rcode == 3
+    assert [(rr.ttl, rr.rdata.times[4]) for rr in reply.auth] == [(2, 2)]
+    assert [(opt.code, opt.data) for opt in reply.ar[0].rdata] == [(15, code.to_bytes(2) + b"stopped by x/1")]
+    assert (await house.ask("api.miui.com")).ar == []
+    assert house.up.asked == []
+
+
+async def test_unblocking_counts_at_once(house):
+    house.gate.refused["shop.example"] = Verdict.BLOCK
+    assert (await house.ask("shop.example")).header.rcode == 3
+    house.gate.refused.clear()
+    assert addresses(await house.ask("shop.example")) == [PUBLIC]
+
+
+async def test_a_locked_gate_answers_nothing_and_old_tokens_are_forgotten(house):
+    house.gate.locked = True
+    with pytest.raises(TimeoutError):
+        await house.ask("shop.example", wait=0.1)
+    token = house.gate.queries[0].token
+    house.now += PATIENCE
+    house.resolver._sweep()
+    house.resolver.carry_out([ForwardQuery(token), SendAnswer(token), RefuseQuery(token, Decision(Verdict.BLOCK, "", "", "", 1)), ForwardQuery("no")])
+    house.gate.locked = False
+    await house.ask("other.example")
+    assert len(house.up.asked) == 1
+    assert not house.resolver._waiting
+    assert not house.resolver._of_phone
+
+
+async def test_no_hints_around_the_names(house):
+    for qtype in (65, 64):
+        reply = await house.ask("shop.example", qtype)
+        assert (reply.header.rcode, reply.rr, len(reply.auth)) == (0, [], 1)
+    assert [seen.qtype for seen in house.gate.queries] == [65, 64]
+    assert house.up.asked == []
+
+
+@pytest.mark.parametrize(("qtype", "rcode"), [("ANY", 4), ("AXFR", 5), ("IXFR", 5)])
+async def test_refused_without_asking_anybody(house, qtype, rcode):
+    assert (await house.ask("shop.example", qtype)).header.rcode == rcode
+    assert house.gate.seen == house.up.asked == []
+
+
+async def test_update_is_not_implemented(house):
+    reply = DNSRecord.parse(await house.send(struct.pack("!HHHHHH", 9, 5 << 11, 1, 0, 0, 0) + b"\0\0\6\0\1"))
+    assert (reply.header.id, reply.header.opcode, reply.header.rcode) == (9, 5, 4)
+
+
+@pytest.mark.parametrize("data", [KILLER, bytes(12), struct.pack("!HHHHHH", 1, 0x8180, 1, 0, 0, 0) + b"\0\0\1\0\1", bytes(4000)])
+async def test_what_is_no_question_gets_no_word(house, data):
+    with pytest.raises(TimeoutError):
+        await house.send(data, wait=0.05)
+    assert addresses(await house.ask("shop.example")) == [PUBLIC]
+    assert len(house.gate.queries) == 1
+
+
+async def test_a_flood_of_killers_leaves_the_others_their_answers(house):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+        flood.setblocking(False)
+        flood.connect(("127.0.0.1", house.port))
+        slowest = 0.0
+        for turn in range(20):
+            for _ in range(100):
+                with contextlib.suppress(BlockingIOError):
+                    flood.send(KILLER)
+            began = asyncio.get_running_loop().time()
+            assert addresses(await house.ask(f"shop{turn}.example", src=OTHER)) == [PUBLIC]
+            slowest = max(slowest, asyncio.get_running_loop().time() - began)
+    assert slowest < 0.1
+    assert {seen.mac for seen in house.gate.queries} == {OTHER_MAC}
+
+
+async def test_one_phone_cannot_ask_without_end(house):
+    house.gate.refused["x.example"] = Verdict.BLOCK
+    query = bytes(DNSRecord.question("x.example").pack())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", house.port))
+        for _ in range(10):
+            for _ in range(50):
+                sock.send(query)
+            await house.ask("other.example", src=OTHER)
+    counts = Counter(seen.mac for seen in house.gate.queries)
+    assert counts == {MAC: BURST, OTHER_MAC: 10}
+
+
+async def test_so_many_may_wait_and_no_more(house):
+    house.gate.locked = True
+    for phone in range(2, 14):
+        house.resolver._mac_of = lambda src: src
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((f"127.0.1.{phone}", 0))
+            sock.connect(("127.0.0.1", house.port))
+            for n in range(MOST_OF_A_PHONE + 10):
+                sock.send(bytes(DNSRecord.question(f"x{n}.example").pack()))
+            with pytest.raises(TimeoutError):
+                await house.send(KILLER, wait=0.02)
+    counts = Counter(seen.src for seen in house.gate.queries)
+    assert max(counts.values()) == MOST_OF_A_PHONE
+    assert len(house.gate.queries) == MOST
+
+
+async def test_an_unknown_neighbour_is_nobody(house):
+    house.resolver._mac_of = lambda src: None
+    await house.ask("shop.example")
+    assert house.gate.queries[0].mac == NOBODY
+
+
+async def test_a_device_that_is_not_there():
+    with pytest.raises(BackendError, match="nosuch0"):
+        await Resolver("nosuch0", [], lambda _: None).start(lambda _: None)
+
+
+# -- TCP -------------------------------------------------------------------------------------------------------------
+
+
+async def test_pipelined_and_in_pieces(house):
+    queries = {query.header.id: query for query in (DNSRecord.question(f"x{n}.example") for n in range(40))}
+    stream = b"".join(map(framed, queries.values()))
+    async with asyncio.timeout(5), house.connection() as (reader, writer):
+        writer.write(stream[:1])
+        await writer.drain()
+        await asyncio.sleep(0)
+        writer.write(stream[1:700])
+        await writer.drain()
+        writer.write(stream[700:])
+        for _ in range(len(queries)):
+            data = await read(reader)
+            assert addresses(house.same(queries.pop(int.from_bytes(data[:2])), data)) == [PUBLIC]
+
+
+async def test_more_at_once_than_one_turn_takes(house):
+    house.gate.refused["x.example"] = Verdict.BLOCK
+    query = DNSRecord.question("x.example")
+    async with asyncio.timeout(5), house.connection() as (reader, writer):
+        writer.write(framed(query) * 200)
+        for _ in range(200):
+            house.same(query, await read(reader))
+
+
+@pytest.mark.parametrize("start", [b"\0\0", b"\0\x0b", b"\xff\xff"])
+async def test_lengths_that_no_question_has(house, start):
+    async with asyncio.timeout(2), house.connection() as (reader, writer):
+        writer.write(start)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+
+async def test_idle_connections_are_closed(house, monkeypatch):
+    monkeypatch.setattr(listen, "IDLE_SECONDS", 0.05)
+    async with asyncio.timeout(2), house.connection() as (reader, writer):
+        writer.write(b"\0\x30x")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+
+async def test_so_many_connections_and_no_more(house):
+    async with contextlib.AsyncExitStack() as stack:
+        async def usable(src):
+            reader, writer = await stack.enter_async_context(house.connection(src=src))
+            with contextlib.suppress(OSError, EOFError):
+                writer.write(framed(DNSRecord.question("shop.example")))
+                return bool(await read(reader))
+            return False
+
+        async with asyncio.timeout(10):
+            assert [await usable("127.0.0.1") for _ in range(6)] == [True] * 4 + [False] * 2
+            assert await usable(OTHER)
+            house.resolver._mac_of = lambda src: src
+            assert sum([await usable(f"127.0.2.{n % 8 + 1}") for n in range(25)]) == listen.MOST_CONNECTIONS - 5
+    async with asyncio.timeout(2):
+        while house.resolver._listeners._connections:
+            await asyncio.sleep(0)
+    assert addresses(await house.ask_tcp("shop.example")) == [PUBLIC]
+
+
+async def test_a_large_answer_goes_over_tcp(house):
+    house.up.script = lambda data, over_tcp: [house.up.honest(data, address(DNSRecord.parse(data).q) * 12, tc=0)]
+    small = await house.ask("big.example", "TXT", size=4096)
+    assert (small.header.tc, small.rr) == (1, [])
+    whole = await house.ask_tcp("big.example", "TXT")
+    assert (whole.header.tc, len(whole.rr)) == (0, 12)
+
+
+# -- the upstream's side ---------------------------------------------------------------------------------------------
+
+
+async def test_forged_answers_are_waited_out(house):
+    def script(data, over_tcp):
+        forged = [RR(DNSRecord.parse(data).q.qname, rdata=A("6.6.6.6"), ttl=9)]
+        wrong_id = bytearray(house.up.honest(data, forged))
+        wrong_id[0] ^= 1
+        wrong_type = house.up.honest(data, forged).replace(b"\0\1\0\1", b"\0\x1c\0\1", 1)
+        wrong_name = house.up.honest(data, forged).replace(b"\7", b"\6", 1)
+        query = house.up.honest(data, forged, qr=0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(house.up.honest(data, forged), ("127.0.0.1", house.up.asked[-1][0]))
+        return [bytes(wrong_id), wrong_type, wrong_name, query, b"", b"x" * 40, house.up.honest(data)]
+
+    house.up.script = script
+    assert addresses(await house.ask("shop.example")) == [PUBLIC]
+    assert len(house.up.asked) == 1
+
+
+async def test_an_answer_in_another_spelling_is_asked_for_over_tcp(house):
+    house.up.script = lambda data, over_tcp: [house.up.honest(data[:12] + data[12:].lower(), [RR("long-shop.example", rdata=A(PUBLIC if over_tcp else "6.6.6.6"))])]
+    assert addresses(await house.ask("long-shop.example")) == [PUBLIC]
+    assert [over_tcp for *_, over_tcp in house.up.asked] == [False, True]
+
+
+async def test_a_truncated_answer_is_asked_for_over_tcp(house):
+    house.up.script = lambda data, over_tcp: [house.up.honest(data, None if over_tcp else [], tc=not over_tcp)]
+    assert addresses(await house.ask("shop.example")) == [PUBLIC]
+    assert [over_tcp for *_, over_tcp in house.up.asked] == [False, True]
+
+
+async def test_nobody_can_guess(up):
+    asker = upstream.Upstreams([("127.0.0.1", up.port)])
+    for _ in range(20):
+        await asyncio.gather(*(asker.ask(b"\4long\4name\7example\0", 1) for _ in range(50)))
+    assert len({port for port, *_ in up.asked}) >= 950
+    assert len({data[:2] for _, data, _ in up.asked}) >= 950
+    assert len({data[12:] for _, data, _ in up.asked}) >= 950
+    assert {data[12:].lower() for _, data, _ in up.asked} == {upstream.query(b"\4long\4name\7example\0", 1)[12:].lower()}
+    read = DNSRecord.parse(up.asked[0][1])
+    assert (read.header.rd, read.ar[0].edns_len) == (1, 1232)
+
+
+async def test_a_silent_upstream_is_left_for_the_other(up, monkeypatch):
+    monkeypatch.setattr(upstream, "TRY_SECONDS", 0.05)
+    async with Upstream() as silent:
+        silent.script = lambda data, over_tcp: []
+        asker = upstream.Upstreams([("127.0.0.1", silent.port), ("127.0.0.1", up.port)])
+        assert (await asker.ask(b"\1a\0", 1)).answer.found
+        assert (await asker.ask(b"\1b\0", 1)).answer.found
+        assert (len(silent.asked), len(up.asked)) == (1, 2)
+
+
+async def test_failures(house, monkeypatch):
+    monkeypatch.setattr(upstream, "TRY_SECONDS", 0.03)
+    house.up.script = lambda data, over_tcp: []
+    assert (await house.ask("silent.example")).header.rcode == 2
+    assert len(house.up.asked) == upstream.TRIES
+    assert (await house.ask("silent.example")).header.rcode == 2
+    assert len(house.up.asked) == upstream.TRIES  # remembered for a moment
+    house.now += 2
+    house.up.script = lambda data, over_tcp: [house.up.honest(data, [], rcode=5)]
+    assert (await house.ask("silent.example")).header.rcode == 2
+    house.now += 2
+    house.up.script = None
+    assert addresses(await house.ask("silent.example")) == [PUBLIC]
+
+
+async def test_all_takes_three_seconds_at_most(up, monkeypatch):
+    monkeypatch.setattr(upstream, "ALL_SECONDS", 0.1)
+    up.script = lambda data, over_tcp: []
+    began = asyncio.get_running_loop().time()
+    assert await upstream.Upstreams([("127.0.0.1", up.port)]).ask(b"\1a\0", 1) is None
+    assert asyncio.get_running_loop().time() - began < 0.5
+
+
+async def test_nobody_to_ask():
+    assert await upstream.Upstreams([]).ask(b"\1a\0", 1) is None
+    assert await upstream.Upstreams([("127.0.0.1", free_port())]).ask(b"\1a\0", 1) is None
+
+
+async def test_equal_questions_become_one(house):
+    house.up.script = lambda data, over_tcp: []
+    asking = [asyncio.ensure_future(house.ask(name, src=src)) for name, src in (("Shop.example", "127.0.0.1"), ("shop.EXAMPLE", OTHER), ("shop.example", None))]
+    await house.up.seen.wait()
+    async with asyncio.timeout(2):
+        while len(house.gate.queries) < 3:
+            house.gate.told.clear()
+            await house.gate.told.wait()
+    port, data, _ = house.up.asked[0]
+    house.up.transport.sendto(house.up.honest(data), ("127.0.0.1", port))
+    assert [addresses(reply) for reply in await asyncio.gather(*asking)] == [[PUBLIC]] * 3
+    assert len(house.up.asked) == 1
+
+
+async def test_answers_age_and_end(house):
+    assert (await house.ask("shop.example")).rr[0].ttl == 300
+    house.now += 100
+    assert (await house.ask("SHOP.example")).rr[0].ttl == 200
+    assert len(house.up.asked) == 1
+    assert house.gate.answers[-1].ttl == 200
+    house.now += 200
+    assert (await house.ask("shop.example")).rr[0].ttl == 300
+    assert len(house.up.asked) == 2
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(0, 5), (1 << 31, 5), (200_000, 86_400)])
+async def test_how_long_an_answer_is_kept(house, ttl, kept):
+    house.up.script = lambda data, over_tcp: [house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(PUBLIC), ttl=ttl)])]
+    assert (await house.ask("shop.example")).rr[0].ttl == kept
+
+
+async def test_a_no_is_remembered_too(house):
+    house.up.script = lambda data, over_tcp: [house.up.honest(data, [], rcode=3)]
+    reply = await house.ask("nowhere.example")
+    assert (reply.header.rcode, reply.auth[0].ttl) == (3, 5)
+    assert (await house.ask("nowhere.example")).header.rcode == 3
+    assert len(house.up.asked) == 1
+
+
+async def test_the_chain_is_told_and_sent(house):
+    def script(data, over_tcp):
+        name = DNSRecord.parse(data).q.qname
+        return [house.up.honest(data, [RR(name, QTYPE.CNAME, rdata=CNAME("Tracker.net"), ttl=60), RR("tracker.net", rdata=A(PUBLIC), ttl=30)])]
+
+    house.up.script = script
+    reply = await house.ask("shop.example")
+    assert [(str(rr.rname), QTYPE[rr.rtype], rr.ttl) for rr in reply.rr] == [("shop.example.", "CNAME", 30), ("Tracker.net.", "A", 30)]
+    assert house.gate.answers[0].chain == ("shop.example", "tracker.net")
+
+
+async def test_other_types_are_handed_on(house):
+    reply = await house.ask("Shop.example", "MX")
+    assert [(str(rr.rname), str(rr.rdata), rr.ttl) for rr in reply.rr] == [("Shop.example.", "10 mail.example.", 300)]
+    assert house.gate.answers[0].addresses == ()
+
+
+@pytest.mark.parametrize(("said", "told"), [(["192.168.0.1", PUBLIC], [PUBLIC]), (["127.0.0.1"], [])])
+async def test_rebinding_is_cut_out(house, said, told):
+    house.up.script = lambda data, over_tcp: [house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(addr)) for addr in said])]
+    reply = await house.ask("evil.example")
+    assert (reply.header.rcode, addresses(reply)) == (0, told)
+    assert house.gate.answers[0].addresses == tuple(map(socket.inet_aton, told))
+    assert addresses(await house.ask("nas.lan")) == said

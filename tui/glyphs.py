@@ -1,0 +1,44 @@
+"""[pure] The characters that carry meaning, twice: for terminals that draw Unicode and for those that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """One cell each. A verdict's or a state's shape is told apart from the others without any colour."""
+
+    verdicts: Mapping[str, str]  # word -> shape
+    states: Mapping[str, str]  # word -> shape
+    ramp: str  # from nothing to most, for sparklines and bars
+    ellipsis: str
+    line: str  # a horizontal rule is made of it
+    quotes: tuple[str, str]
+
+
+UNICODE: Final = Glyphs(
+    verdicts={"block": "✖", "ask": "?", "allow": "✔", "held": "◌"},
+    states={"ENFORCING": "●", "DEGRADED": "▲", "LOCKED": "■", "STARTING": "◌", "NO GATE": "✖"},
+    ramp="▁▂▃▄▅▆▇█",
+    ellipsis="…",
+    line="─",
+    quotes=("“", "”"),
+)
+ASCII: Final = Glyphs(
+    verdicts={"block": "x", "ask": "?", "allow": "+", "held": "."},
+    states={"ENFORCING": "*", "DEGRADED": "!", "LOCKED": "#", "STARTING": ".", "NO GATE": "x"},
+    ramp="_.:-=+*#",
+    ellipsis="~",
+    line="-",
+    quotes=('"', '"'),
+)
+
+
+def choose(encoding: str, term: str) -> Glyphs:
+    """`encoding` is the locale's (nl_langinfo(3), CODESET). The Linux console's font has no shapes (console_codes(4))."""
+    return UNICODE if encoding.lower().replace("-", "") == "utf8" and term not in {"linux", "dumb"} else ASCII

@@ -1,0 +1,42 @@
+"""[pure] What may be claimed about the gate: its last words, and how long ago they were said."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+STALE_SECONDS: Final = 3.0  # a gateway says its status every second
+NO_GATE: Final = "NO GATE"
+
+
+class Pulse:
+    """`now` is monotonic where an age is measured and wall time where a person will read it."""
+
+    def __init__(self, wall: float) -> None:
+        self._status: dict[str, Any] | None = None
+        self._heard = 0.0
+        self._gone_since = wall
+        self._why_gone = "connecting"
+
+    def hear(self, status: dict[str, Any], now: float, wall: float) -> None:
+        self._status, self._heard, self._gone_since = status, now, wall
+        self._why_gone = "it has stopped answering"
+
+    def lose(self, why: str, wall: float) -> None:
+        """The connection is gone. Only the first loss tells since when."""
+        if self._status is not None:
+            self._gone_since = wall
+        self._status, self._why_gone = None, why
+
+    def status(self, now: float) -> dict[str, Any] | None:
+        """None unless the gate itself has said it a moment ago."""
+        return self._status if self._status is not None and now - self._heard <= STALE_SECONDS else None
+
+    @property
+    def last_known(self) -> dict[str, Any]:
+        """For what does not age: version, socket. Empty while there is none."""
+        return self._status or {}
+
+    @property
+    def gone(self) -> tuple[float, str]:
+        """Since when (wall time) nothing is known, and why."""
+        return self._gone_since, self._why_gone
