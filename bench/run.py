@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import bulk
 import connections
 import decide
+from topology import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,11 @@ def main() -> int:
     results: dict[str, Any] = {"machine": machine(), "pairs": asked.pairs, "seconds": asked.seconds}
     for name in networked:
         print(f"{name} ...", file=sys.stderr)
-        results[name] = NETWORKED[name].measure(asked.pairs, asked.seconds)
+        try:
+            results[name] = NETWORKED[name].measure(asked.pairs, asked.seconds)
+        except NotReadyError as error:
+            print(f"{name}: {error}; what it said stands above", file=sys.stderr)
+            return 1
         show(name, results[name])
     if "decide" in wanted:
         results["decide"] = decide.measure(max(asked.pairs, 5))

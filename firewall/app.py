@@ -64,7 +64,7 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
-        self.backend.lock()
+        await asyncio.to_thread(self.backend.lock)
         await self.server.start()
         self.backend.start(self.engine.deliver)
         await self.resolver.start(self.engine.deliver)
@@ -75,8 +75,8 @@ class App:
             (WATCH_SECONDS, self.look_at_rules),
             (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
         )
-        tasks = [asyncio.ensure_future(every(seconds, duty)) for seconds, duty in duties]
-        waiting = asyncio.ensure_future(ended.wait())
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(every(seconds, duty)) for seconds, duty in duties]
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
         # a duty that fails ends the process: the supervisor starts a sound one, and the kernel stays closed meanwhile
         done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

@@ -113,7 +113,7 @@ def run(
 
     if headless:
         file = settings.write()
-        os.execv(sys.executable, [sys.executable, "-m", "firewall.supervisor", str(file)])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "firewall.supervisor", str(file)])  # noqa: S606
     if start.status_of(settings.socket) is None:
         click.echo(f"starting the gate between {lan} (phones) and {wan} (internet) ...", err=True)
         try:
@@ -131,7 +131,7 @@ def run(
 
 def show_tui(socket: Path, *, in_lab: bool = False) -> int:
     """The TUI is a program of its own: a crash of the one is nothing to the other."""
-    return subprocess.call([sys.executable, "-m", "tui", "--socket", str(socket), *(["--lab"] if in_lab else [])])
+    return subprocess.call([sys.executable, "-P", "-m", "tui", "--socket", str(socket), *(["--lab"] if in_lab else [])])
 
 
 @main.command()
@@ -257,7 +257,8 @@ def rules_list(ctx: click.Context, *, as_json: bool) -> None:
 
 def rule_line(row: dict[str, Any]) -> str:
     state = "" if row["enabled"] else "(disabled) "
-    return f"{row['position']:>3}  {row['id']:<14} {state}{row['action']} {row['match']}".ljust(60) + "  " + row["source"]
+    rule = f"{row['position']:>3}  {row['id']:<14} {state}{row['action']} {row['match']}"
+    return f"{rule:<60}  {row['source']}"
 
 
 @rules.command("check")
@@ -307,3 +308,6 @@ def completion(shell: str) -> None:
 
 
 main.add_command(lab)
+
+if __name__ == "__main__":
+    main(prog_name="consentry")

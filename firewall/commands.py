@@ -53,6 +53,11 @@ class MarkFlow:
 
 
 @dataclass(slots=True)
+class ForgetFlows:
+    """Flows that an earlier process allowed by other rules, and that nobody can judge again, begin anew or end."""
+
+
+@dataclass(slots=True)
 class RefuseAddress:
     """Refuse this phone's packets to this address in the kernel, for `seconds` (0: no longer).
 
@@ -105,5 +110,5 @@ class SendAnswer:
 
 
 Command = (
-    GiveVerdict | ResetServer | MarkFlow | RefuseAddress | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
+    GiveVerdict | ResetServer | MarkFlow | ForgetFlows | RefuseAddress | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
 )

@@ -319,6 +319,12 @@ class Client:
                 return Reply(items, answer["done"])
         raise NoGateway("it went away before it had answered")
 
+    def follow(self) -> Iterator[dict[str, Any]]:
+        """Everything that is published from now on, until the gateway goes away (NoGateway)."""
+        self._sock.settimeout(None)
+        for answer in self._stream("follow", {}):
+            yield answer["item"]
+
     def _stream(self, verb: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
             self._file.write(json.dumps({"id": next(self._numbers), "do": verb} | args).encode() + b"\n")
@@ -378,7 +384,7 @@ class AsyncClient:
 
     async def ask(self, verb: str, **args: object) -> Reply:
         """Raises Refused, and NoGateway if it goes away meanwhile."""
-        items = []
+        items: list[dict[str, Any]] = []
         async for answer in self._answers(verb, args):
             if "done" in answer:
                 return Reply(items, answer["done"])

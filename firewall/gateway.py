@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from firewall.commands import (
     Command,
+    ForgetFlows,
     ForwardQuery,
     GiveVerdict,
     KernelState,
@@ -39,7 +40,7 @@ from firewall.inputs import (
     Tampered,
     Tick,
 )
-from firewall.names import NameTable
+from firewall.names import GRACE, NameTable
 from firewall.speech import NO_NAME, UNFINISHED
 from rules.decide import decide
 from rules.observation import Observation
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
 
 REJUDGED_A_TURN = 256  # live flows judged again per turn after an edit, so that packets of others wait a few ms at most
 RETRY_SECONDS = 1.0  # until a load that the kernel refused is tried again
-GRACE_SECONDS = 600  # a learnt refusal outlives its DNS answer: phones keep addresses longer than their TTL
 TCP = 6
 WORDS = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}
 
@@ -240,7 +240,7 @@ class Gateway:
         phone = self.phones.name(seen.mac)
         self.names.learn(phone, seen.chain, seen.addresses, seen.ttl, now.boot)
         for addr in seen.addresses:
-            self._learn_refusal(policy, phone, seen.mac, addr, seen.ttl + GRACE_SECONDS, now)
+            self._learn_refusal(policy, phone, seen.mac, addr, seen.ttl + int(GRACE), now)
         self._commands.append(SendAnswer(seen.token))
 
     def _refused_by_name(self, token: object, mac: bytes, src: bytes, chain: tuple[str, ...], now: Now) -> bool:
@@ -267,6 +267,8 @@ class Gateway:
 
     def _policy_replaced(self, seen: PolicyReplaced, now: Now) -> None:
         policy = seen.policy
+        if self.policy is None and self._kernel_digest not in ("", policy.digest):
+            self._commands.append(ForgetFlows())  # the rules were changed while no gateway lived
         self.policy = policy
         self._events.append(PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
         self._reconcile()

@@ -10,6 +10,7 @@ from typing import Final
 
 RUN: Final = Path("/run/consentry")
 STATE: Final = Path("/var/lib/consentry")
+DNS_PORT: Final = 5300  # port 53 is redirected there: 53 may be the machine's own resolver's, 5353 is mDNS's
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def start(settings: Settings, wrap: Sequence[str] = ()) -> dict[str, Any]:
     with settings.log_file.open("ab") as log:
         began = log.tell()
         process = subprocess.Popen(
-            [*wrap, sys.executable, "-m", "firewall.supervisor", str(file)],
+            [*wrap, sys.executable, "-P", "-m", "firewall.supervisor", str(file)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
     until = time.monotonic() + READY_SECONDS

@@ -30,7 +30,7 @@ class Supervisor:
 
     def __init__(self, settings: Path) -> None:
         self._pid_file = Settings.read(settings).supervisor_pid_file
-        self._command = [sys.executable, "-m", "firewall.app", str(settings)]
+        self._command = [sys.executable, "-P", "-m", "firewall.app", str(settings)]
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = False
 

@@ -10,14 +10,17 @@ from rules.verdict import Answer, Decision, Verdict
 if TYPE_CHECKING:
     from rules.index import Case
     from rules.observation import Observation
-    from rules.policy import Policy
-    from rules.rule import Rule
+    from rules.policy import CompiledRule, Policy
 
 VERBS = {Verdict.ALLOW: "allows", Verdict.ASK: "asks for", Verdict.BLOCK: "blocks"}
 
 
 def decide(policy: Policy, seen: Observation) -> Decision:
-    """What becomes of it. HELD if the facts that are still missing could lead to different outcomes."""
+    """What becomes of it. HELD if the facts that are still missing could lead to different outcomes.
+
+    Every rule that could still match is an outcome, up to the first that does match (the default, if none does). Ask
+    and block are one outcome here: which refusal is said first changes nothing for the packets, so the sure one speaks.
+    """
     known = policy.memo.get(seen)
     if known is None:
         if len(policy.memo) >= MEMO:
@@ -27,27 +30,38 @@ def decide(policy: Policy, seen: Observation) -> Decision:
 
 
 def _decide(policy: Policy, case: Case) -> Decision:
-    reachable: set[Verdict] = set()  # outcomes of rules that could still match
-    sure: Rule | None = None  # the first that does match; the default if none
-    for candidate in policy.candidates(case):
-        answer = candidate.answer(case)
-        if answer is Answer.YES:
-            sure = candidate.rule
-            break
-        if answer is Answer.NOT_YET:
-            reachable.add(candidate.rule.action)
-    verdict = sure.action if sure else Verdict.ALLOW
-    reachable.add(verdict)
-    # ask and block are both refusals: which of them is said first does not change what becomes of the packets
-    if len(reachable) > 1 and not all(outcome.refuses for outcome in reachable):
-        return Decision(Verdict.HELD, "", "it depends on a name that is still to come", "", policy.revision)
+    sure = next((rule for rule in policy.likely(case) if rule.answer(case) is Answer.YES), None)
+    verdict = sure.rule.action if sure else Verdict.ALLOW
+    missing = case.seen.missing
+    if missing and any(rule.answer(case) is Answer.NOT_YET for rule in policy.opposed(verdict, sure)):
+        reason = f"it depends on what is not known yet: {', '.join(missing)}"
+        return Decision(Verdict.HELD, "", reason, "", policy.revision)
     service = policy.service_of(case)
     if sure is None:
         return Decision(verdict, DEFAULT, "no rule speaks of it; the default allows it", service, policy.revision)
-    return Decision(verdict, sure.id, _reason(policy, sure, case, service), service, policy.revision)
+    return Decision(verdict, sure.rule.id, _reason(policy, sure, case, service), service, policy.revision)
 
 
-def _reason(policy: Policy, rule: Rule, case: Case, service: str) -> str:
-    what = f"service {policy.services[service].title}" if service and "service:" in str(rule) else str(rule.expression)
-    name = case.seen.said[0].name if case.seen.said else case.seen.answered[0][0] if case.seen.answered else ""
-    return f"rule {rule.id} ({rule.source}) {VERBS[rule.action]} {what or 'everything'}" + (f": {name}" if name else "")
+def _reason(policy: Policy, sure: CompiledRule, case: Case, service: str) -> str:
+    rule = sure.rule
+    by_service = service and any(term.key == "service" and not term.negated for term in rule.expression.terms)
+    what = f"service {policy.services[service].title}" if by_service else str(rule.expression) or "everything"
+    name = _name(policy, sure, case)
+    return f"rule {rule.id} ({rule.source}) {VERBS[rule.action]} {what}" + (f": {name}" if name else "")
+
+
+def _name(policy: Policy, sure: CompiledRule, case: Case) -> str:
+    """The name that the rule is about, or else the best one known, with what is to be said of it."""
+    seen = case.seen
+    for said in seen.said:
+        if policy.lists(said.name, sure.bits):
+            return said.name
+    for chain in seen.answered:
+        for name in chain:
+            if policy.lists(name, sure.bits):
+                one_of = ", one of several names" if case.ambiguous else ""
+                return (name if name == chain[0] else f"{chain[0]}, an alias of {name}") + one_of
+    if seen.said:
+        unproven = sure.rule.action.refuses and case.unproven
+        return f"claims {seen.said[0].name}, unproven" if unproven else seen.said[0].name
+    return seen.answered[0][0] if seen.answered else ""

@@ -20,6 +20,8 @@ class Explanation:
     decision: Decision
     service_title: str
     names: tuple[Name, ...]
+    claims: tuple[str, ...]  # names the flow says of itself over a listed address, and nothing supports
+    missing: tuple[str, ...]  # what is not known yet, in words
     matches: tuple[tuple[Rule, Answer], ...]  # every rule that matches or could, in the order of the rules
 
     def to_json(self) -> dict[str, Any]:
@@ -35,6 +37,8 @@ class Explanation:
             "service_title": self.service_title,
             "revision": decision.revision,
             "names": [{"name": name.name, "source": str(name.source)} for name in self.names],
+            "claims": list(self.claims),
+            "missing": list(self.missing),
             "matches": [
                 {"id": rule.id, "rule": str(rule), "answer": answer.value, "source": rule.source, "note": rule.note}
                 for rule, answer in self.matches
@@ -46,11 +50,13 @@ def explain(policy: Policy, seen: Observation) -> Explanation:
     """The same decision as `decide`, with everything that led to it and everything that would have."""
     decision = decide(policy, seen)
     case = policy.look_up(seen)
-    answers = [(candidate.rule, candidate.answer(case)) for candidate in policy.candidates(case)]
+    answers = [(compiled.rule, compiled.answer(case)) for compiled in policy.compiled]
     service = policy.services.get(decision.service)
     return Explanation(
         decision,
         service.title if service else "",
         seen.names,
+        tuple(name.name for name in seen.said) if case.unproven else (),
+        seen.missing,
         tuple((rule, answer) for rule, answer in answers if answer is not Answer.NO),
     )

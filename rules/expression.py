@@ -24,6 +24,8 @@ from rules.matchers.via import ViaMatcher
 from rules.verdict import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rules.observation import Observation
 
 IN_RULES: Final[dict[str, type[Matcher]]] = {
@@ -139,14 +141,14 @@ class Filter:
         return _common([t.matcher.words for t in terms if isinstance(t.matcher, VerdictMatcher) and not t.negated])
 
 
-def parse_rule(text: str) -> Expression:
-    """Raises ExpressionError."""
-    return _parse(text, IN_RULES)
+def parse_rule(text: str, services: Collection[str] | None = None) -> Expression:
+    """Raises ExpressionError; also for a service that is not among `services`, where they are given."""
+    return _parse(text, IN_RULES, services)
 
 
 def parse_filter(text: str) -> Filter:
     """Raises ExpressionError."""
-    return Filter(_parse(text, IN_FILTERS))
+    return Filter(_parse(text, IN_FILTERS, None))
 
 
 def _common(sets: list[frozenset[str]]) -> frozenset[str] | None:
@@ -157,7 +159,7 @@ def _quote(value: str) -> str:
     return f'"{value}"' if not value or not _QUOTED.isdisjoint(value) else value
 
 
-def _parse(text: str, matchers: dict[str, type[Matcher]]) -> Expression:
+def _parse(text: str, matchers: dict[str, type[Matcher]], services: Collection[str] | None) -> Expression:
     if len(text) > LONGEST:
         raise ExpressionError(f"longer than {LONGEST} characters", LONGEST, len(text), "use several rules")
     terms: list[Term] = []
@@ -169,11 +171,13 @@ def _parse(text: str, matchers: dict[str, type[Matcher]]) -> Expression:
             return Expression(tuple(terms))
         if len(terms) == MOST_TERMS:
             raise ExpressionError(f"more than {MOST_TERMS} terms", at, len(text), "use several rules")
-        term, at = _term(text, at, matchers)
+        term, at = _term(text, at, matchers, services)
         terms.append(term)
 
 
-def _term(text: str, at: int, matchers: dict[str, type[Matcher]]) -> tuple[Term, int]:
+def _term(
+    text: str, at: int, matchers: dict[str, type[Matcher]], services: Collection[str] | None
+) -> tuple[Term, int]:
     """The term that begins at `at`, and where the next one may begin."""
     negated = text[at] == "-"
     start = at + negated
@@ -191,10 +195,16 @@ def _term(text: str, at: int, matchers: dict[str, type[Matcher]]) -> tuple[Term,
         raise ExpressionError(f"unknown term {key!r}", start, colon, _suggest(key, matchers, known))
     values, places, end = _values(text, colon + 1)
     try:
-        return Term(matcher.parse(values), negated), end
+        parsed = matcher.parse(values)
     except ValueProblem as problem:
         place = places[min(problem.position, len(places) - 1)]
         raise ExpressionError(problem.message, *place, problem.remedy) from None
+    if matcher is ServiceMatcher and services is not None:
+        for value, place in zip(values, places, strict=True):
+            if value not in services:
+                known = f"known services: {', '.join(services)}"
+                raise ExpressionError(f"unknown service {value!r}", *place, _suggest(value, services, known, "{}?"))
+    return Term(parsed, negated), end
 
 
 def _values(text: str, at: int) -> tuple[list[str], list[tuple[int, int]], int]:
@@ -226,6 +236,6 @@ def _values(text: str, at: int) -> tuple[list[str], list[tuple[int, int]], int]:
         at = after + 1
 
 
-def _suggest(key: str, matchers: dict[str, type[Matcher]], otherwise: str) -> str:
-    close = difflib.get_close_matches(key, matchers, n=1)
-    return f"did you mean {close[0]}:?" if close else otherwise
+def _suggest(word: str, known: Collection[str], otherwise: str, form: str = "{}:?") -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {form.format(close[0])}" if close else otherwise

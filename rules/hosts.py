@@ -10,7 +10,7 @@ LONGEST = 253  # characters of a name in text form (RFC 1035, 2.3.4)
 
 def normal(name: str) -> str:
     """The form in which names are compared. Raises ValueError, in words for an owner, if no host can be called so."""
-    text = name.rstrip(".").lower()
+    text = name.removesuffix(".").lower()
     if not text.isascii():
         try:
             text = text.encode("idna").decode("ascii")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rules.hosts import suffixes
-from rules.networks import Range, after, embedded, images
+from rules.networks import TEREDO, Range, after, embedded, images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,6 +56,17 @@ class Case:
     named: bool  # there is a statement
     listed: bool  # some rule that refuses lists the address
 
+    @property
+    def ambiguous(self) -> bool:
+        """Our DNS gave this address for several names, and the flow has not said which it means."""
+        return len(self.seen.answered) > 1 and not self.seen.said and not self.seen.names_open
+
+    @property
+    def unproven(self) -> bool:
+        """Over a listed address the flow says a name that our DNS did not give it for."""
+        said = {name.name for name in self.seen.said}
+        return self.listed and bool(said) and all(said.isdisjoint(chain) for chain in self.seen.answered)
+
 
 class Index:
     """Built once per policy (or filter). Bits follow the order of `atoms`."""
@@ -75,10 +86,15 @@ class Index:
                 (spans4 if len(span[0]) == 4 else spans6).append((span, bit))
         self._starts4, self._masks4 = _intervals(spans4, 4)
         self._starts6, self._masks6 = _intervals(spans6, 16)
-        self._edges6, _ = _intervals([*spans6, *((i, b) for s, b in spans4 for i in images(s))], 16)
+        teredo = TEREDO + bytes(12), TEREDO + b"\xff" * 12
+        mapped = [(image, bit) for span, bit in spans4 for image in images(span)]
+        self._edges6, _ = _intervals([*spans6, *mapped, (teredo, 0)], 16)
 
     def cells(self) -> Iterable[Range]:
-        """The ranges within which all addresses look alike: IPv4's, then IPv6's with the images of IPv4's."""
+        """The ranges within which all addresses look alike: IPv4's, then IPv6's with the images of IPv4's.
+
+        Ranges that lie in Teredo (2001::/32) are the exception: IPv4 addresses are strewn over them.
+        """
         for starts, size in ((self._starts4, 4), (self._edges6, 16)):
             ends = [(int.from_bytes(start) - 1).to_bytes(size) for start in starts[1:]]
             yield from zip(starts, [*ends, b"\xff" * size], strict=True)

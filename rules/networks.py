@@ -13,7 +13,7 @@ Range = tuple[bytes, bytes]  # first and last address, packed
 MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 NAT64 = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96 (RFC 6052, 2.1)
 SIX_TO_FOUR = b"\x20\x02"  # 2002::/16 (RFC 3056)
-TEREDO = b"\x20\x01\x00\x00"  # 2001::/32, the client's address inverted in the last four bytes (RFC 4380, 4)
+TEREDO = b"\x20\x01\x00\x00"  # 2001::/32: the client's address inverted in the last four bytes (RFC 4380, 4)
 
 
 def parse_network(text: str) -> Range:
@@ -50,7 +50,7 @@ def embedded(addr: bytes) -> bytes | None:
 
 
 def images(span: Range) -> list[Range]:
-    """The IPv6 ranges that lead to an IPv4 range. (Teredo's are no ranges: its servers' addresses stand before.)"""
+    """The IPv6 ranges that lead to an IPv4 range. (Teredo's are none: a server's address stands in front.)"""
     first, last = span
     return [
         (MAPPED + first, MAPPED + last),

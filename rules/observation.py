@@ -40,6 +40,20 @@ class Observation:
     unfinished: bool = False  # True: it began to say a name and did not end in time, or in a way nobody can be sure of
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """The facts that are not known yet, in words."""
+        if not self.names_open and self.port is not None and None not in (self.phone, self.proto, self.addr):
+            return ()
+        facts = {
+            "the phone": self.phone is None,
+            "the protocol": self.proto is None,
+            "the address": self.addr is None,
+            "the port": self.port is None and self.proto in {None, "tcp", "udp"},
+            "the name": self.names_open,
+        }
+        return tuple(fact for fact, absent in facts.items() if absent)
+
+    @property
     def names(self) -> tuple[Name, ...]:
         """All names with their sources, the flow's own first, each once."""
         asked = (Name(name, Source.DNS) for chain in self.answered for name in chain)

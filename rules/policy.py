@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rules.expression import Expression
 from rules.index import Atom, Case, Index
 from rules.matchers.service import ServiceMatcher
-from rules.verdict import Answer, Verdict
+from rules.verdict import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,18 +21,10 @@ if TYPE_CHECKING:
     from rules.observation import Observation
     from rules.rule import Pack, Rule
     from rules.service import Service
-    from rules.verdict import Decision
+    from rules.verdict import Decision, Verdict
 
 MEMO: Final = 8_192  # decisions remembered: phones ask the same again and again
 DEFAULT: Final = "default"
-
-
-class UnknownServiceError(KeyError):
-    """A rule names a service that no pack has."""
-
-    def __init__(self, rule: Rule, service: str, known: tuple[str, ...]) -> None:
-        super().__init__(service)
-        self.rule, self.service, self.known = rule, service, known
 
 
 class CompiledTerm(NamedTuple):
@@ -44,7 +37,9 @@ class CompiledTerm(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
     rule: Rule
+    position: int  # among the enabled rules
     terms: tuple[CompiledTerm, ...]
+    bits: int  # of all terms that are not negated: each must be there for a YES
 
     def answer(self, case: Case) -> Answer:
         """Of all its terms together: one NO is a NO, one NOT_YET leaves it open."""
@@ -67,35 +62,33 @@ class Policy:
         self.services: Final = MappingProxyType(dict(services))
         self.digest: Final = _digest(rules, services)
         self.memo: Final[dict[Observation, Decision]] = {}
-        atoms = [service.atom() for service in services.values()]
+        atoms = _Atoms(services)
+        enabled = (rule for rule in rules if rule.enabled)
+        self.compiled: Final = tuple(_compile(rule, position, atoms) for position, rule in enumerate(enabled))
         self._service_ids = tuple(services)
-        self._compiled = tuple(_compile(rule, atoms) for rule in rules if rule.enabled)
-        self._index = Index(atoms)
-        refusing = 0
+        self._index = Index(atoms.all)
+        self._listing = 0  # atoms of rules that refuse
         self._always: list[int] = []  # positions of rules without a positive name, address or service
-        self._by_bit: dict[int, list[int]] = {}  # the others, by the bit that must be there
-        for position, compiled in enumerate(self._compiled):
-            bits = [term.bit for term in compiled.terms if term.bit and not term.negated]
-            if compiled.rule.action.refuses:
-                refusing |= sum(set(bits))
-            if bits:
-                self._by_bit.setdefault(bits[0], []).append(position)
+        self._by_bit: dict[int, list[int]] = {}  # the others, by one bit that must be there
+        for rule in self.compiled:
+            if rule.rule.action.refuses:
+                self._listing |= rule.bits
+            if rule.bits:
+                self._by_bit.setdefault(rule.bits & -rule.bits, []).append(rule.position)
             else:
-                self._always.append(position)
-        self._refusing = refusing
+                self._always.append(rule.position)
+        self._allowing = tuple(rule for rule in self.compiled if not rule.rule.action.refuses)
+        self._refusing = tuple(rule for rule in self.compiled if rule.rule.action.refuses)
 
     def cells(self) -> Iterable[Range]:
         """Ranges of addresses, IPv4's and then IPv6's, within which all look alike to the rules."""
         return self._index.cells()
 
     def look_up(self, seen: Observation) -> Case:
-        return self._index.look_up(seen, self._refusing)
+        return self._index.look_up(seen, self._listing)
 
-    def candidates(self, case: Case) -> Iterator[CompiledRule]:
-        """The rules, in order, without those that cannot match this case."""
-        if case.seen.names_open or case.seen.addr is None:
-            yield from self._compiled
-            return
+    def likely(self, case: Case) -> Iterator[CompiledRule]:
+        """In order, all rules that can answer YES, and few others."""
         positions = list(self._always)
         hits = case.any_yes | case.addr
         while hits:
@@ -103,7 +96,16 @@ class Policy:
             hits ^= bit
             positions += self._by_bit.get(bit, ())
         for position in sorted(positions):
-            yield self._compiled[position]
+            yield self.compiled[position]
+
+    def opposed(self, verdict: Verdict, sure: CompiledRule | None) -> Iterator[CompiledRule]:
+        """The rules above `sure` (all, if there is none) that would open what it refuses, or refuse what it opens."""
+        rules = self._allowing if verdict.refuses else self._refusing
+        return takewhile(lambda rule: sure is None or rule.position < sure.position, rules)
+
+    def lists(self, name: str, bits: int) -> bool:
+        """Whether the atoms of these bits have that name."""
+        return bool(self._index.name(name) & bits)
 
     def service_of(self, case: Case) -> str:
         """Id of the service that this is; names tell it better than addresses. "" if none."""
@@ -113,7 +115,10 @@ class Policy:
 
 
 def compile_policy(owner: Sequence[Rule], packs: Sequence[Pack], revision: int) -> Policy:
-    """The owner's rules, then the packs' in their order. Raises UnknownServiceError."""
+    """The owner's rules, then the packs' in their order.
+
+    Raises KeyError if a rule names a service that no pack has; `parse_rule` finds those, with their place.
+    """
     services = {service.id: service for pack in packs for service in pack.services}
     rules = (*owner, *(rule for pack in packs for rule in pack.rules))
     return Policy(tuple(_bind(rule, services) for rule in rules), services, revision)
@@ -124,27 +129,36 @@ def _bind(rule: Rule, services: Mapping[str, Service]) -> Rule:
     for term in rule.expression.terms:
         matcher = term.matcher
         if isinstance(matcher, ServiceMatcher):
-            try:
-                matcher = matcher.bind(services)
-            except KeyError as error:
-                raise UnknownServiceError(rule, error.args[0], tuple(services)) from None
+            matcher = matcher.bind(services)
         terms.append(replace(term, matcher=matcher))
     return replace(rule, expression=Expression(tuple(terms)))
 
 
-def _compile(rule: Rule, atoms: list[Atom]) -> CompiledRule:
-    """Gives every atom of the rule its bit; equal atoms share one."""
-    opens = rule.action is Verdict.ALLOW
+class _Atoms:
+    """Hands out bits: the services first, in their order, then whatever the rules have. Equal atoms share one."""
+
+    def __init__(self, services: Mapping[str, Service]) -> None:
+        self.all = [service.atom() for service in services.values()]
+        self._positions = {atom: position for position, atom in enumerate(self.all)}
+
+    def bit(self, atom: Atom | None) -> int:
+        if atom is None:
+            return 0
+        position = self._positions.setdefault(atom, len(self.all))
+        if position == len(self.all):
+            self.all.append(atom)
+        return 1 << position
+
+
+def _compile(rule: Rule, position: int, atoms: _Atoms) -> CompiledRule:
+    opens = not rule.action.refuses
     terms = []
+    bits = 0
     for term in rule.expression.terms:
-        atom = term.matcher.atom()
-        bit = 0
-        if atom is not None:
-            if atom not in atoms:
-                atoms.append(atom)
-            bit = 1 << atoms.index(atom)
+        bit = atoms.bit(term.matcher.atom())
         terms.append(CompiledTerm(term.matcher, bit, opens is not term.negated, term.negated))
-    return CompiledRule(rule, tuple(terms))
+        bits |= 0 if term.negated else bit
+    return CompiledRule(rule, position, tuple(terms), bits)
 
 
 def _digest(rules: tuple[Rule, ...], services: Mapping[str, Service]) -> str:

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 import stat
 import tomllib
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from rules.expression import Expression, ExpressionError, parse_rule
+from rules.expression import ExpressionError, parse_rule
 from rules.matchers.name import parse_pattern
 from rules.networks import parse_network
-from rules.policy import Policy, UnknownServiceError, compile_policy
+from rules.places import Places
+from rules.policy import DEFAULT, Policy, compile_policy
 from rules.problem import Problem, RuleError
 from rules.rule import ACTIONS, MINE, Pack, Rule
 from rules.service import Entry, Service
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
+
+    from rules.expression import Expression
 
 LARGEST: Final = 1 << 20  # bytes of a rules file
 PACKS: Final = ("baseline", "xiaomi", "cnnic-own")  # in the order in which their rules are asked
 KEYS: Final = ("action", "match", "note", "id", "enabled")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _TOML_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-_HEADER: Final = re.compile(r"\s*\[\[\s*rule\s*\]\]")
 
 DEFAULT_TEXT: Final = """\
 # Your rules, asked from top to bottom before the packs'; the first that matches decides.
@@ -49,17 +53,7 @@ def load(path: Path | None, revision: int) -> Policy:
     packs = load_packs()
     text = _read(path) if path is not None else ""
     name = path.name if path is not None else ""
-    rules, places = _owner_rules(name, text)
-    try:
-        return compile_policy(rules, packs, revision)
-    except UnknownServiceError as error:
-        close = difflib.get_close_matches(error.service, error.known, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"known services: {', '.join(error.known)}"
-        at = rules.index(error.rule)
-        line, column = places.value(at, "match")
-        offset = places.text(at, "match").find(error.service)
-        column += max(offset, 0) if column else 0
-        raise RuleError((Problem(name, line, column, f"unknown service {error.service!r}", remedy),)) from None
+    return compile_policy(_OwnersFile(name, text, packs).rules(), packs, revision)
 
 
 def load_packs() -> tuple[Pack, ...]:
@@ -72,96 +66,130 @@ def load_packs() -> tuple[Pack, ...]:
 
 
 def _read(path: Path) -> str:
+    """Opened first and looked at then, so that it cannot become another file in between."""
+
+    def wrong(message: str, remedy: str, line: int = 0) -> RuleError:
+        return RuleError((Problem(path.name, line, 0, message, remedy),))
+
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise RuleError((Problem(path.name, 0, 0, "is no regular file", "put the rules into a file of their own"),))
-        if found.st_mode & stat.S_IWOTH:
-            raise RuleError((Problem(path.name, 0, 0, "can be written by everybody", f"chmod o-w {path}"),))
-        if found.st_size > LARGEST:
-            raise RuleError((Problem(path.name, 0, 0, f"is larger than {LARGEST} bytes", "use lists for many names"),))
-        return path.read_bytes().decode("utf-8-sig")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise RuleError((Problem(path.name, 0, 0, f"cannot be read: {error.strerror}", "check its rights"),)) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise RuleError((Problem(path.name, line, 0, "is not UTF-8", "save it as UTF-8"),)) from None
-
-
-def _owner_rules(file: str, text: str) -> tuple[list[Rule], _Places]:
+        raise wrong(f"cannot be read: {error.strerror}", "check its rights") from None
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = _TOML_PLACE.search(str(error))
-        lines = text.splitlines()
-        line, column = (int(found[1]), int(found[2])) if found and found[1] else (max(len(lines), 1), 0)
-        message = _TOML_PLACE.sub("", str(error))
-        message = message[:1].lower() + message[1:]
-        raise RuleError((Problem(file, line, column, message, "see docs/rules.md"),)) from None
-    except RecursionError:
-        raise RuleError((Problem(file, 0, 0, "is nested too deeply", "see docs/rules.md"),)) from None
-    places = _Places(text)
-    problems = [
-        Problem(file, places.top(key), 0, f"unknown key {key!r}", "rules stand under [[rule]]")
-        for key in document if key != "rule"
-    ]
-    tables = document.get("rule", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        line = places.top("rule")
-        problems.append(Problem(file, line, 0, "rule is no list of tables", "write [[rule]] above each rule"))
-        tables = []
-    rules: list[Rule] = []
-    taken: set[str] = set()
-    for at, table in enumerate(tables):
-        rule = _owner_rule(file, at, table, places, problems, taken)
-        if rule is not None:
-            taken.add(rule.id)
-            rules.append(rule)
-    if problems:
-        raise RuleError(tuple(problems))
-    return rules, places
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise wrong("is no regular file", "put the rules into a file of their own")
+        if mode & stat.S_IWOTH:
+            raise wrong("can be written by everybody", f"chmod o-w {path}")
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise wrong(f"cannot be read: {error.strerror}", "try again") from None
+    finally:
+        os.close(descriptor)
+    if len(data) > LARGEST:
+        raise wrong(f"is larger than {LARGEST} bytes", "use packs for many names")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise wrong("is not UTF-8", "save it as UTF-8", data[: error.start].count(b"\n") + 1) from None
 
 
-def _owner_rule(
-    file: str, at: int, table: dict[str, Any], places: _Places, problems: list[Problem], taken: set[str]
-) -> Rule | None:
-    before = len(problems)
+class _OwnersFile:
+    """Gathers everything that is wrong, so that the owner is told once."""
 
-    def wrong(key: str, message: str, remedy: str, offset: int = 0) -> None:
-        line, column = places.value(at, key)
-        problems.append(Problem(file, line, column + offset if column else 0, message, remedy))
+    def __init__(self, name: str, text: str, packs: Sequence[Pack]) -> None:
+        self._name = name
+        self._text = text
+        self._places = Places(text)
+        self._services = tuple(service.id for pack in packs for service in pack.services)
+        self._problems: list[Problem] = []
 
-    for key in table:
-        if key not in KEYS:
-            close = difflib.get_close_matches(key, KEYS, n=1)
-            wrong(key, f"unknown key {key!r}", f"did you mean {close[0]}?" if close else f"known: {', '.join(KEYS)}")
-    action, match = table.get("action"), table.get("match")
-    if action not in ACTIONS:
-        given = "is missing" if action is None else f"{action!r} is none"
-        wrong("action", f"action: {given}", f"one of {', '.join(ACTIONS)}")
-    expression = Expression()
-    if not isinstance(match, str):
-        message = "match: a text is missing" if match is None else "match is no text"
-        wrong("match", message, 'match = "" matches everything')
-    else:
+    def rules(self) -> list[Rule]:
+        """Raises RuleError."""
+        document = self._document()
+        for key in document:
+            if key != "rule":
+                self._wrong(self._places.top(key), 0, f"unknown key {key!r}", "rules stand under [[rule]]")
+        tables = document.get("rule", [])
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            self._wrong(self._places.top("rule"), 0, "rule is no list of tables", "write [[rule]] above each rule")
+            tables = []
+        taken = {DEFAULT}
+        ids = [self._id(at, table, taken) for at, table in enumerate(tables)]  # chosen ones come before made ones
+        rules = [self._rule(at, table, ids[at], taken) for at, table in enumerate(tables)]
+        if self._problems:
+            raise RuleError(tuple(sorted(self._problems, key=lambda problem: (problem.line, problem.column))))
+        return [rule for rule in rules if rule is not None]
+
+    def _document(self) -> dict[str, Any]:
         try:
-            expression = parse_rule(match)
-        except ExpressionError as error:
-            wrong("match", error.message, error.remedy, error.start)
-    note, enabled, given_id = table.get("note", ""), table.get("enabled", True), table.get("id")
-    if not isinstance(note, str):
-        wrong("note", "note is no text", "put it into quotes")
-    if not isinstance(enabled, bool):
-        wrong("enabled", "enabled is neither true nor false", "write true or false, without quotes")
-    if given_id is not None and (not isinstance(given_id, str) or not _ID.fullmatch(given_id)):
-        wrong("id", f"{given_id!r} is no id", "up to 32 characters of a-z, 0-9 and -")
-    elif given_id in taken:
-        wrong("id", f"id {given_id!r} is taken by a rule above", "ids are unique")
-    if len(problems) > before or action is None:
+            return tomllib.loads(self._text)
+        except tomllib.TOMLDecodeError as error:
+            found = _TOML_PLACE.search(str(error))
+            end = max(self._text.rstrip("\n").count("\n") + 1, 1)
+            line, column = (int(found[1]), int(found[2])) if found and found[1] else (end, 0)
+            message = _TOML_PLACE.sub("", str(error))
+            self._wrong(line, column, message[:1].lower() + message[1:], "see docs/rules.md")
+        except RecursionError:
+            self._wrong(0, 0, "is nested too deeply", "see docs/rules.md")
+        raise RuleError(tuple(self._problems))
+
+    def _id(self, at: int, table: dict[str, Any], taken: set[str]) -> str:
+        """What the owner calls the rule; "" if a name is to be made."""
+        given = table.get("id", "")
+        if "id" not in table:
+            return ""
+        if not isinstance(given, str) or not _ID.fullmatch(given):
+            self._wrong_at(at, "id", f"{given!r} is no id", "up to 32 characters of a-z, 0-9 and -")
+            return ""
+        if given in taken:
+            whose = "stands for no rule at all" if given == DEFAULT else "is taken by a rule above"
+            self._wrong_at(at, "id", f"id {given!r} {whose}", "choose another")
+        taken.add(given)
+        return given
+
+    def _rule(self, at: int, table: dict[str, Any], given_id: str, taken: set[str]) -> Rule | None:
+        for key in table:
+            if key not in KEYS:
+                close = difflib.get_close_matches(key, KEYS, n=1)
+                remedy = f"did you mean {close[0]}?" if close else f"known: {', '.join(KEYS)}"
+                self._wrong_at(at, key, f"unknown key {key!r}", remedy)
+        note, enabled = table.get("note", ""), table.get("enabled", True)
+        if not isinstance(note, str):
+            self._wrong_at(at, "note", "note is no text", "put it into quotes")
+        if not isinstance(enabled, bool):
+            self._wrong_at(at, "enabled", "enabled is neither true nor false", "write true or false, without quotes")
+        action, expression = self._action(at, table.get("action")), self._expression(at, table.get("match"))
+        if action is None or expression is None:
+            return None
+        return Rule(given_id or _id(f"{action} {expression}", taken), action, expression, note, MINE, enabled)
+
+    def _action(self, at: int, word: object) -> Verdict | None:
+        action = next((action for action in ACTIONS if action == word), None)
+        if action is None:
+            given = "is missing" if word is None else f"{word!r} is none"
+            self._wrong_at(at, "action", f"action: {given}", f"one of {', '.join(ACTIONS)}")
+        return action
+
+    def _expression(self, at: int, match: object) -> Expression | None:
+        if isinstance(match, str):
+            try:
+                return parse_rule(match, self._services)
+            except ExpressionError as error:
+                self._wrong_at(at, "match", error.message, error.remedy, error.start)
+        else:
+            message = "match: a text is missing" if match is None else "match is no text"
+            self._wrong_at(at, "match", message, 'match = "" matches everything')
         return None
-    return Rule(given_id or _id(f"{action} {expression}", taken), Verdict(action), expression, note, MINE, enabled)
+
+    def _wrong_at(self, rule: int, key: str, message: str, remedy: str, offset: int = 0) -> None:
+        self._wrong(*self._places.value(rule, key, offset), message, remedy)
+
+    def _wrong(self, line: int, column: int, message: str, remedy: str) -> None:
+        self._problems.append(Problem(self._name, line, column, message, remedy))
 
 
 def _id(text: str, taken: set[str]) -> str:
@@ -171,41 +199,9 @@ def _id(text: str, taken: set[str]) -> str:
         letters = "abcdefghijkmnpqrstuvwxyz23456789"  # without those that look alike
         found = "".join(letters[number >> shift & 31] for shift in (0, 5, 10, 15))
         if found not in taken:
+            taken.add(found)
             return found
     raise RuleError((Problem("", 0, 0, f"a thousand rules say {text!r}", "one is enough"),))
-
-
-class _Places:
-    """Where keys and values stand in a TOML text. tomllib does not tell, so it is looked up only when it is needed."""
-
-    def __init__(self, text: str) -> None:
-        self._lines = text.splitlines()
-        self._headers = [number for number, line in enumerate(self._lines) if _HEADER.match(line)]
-
-    def top(self, key: str) -> int:
-        pattern = re.compile(rf"\s*\[*\s*[\"']?{re.escape(key)}\b")
-        return next((number + 1 for number, line in enumerate(self._lines) if pattern.match(line)), 0)
-
-    def value(self, rule: int, key: str) -> tuple[int, int]:
-        """Line and column (both from 1) of a value's first character; of the rule's header if the key is not there."""
-        line, _, column = self._find(rule, key)
-        return line, column
-
-    def text(self, rule: int, key: str) -> str:
-        """The rest of the line from the value's first character on."""
-        return self._find(rule, key)[1]
-
-    def _find(self, rule: int, key: str) -> tuple[int, str, int]:
-        if rule >= len(self._headers):
-            return 0, "", 0
-        begin = self._headers[rule]
-        end = self._headers[rule + 1] if rule + 1 < len(self._headers) else len(self._lines)
-        pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=\s*[\"']*")
-        for number in range(begin + 1, end):
-            found = pattern.match(self._lines[number])
-            if found:
-                return number + 1, self._lines[number][found.end() :], found.end() + 1
-        return begin + 1, "", 0
 
 
 # -- packs -------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Gauges:
 
 
 class Backend(Protocol):
-    """See docs/adr/0002: batches are delivered by calling `deliver` in the event loop, not through an async iterator."""
+    """Batches are delivered by calling `deliver` in the event loop, not through an iterator (docs/adr/0002)."""
 
     def start(self, deliver: Callable[[Sequence[Input]], None]) -> None:
         """Begin to deliver batches of at most 64 inputs a source and turn, from the running event loop."""

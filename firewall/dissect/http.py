@@ -17,7 +17,7 @@ LARGEST_HEAD = 16_384  # bytes of a head, or of a chunked body's trailers; Node.
 LONGEST_METHOD = 32  # bytes; the longest registered one, UPDATEREDIRECTREF, has 17
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110, 5.6.2
-_METHOD = re.compile(_TOKEN + rb"{1,%d} " % LONGEST_METHOD)
+_METHOD = re.compile(_TOKEN + rb"{1,%d}[ \t\v\f]" % LONGEST_METHOD)
 _METHOD_BEGUN = re.compile(_TOKEN + rb"{0,%d}\Z" % LONGEST_METHOD)
 _VERSION = re.compile(rb"HTTP/1\.[0-9]{1,2}")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")  # a bare LF may end a line as well (RFC 9112, 2.2)

@@ -30,14 +30,15 @@ from firewall.lab.topology import HOST_IF, RESOLVERS
 SOCKET: Final = "internet.sock"
 PORT: Final = 4  # of the listeners; no client means it (unassigned, RFC 6335)
 BACKLOG: Final = 4096
-UDP_BUFFER: Final = 8 * 1024 * 1024
+UDP_BUFFER: Final = 32 * 1024 * 1024  # a datagram that finds no room would be a leak that nobody saw
 UDP_IDLE: Final = 30.0  # seconds; a datagram after that opens a new exchange, as conntrack sees it
 MAX_EXCHANGES: Final = 65_536
 MAX_BATCH: Final = 64  # datagrams in one turn
 
-# linux/in.h, linux/in6.h; the socket module has none of them
+# linux/in.h, linux/in6.h, asm-generic/socket.h; the socket module has none of them
 IP_TRANSPARENT, IP_RECVORIGDSTADDR = 19, 20
 IPV6_TRANSPARENT, IPV6_RECVORIGDSTADDR = 75, 74
+SO_RCVBUFFORCE = 33
 
 RULES: Final = f"""
 table inet lab {{
@@ -76,7 +77,7 @@ class UdpEcho:
         self._journal = journal
         self._exchanges: dict[tuple[Address, Address], tuple[sinks.Record, float]] = {}  # least recent first
         self._socket = transparent(socket.SOCK_DGRAM, (any_address, PORT))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, UDP_BUFFER)
         if self._socket.family == socket.AF_INET6:
             self._socket.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1)
         else:

@@ -74,6 +74,8 @@ class Lab:
 
     def down(self) -> None:
         """Remove every namespace, process and file of it; nothing to do is fine."""
+        for child in self._children:
+            child.kill()  # it may not have entered its namespace yet, where `remove` would find it
         wiring.remove(Topology(self.name))
         for child in self._children:
             child.wait()
@@ -167,6 +169,8 @@ class Lab:
             for player in players:
                 player.kill()
                 player.wait()
+            if scenario.moved:
+                self.move(moved=False)
         return _summary(scenario.name, rows, time.monotonic() - began)
 
     def start_everyday(self) -> None:

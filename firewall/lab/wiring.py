@@ -126,7 +126,7 @@ def _plug_in(ip: IPRoute, topology: Topology, phone: Phone) -> None:
     _cable(ip, phone.port, topology.namespace(phone.name), HOST_IF, phone.mac)
     port = _index(ip, phone.port)
     ip.link("set", index=port, master=_index(ip, LAN_IF), state="up")
-    ip.brport("set", index=port, attrs={"IFLA_BRPORT_ISOLATED": 1})  # phones reach the gateway, not each other
+    ip.brport("set", index=port, isolated=1)  # phones reach the gateway, not each other
 
 
 def _build_router(topology: Topology) -> None:

@@ -22,6 +22,7 @@ from firewall.resolver.limits import Rates
 from firewall.resolver.listen import Listeners
 from firewall.resolver.rebinding import is_home, is_local
 from firewall.resolver.upstream import Upstreams
+from firewall.settings import DNS_PORT
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from firewall.resolver.listen import Received
     from firewall.resolver.upstream import Reply
 
-PORT = 5300  # where the kernel redirects port 53; 53 itself may belong to the machine's own resolver, 5353 to mDNS
 NOBODY = bytes(6)  # the MAC of an address that no neighbour answers to
 PATIENCE = 5.0  # seconds a question waits for the gateway and for its answer; stubs ask again after 5 (resolv.conf(5))
 MOST_OF_A_PHONE, MOST = 64, 512  # questions waiting
@@ -69,7 +69,7 @@ class Resolver:
         device: str,
         upstreams: Sequence[tuple[str, int]],
         mac_of: Callable[[bytes], bytes | None],
-        port: int = PORT,
+        port: int = DNS_PORT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mac_of = mac_of

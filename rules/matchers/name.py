@@ -18,7 +18,11 @@ def parse_pattern(text: str) -> str:
     """Raises ValueError in words for an owner."""
     if text.startswith("*."):
         raise ValueError(f"{text!r} is written {text[2:]!r} here: a name means it and everything below")
-    return "=" + normal(text[1:]) if text.startswith("=") else normal(text)
+    exact = "=" if text.startswith("=") else ""
+    name = normal(text.removeprefix("="))
+    if name.rpartition(".")[2].isdigit():  # no top-level domain is a number (RFC 3696, 2)
+        raise ValueError(f"{name!r} is an address, or no host name; addresses stand behind addr:")
+    return exact + name
 
 
 @dataclass(frozen=True, slots=True)

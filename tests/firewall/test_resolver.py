@@ -334,7 +334,7 @@ async def test_so_many_may_wait_and_no_more(house):
 
 
 async def test_an_unknown_neighbour_is_nobody(house):
-    house.resolver._mac_of = lambda src: None
+    house.resolver._mac_of = lambda _: None
     await house.ask("shop.example")
     assert house.gate.queries[0].mac == NOBODY
 
@@ -387,7 +387,16 @@ async def test_idle_connections_are_closed(house, monkeypatch):
             assert await reader.read() == b""
 
 
-async def test_so_many_connections_and_no_more(house):
+async def test_so_many_connections_and_no_more(house, monkeypatch):
+    listeners, gone = house.resolver._listeners, asyncio.Event()
+    leave = listeners.leave
+
+    def watched(connection):
+        leave(connection)
+        if not listeners._connections:
+            gone.set()
+
+    monkeypatch.setattr(listeners, "leave", watched)
     async with contextlib.AsyncExitStack() as stack:
         async def usable(src):
             reader, writer = await stack.enter_async_context(house.connection(src=src))
@@ -402,13 +411,12 @@ async def test_so_many_connections_and_no_more(house):
             house.resolver._mac_of = lambda src: src
             assert sum([await usable(f"127.0.2.{n % 8 + 1}") for n in range(25)]) == listen.MOST_CONNECTIONS - 5
     async with asyncio.timeout(2):
-        while house.resolver._listeners._connections:
-            await asyncio.sleep(0)
+        await gone.wait()
     assert addresses(await house.ask_tcp("shop.example")) == [PUBLIC]
 
 
 async def test_a_large_answer_goes_over_tcp(house):
-    house.up.script = lambda data, over_tcp: [house.up.honest(data, address(DNSRecord.parse(data).q) * 12, tc=0)]
+    house.up.script = lambda data, _: [house.up.honest(data, address(DNSRecord.parse(data).q) * 12, tc=0)]
     small = await house.ask("big.example", "TXT", size=4096)
     assert (small.header.tc, small.rr) == (1, [])
     whole = await house.ask_tcp("big.example", "TXT")
@@ -462,7 +470,7 @@ async def test_nobody_can_guess(up):
 async def test_a_silent_upstream_is_left_for_the_other(up, monkeypatch):
     monkeypatch.setattr(upstream, "TRY_SECONDS", 0.05)
     async with Upstream() as silent:
-        silent.script = lambda data, over_tcp: []
+        silent.script = lambda _, __: []
         asker = upstream.Upstreams([("127.0.0.1", silent.port), ("127.0.0.1", up.port)])
         assert (await asker.ask(b"\1a\0", 1)).answer.found
         assert (await asker.ask(b"\1b\0", 1)).answer.found
@@ -471,13 +479,13 @@ async def test_a_silent_upstream_is_left_for_the_other(up, monkeypatch):
 
 async def test_failures(house, monkeypatch):
     monkeypatch.setattr(upstream, "TRY_SECONDS", 0.03)
-    house.up.script = lambda data, over_tcp: []
+    house.up.script = lambda _, __: []
     assert (await house.ask("silent.example")).header.rcode == 2
     assert len(house.up.asked) == upstream.TRIES
     assert (await house.ask("silent.example")).header.rcode == 2
     assert len(house.up.asked) == upstream.TRIES  # remembered for a moment
     house.now += 2
-    house.up.script = lambda data, over_tcp: [house.up.honest(data, [], rcode=5)]
+    house.up.script = lambda data, _: [house.up.honest(data, [], rcode=5)]
     assert (await house.ask("silent.example")).header.rcode == 2
     house.now += 2
     house.up.script = None
@@ -486,7 +494,7 @@ async def test_failures(house, monkeypatch):
 
 async def test_all_takes_three_seconds_at_most(up, monkeypatch):
     monkeypatch.setattr(upstream, "ALL_SECONDS", 0.1)
-    up.script = lambda data, over_tcp: []
+    up.script = lambda _, __: []
     began = asyncio.get_running_loop().time()
     assert await upstream.Upstreams([("127.0.0.1", up.port)]).ask(b"\1a\0", 1) is None
     assert asyncio.get_running_loop().time() - began < 0.5
@@ -498,7 +506,7 @@ async def test_nobody_to_ask():
 
 
 async def test_equal_questions_become_one(house):
-    house.up.script = lambda data, over_tcp: []
+    house.up.script = lambda _, __: []
     asking = [asyncio.ensure_future(house.ask(name, src=src)) for name, src in (("Shop.example", "127.0.0.1"), ("shop.EXAMPLE", OTHER), ("shop.example", None))]
     await house.up.seen.wait()
     async with asyncio.timeout(2):
@@ -524,12 +532,12 @@ async def test_answers_age_and_end(house):
 
 @pytest.mark.parametrize(("ttl", "kept"), [(0, 5), (1 << 31, 5), (200_000, 86_400)])
 async def test_how_long_an_answer_is_kept(house, ttl, kept):
-    house.up.script = lambda data, over_tcp: [house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(PUBLIC), ttl=ttl)])]
+    house.up.script = lambda data, _: [house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(PUBLIC), ttl=ttl)])]
     assert (await house.ask("shop.example")).rr[0].ttl == kept
 
 
 async def test_a_no_is_remembered_too(house):
-    house.up.script = lambda data, over_tcp: [house.up.honest(data, [], rcode=3)]
+    house.up.script = lambda data, _: [house.up.honest(data, [], rcode=3)]
     reply = await house.ask("nowhere.example")
     assert (reply.header.rcode, reply.auth[0].ttl) == (3, 5)
     assert (await house.ask("nowhere.example")).header.rcode == 3
@@ -555,7 +563,7 @@ async def test_other_types_are_handed_on(house):
 
 @pytest.mark.parametrize(("said", "told"), [(["192.168.0.1", PUBLIC], [PUBLIC]), (["127.0.0.1"], [])])
 async def test_rebinding_is_cut_out(house, said, told):
-    house.up.script = lambda data, over_tcp: [house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(addr)) for addr in said])]
+    house.up.script = lambda data, _: [house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(addr)) for addr in said])]
     reply = await house.ask("evil.example")
     assert (reply.header.rcode, addresses(reply)) == (0, told)
     assert house.gate.answers[0].addresses == tuple(map(socket.inet_aton, told))

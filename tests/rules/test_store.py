@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.lint import lint
 from rules.problem import RuleError
 from rules.store import DEFAULT_TEXT, load, load_packs
 
@@ -101,10 +100,3 @@ def test_no_text_is_an_error_of_ours(tmp_path_factory, text: str) -> None:
         assert error.problems
 
 
-def test_lint_names_rules_that_can_never_match(tmp_path: Path) -> None:
-    file = tmp_path / "rules.toml"
-    file.write_text('[[rule]]\nid="a"\naction="allow"\nmatch="name:x.example"\n[[rule]]\nid="b"\naction="block"\nmatch="port:80 name:x.example"\n[[rule]]\nid="c"\naction="ask"\nmatch="service:xiaomi-ads"\n')
-    found = lint(load(file, 1))
-    assert len(found) == 2
-    assert "rule b (block port:80 name:x.example) can never match: your own rule a" in found[0]
-    assert "xiaomi/7" in found[1]

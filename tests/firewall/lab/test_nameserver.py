@@ -91,7 +91,7 @@ def test_an_answer_is_not_answered(server: NameServer) -> None:
 
 
 @given(tail=st.binary(max_size=80), pointers=st.binary(max_size=30), udp=st.booleans())
-def test_nothing_upsets_it(server: NameServer, tail: bytes, pointers: bytes, udp: bool) -> None:
+def test_nothing_upsets_it(*, server: NameServer, tail: bytes, pointers: bytes, udp: bool) -> None:
     for wire in (tail, query("example.com") + tail, b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + tail, b"\x12\x34\x01\0\0\1\0\0\0\0\0\0\xc0\x0c" + pointers):
         reply = server.answer(wire, over_udp=udp)
         assert reply is None or len(reply) >= 12

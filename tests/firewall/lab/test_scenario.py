@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from firewall.lab import scenario
 from firewall.lab.scenario import Scenario, ScenarioError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STEP = '[[group]]\nname = "g"\n[[group.step]]\nname = "s"\n'
 
@@ -68,7 +71,7 @@ def test_places_and_versions_are_taken_in_turn(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("", "mine.toml: title: a text is needed"),
-        ("[[x", "mine.toml: .*line 1"),
+        ("[[x\n", "mine.toml: .*line 1"),
         ('title = "t"', r"mine.toml: has no \[\[group\]\]"),
         ('title = "t"\ngroup = 3', "group: write"),
         ('title = "t"\n[[group]]\nname = "g"', r"mine.toml, group 'g': has no \[\[group.step\]\]"),

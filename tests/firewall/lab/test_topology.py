@@ -41,7 +41,7 @@ def test_too_few_or_too_many_phones(phones: int) -> None:
         ("a", False), ("a-b-gateway", False), ("a-phone", False), ("a-phone1x", False), ("xa-gateway", False), ("a-gatewayx", False),
     ],
 )
-def test_a_lab_owns_its_own_namespaces_only(namespace: str, owned: bool) -> None:
+def test_a_lab_owns_its_own_namespaces_only(*, namespace: str, owned: bool) -> None:
     assert Topology("a").owns(namespace) is owned
 
 

@@ -1,0 +1,333 @@
+"""The Linux backend: reads what the kernel asks and tells, carries out commands, and keeps its own rules standing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall.backends import BackendError, Gauges
+from firewall.backends.linux import marks, nfnl
+from firewall.backends.linux.links import RULES_CHANGED, Closed, Neighbours, Sysctls, has_global6, index
+from firewall.backends.linux.nftables import GROUP, TABLE, Ruleset, table_stands
+from firewall.backends.linux.reset import RawSender, rst
+from firewall.commands import (
+    ForgetFlows,
+    GiveVerdict,
+    KernelState,
+    MarkFlow,
+    Reconcile,
+    RefuseAddress,
+    ResetServer,
+)
+from firewall.inputs import Applied, CommandFailed, FlowCounted, PacketSeen, RefusedSeen, Tampered
+from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from firewall.commands import Command
+    from firewall.inputs import Input
+    from firewall.settings import Settings
+
+QUEUE: Final = 66
+A_TURN: Final = 64  # messages of one source, so that no source starves another
+LOOK_SECONDS: Final = 1.0  # between looks at the table when nobody has told of a change
+COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
+MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
+_QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
+_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+
+
+class LinuxBackend:
+    """Lives in the network namespace it was made in. See Backend for its methods."""
+
+    def __init__(self, settings: Settings) -> None:
+        if os.geteuid() != 0:
+            raise BackendError("the gate needs root: it changes routes and firewall rules")
+        index(settings.lan)
+        index(settings.wan)
+        self._lan = settings.lan
+        self._rules = Ruleset(settings.lan, settings.wan, QUEUE, ssh=settings.ssh)
+        self._closed = Closed(settings.lan)
+        self._sysctls = Sysctls(settings.wan, Path(settings.run_dir, "sysctl-before.json"))
+        self._neighbours = Neighbours(settings.lan)
+        self._queue: nfnl.Queue | None = None
+        self._calls = nfnl.Netlink()  # marks and elements: a question and its acknowledgement
+        self._raw = RawSender()
+        self._learned: dict[tuple[bytes, bytes], float] = {}  # (MAC, address) -> until, monotonic: to put back if lost
+        self._state: KernelState | None = None  # what the kernel holds, or shall
+        self._fingerprint = ""
+        self._unanswered = 0
+        self._sources: list[Any] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._look = asyncio.Event()
+        self._whole = asyncio.Lock()  # one whole load, or look at it, at a time
+        self._suspect = ""
+        self._route: dict[type, Callable[[Any], None]] = {
+            GiveVerdict: self._give_verdict,
+            ResetServer: self._reset_server,
+            MarkFlow: self._mark_flow,
+            ForgetFlows: self._forget_flows,
+            RefuseAddress: self._refuse_address,
+            Reconcile: self._reconcile,
+        }
+
+    # -- begin and end -----------------------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """It may wait: call it in a thread."""
+        self._closed.ensure()
+        self._sysctls.close()
+        if table_stands():
+            now = time.monotonic()
+            self._learned = {pair: now + seconds for pair, seconds in self._rules.learned().items()}
+        else:
+            self._load(KernelState(0, locked=True, refused4=(), refused6=(), keep_learned=True))
+
+    def start(self, deliver: Callable[[Sequence[Input]], None]) -> None:
+        self._deliver = deliver
+        try:
+            self._queue = nfnl.Queue(QUEUE)
+        except PermissionError:
+            raise BackendError(f"another program reads queue {QUEUE}: is a gateway running?") from None
+        log = nfnl.Log(GROUP)
+        ended = nfnl.Netlink(receive=64 << 20, groups=(nfnl.CT_DESTROYED,))
+        changes = nfnl.Netlink(groups=(nfnl.RULES_CHANGED,))
+        routes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        routes.bind((0, RULES_CHANGED))
+        routes.setblocking(False)
+        loop = asyncio.get_running_loop()
+        readers: tuple[tuple[Any, Callable[[Any], None]], ...] = (
+            (self._queue, self._read_queue),
+            (log, self._read_log),
+            (ended, self._read_ended),
+            (changes, self._read_changes),
+            (routes, self._read_routes),
+        )
+        for source, read in readers:
+            loop.add_reader(source.fileno(), read, source)
+            self._sources.append(source)
+        self._spawn(self._keep_looking())
+        self._spawn(self._keep_counting())
+
+    def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for source in self._sources:
+            loop.remove_reader(source.fileno())
+            source.close()
+        for task in self._tasks:
+            task.cancel()
+        self._calls.close()
+        self._raw.close()
+        self._neighbours.close()
+
+    def remove(self) -> None:
+        """Forwarding first: nothing may pass between our rules going and the machine being as it was."""
+        self._sysctls.restore()
+        self._rules.remove()
+        self._closed.remove()
+
+    # -- what the kernel tells ---------------------------------------------------------------------------------------
+
+    def _read_queue(self, queue: nfnl.Queue) -> None:
+        found = queue.packets(A_TURN)
+        if found:
+            self._deliver([PacketSeen(*packet) for packet in found])
+
+    def _read_log(self, log: nfnl.Log) -> None:
+        found = log.packets(A_TURN)
+        if found:
+            self._deliver([RefusedSeen(packet.mac, packet.packet) for packet in found])
+
+    def _read_ended(self, source: nfnl.Netlink) -> None:
+        ended: list[Input] = []
+        for _ in range(A_TURN):
+            try:
+                data = source.read()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                continue  # some ends were lost: those flows are forgotten when their place is needed
+            if data is None:
+                break
+            for _, _, body in nfnl.messages(data):
+                counted = nfnl.counted(body[4:])
+                if counted is not None:
+                    ended.append(FlowCounted(counted.flow, counted.up, counted.down, ended=True))
+        if ended:
+            self._deliver(ended)
+
+    def _read_changes(self, source: nfnl.Netlink) -> None:
+        """Every change of nftables ends with a message that tells who made it."""
+        for _ in range(A_TURN):
+            try:
+                data = source.read()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self._suspect = "somebody made many changes"
+                self._look.set()
+                return
+            if data is None:
+                return
+            for kind, _, body in nfnl.messages(data):
+                if kind == nfnl.NFTABLES << 8 | nfnl.NEW_GENERATION:
+                    pid, name = nfnl.committer(body[4:])
+                    if pid != os.getpid():
+                        self._suspect = f"{name} (pid {pid})"
+                        self._look.set()
+
+    def _read_routes(self, source: socket.socket) -> None:
+        with suppress(BlockingIOError, OSError):
+            while source.recv(65_536):
+                pass
+        self._suspect = "somebody changed the policy rules"
+        self._look.set()
+
+    async def _keep_looking(self) -> None:
+        """Compare what stands with what should, at every sign of a change and every second, and put it right."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), LOOK_SECONDS)
+            self._look.clear()
+            async with self._whole:
+                if self._state is None:
+                    continue
+                try:
+                    lost = await asyncio.to_thread(self._mend)
+                except BackendError as error:
+                    self._deliver([CommandFailed(Reconcile(self._state), str(error))])
+                    continue
+            if lost:
+                by, self._suspect = self._suspect or "somebody", ""
+                self._deliver([Tampered(f"{lost}, by {by}")])
+
+    def _mend(self) -> str:
+        """What had been lost or changed, in words; "" if nothing. In a thread."""
+        assert self._state is not None
+        lost = ["a policy rule"] if self._closed.ensure() else []
+        if self._rules.fingerprint() != self._fingerprint:
+            self._load(self._state)
+            lost.append("the ruleset")
+        return " and ".join(lost)
+
+    async def _keep_counting(self) -> None:
+        dump = nfnl.Netlink()
+        try:
+            while True:
+                await asyncio.sleep(COUNT_SECONDS)
+                if int(_FLOWS.read_text()) > MOST_COUNTED:
+                    continue
+                try:
+                    found = [
+                        FlowCounted(counted.flow, counted.up, counted.down, ended=False)
+                        for _, body in dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT))
+                        if (counted := nfnl.counted(body)) is not None
+                    ]
+                except OSError:  # the table changed under the dump: the next one will do
+                    continue
+                if found:
+                    self._deliver(found)
+        finally:
+            dump.close()
+
+    # -- what the gateway wants --------------------------------------------------------------------------------------
+
+    def carry_out(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            self._route[type(command)](command)
+
+    def _give_verdict(self, command: GiveVerdict) -> None:
+        assert self._queue is not None
+        try:
+            if command.verdict is Verdict.HELD:
+                self._queue.answer(command.id, nfnl.DROP, 0)
+            else:
+                answer = marks.PERMIT | marks.ASK | marks.connection(command.verdict, command.watch)
+                self._queue.answer(command.id, nfnl.ACCEPT, answer)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # the packet is gone: a base chain has come or gone meanwhile
+                raise
+
+    def _reset_server(self, command: ResetServer) -> None:
+        packet = rst(command.packet)
+        if packet is not None:
+            self._raw.send(packet)
+
+    def _mark_flow(self, command: MarkFlow) -> None:
+        value = marks.connection(command.verdict, command.watch)
+        self._call(command, nfnl.set_mark(command.flow, value, marks.CONNECTION))
+
+    def _forget_flows(self, command: ForgetFlows) -> None:
+        self._call(command, nfnl.forget_marked(marks.ALLOWED, marks.VERDICT))
+
+    def _refuse_address(self, command: RefuseAddress) -> None:
+        mac, addr, seconds = command.mac, command.addr, command.seconds
+        name = "learned4" if len(addr) == 4 else "learned6"
+        found = nfnl.element(nfnl.padded_mac(mac) + addr, seconds)
+        if seconds:
+            self._learned[mac, addr] = time.monotonic() + seconds
+            self._call(command, nfnl.batch(nfnl.elements(nfnl.NEW_ELEMENT, TABLE, name, [found])))
+        else:
+            self._learned.pop((mac, addr), None)
+            self._call(command, nfnl.batch(nfnl.elements(nfnl.DELETE_ELEMENT, TABLE, name, [found])))
+
+    def _call(self, command: Command, request: bytes) -> None:
+        try:
+            self._calls.call(request)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # the flow has ended, or the table is just being put back
+                self._deliver([CommandFailed(command, os.strerror(error.errno or 0))])
+
+    def _reconcile(self, command: Reconcile) -> None:
+        self._spawn(self._apply(command))
+
+    async def _apply(self, command: Reconcile) -> None:
+        """In a thread: nft takes 10 ms, and seconds for large sets."""
+        async with self._whole:
+            if self._state is not None and self._state.generation > command.desired.generation:
+                return
+            if not command.desired.keep_learned:
+                self._learned.clear()
+            self._state = command.desired
+            try:
+                await asyncio.to_thread(self._load, command.desired)
+                if not command.desired.locked:
+                    self._sysctls.open()
+            except BackendError as error:
+                self._deliver([CommandFailed(command, str(error))])
+                return
+        self._deliver([Applied(command.desired.generation)])
+
+    def _load(self, state: KernelState) -> None:
+        now = time.monotonic()
+        learned = {pair: int(until - now) for pair, until in list(self._learned.items()) if until > now + 1}
+        self._rules.load(state, learned, masquerade6=not has_global6(self._lan))
+        self._fingerprint = self._rules.fingerprint()
+
+    # -- what it knows -----------------------------------------------------------------------------------------------
+
+    def gauges(self) -> Gauges:
+        waiting = lost = 0
+        with suppress(OSError):
+            for line in _QUEUES.read_text().splitlines():
+                fields = [int(word) for word in line.split()]
+                if fields[0] == QUEUE:
+                    waiting, lost = fields[2], fields[5] + fields[6]
+        with suppress(OSError):
+            self._unanswered = nfnl.counter_packets(self._calls, TABLE, "unanswered")
+        return Gauges(waiting, lost, self._unanswered, self._rules.kind)
+
+    def mac_of(self, address: bytes) -> bytes | None:
+        return self._neighbours.mac_of(address)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

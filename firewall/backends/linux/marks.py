@@ -1,0 +1,41 @@
+"""The one place that says which bit of the mark means what. gate.nft and Python both take them from here.
+
+18 bits at the upper end; the 14 below are other programs' and are never changed.
+
+31-30 verdict     packet and connection
+29-27 watch       packet and connection: which packets of an allowed flow are shown to Python again
+26    ask         packet only: to the queue
+25    pass        packet only: decided, on its way
+24    permit      packet only: our prerouting chain has seen it; without it a phone's packet has no route
+23-14 phone slot  packet only: which phone, for consents that the kernel ends
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from firewall.commands import Watch
+
+VERDICT: Final = 0xC000_0000
+ALLOWED: Final = 0x4000_0000
+BLOCKED: Final = 0x8000_0000
+WATCH: Final = 0x3800_0000
+WATCH_SHIFT: Final = 27
+ASK: Final = 0x0400_0000
+PASS: Final = 0x0200_0000
+PERMIT: Final = 0x0100_0000
+SLOT: Final = 0x00FF_C000
+
+CONNECTION: Final = VERDICT | WATCH  # what the connection mark holds of ours
+PACKET: Final = CONNECTION | ASK | PASS | PERMIT | SLOT
+EVERY: Final = 0xFFFF_FFFF
+
+
+def connection(verdict: Verdict, watch: Watch) -> int:
+    """What is remembered of a flow. HELD is undecided: nothing."""
+    if verdict is Verdict.ALLOW:
+        return ALLOWED | watch << WATCH_SHIFT
+    return BLOCKED if verdict.refuses else 0

@@ -1,0 +1,339 @@
+"""Our own netlink, all of it: NFQUEUE, NFLOG, set elements, connection marks, conntrack events, ruleset generations.
+
+pyroute2 has no NFQUEUE, and is two to five times slower where we answer thousands of packets a second. Formats are
+those of linux/netlink.h and linux/netfilter/nfnetlink_*.h: netlink's own integers in host order, what nfnetlink's
+attributes carry in network order.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from firewall.inputs import FlowKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Buffer = bytes | bytearray | memoryview
+
+NETLINK_NETFILTER: Final = 12
+SOL_NETLINK: Final = 270
+ADD_MEMBERSHIP: Final = 1
+NO_ENOBUFS: Final = 5
+SO_SNDBUFFORCE: Final = 32
+SO_RCVBUFFORCE: Final = 33
+
+CTNETLINK, QUEUE, ULOG, NFTABLES = 1, 3, 4, 10  # subsystems: the high byte of a message's type
+REQUEST, ACK, DUMP, CREATE = 0x1, 0x4, 0x300, 0x400
+NESTED: Final = 0x8000
+ERROR, DONE = 2, 3
+DUMP_INTERRUPTED: Final = 0x10
+INET: Final = 1  # NFPROTO_INET
+
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
+_FAMILY = struct.Struct("!BBH")  # nfgenmsg: family, version, resource
+HEADERS: Final = _HEADER.size + _FAMILY.size
+
+
+# -- the wire ----------------------------------------------------------------------------------------------------------
+
+
+def attribute(kind: int, data: bytes = b"") -> bytes:
+    return _ATTRIBUTE.pack(4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def nest(kind: int, *parts: bytes) -> bytes:
+    return attribute(kind | NESTED, b"".join(parts))
+
+
+def message(
+    subsystem: int, kind: int, flags: int, payload: bytes = b"", *, family: int = 0, resource: int = 0
+) -> bytes:
+    head = _HEADER.pack(HEADERS + len(payload), subsystem << 8 | kind, flags, 1, 0)
+    return head + _FAMILY.pack(family, 0, resource) + payload
+
+
+def attributes(data: memoryview) -> dict[int, memoryview]:
+    """Attributes by their type; what does not fit is left out."""
+    found = {}
+    at, size = 0, len(data)
+    while at + 4 <= size:
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < 4 or at + length > size:
+            break
+        found[kind & 0x3FFF] = data[at + 4 : at + length]
+        at += (length + 3) & ~3
+    return found
+
+
+def messages(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """(type, flags, what follows the nlmsghdr) of each message in one datagram."""
+    at, size = 0, len(data)
+    while at + 16 <= size:
+        length, kind, flags, _, _ = _HEADER.unpack_from(data, at)
+        if length < 16 or at + length > size:
+            break
+        yield kind, flags, data[at + 16 : at + length]
+        at += (length + 3) & ~3
+
+
+def number(data: Buffer) -> int:
+    return int.from_bytes(data)
+
+
+class Netlink:
+    """A netfilter socket with one buffer, used again and again: what is read from it is valid until the next read."""
+
+    def __init__(self, *, receive: int = 1 << 20, groups: Sequence[int] = (), buffer: int = 1 << 18) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive)
+        self.socket.bind((0, 0))
+        for group in groups:
+            self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
+        self._buffer = memoryview(bytearray(buffer))
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def read(self) -> memoryview | None:
+        """The next datagram; None if there is none now. OSError ENOBUFS means that some were lost."""
+        try:
+            return self._buffer[: self.socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)]
+        except BlockingIOError:
+            return None
+
+    def call(self, request: bytes) -> None:
+        """Send, and raise what the kernel answers (errno 0 is its acknowledgement)."""
+        self.socket.send(request)
+        data = self._buffer[: self.socket.recv_into(self._buffer)]
+        for kind, _, body in messages(data):
+            if kind == ERROR:
+                code = -struct.unpack_from("=i", body)[0]
+                if code:
+                    raise OSError(code, os.strerror(code))
+
+    def dump(self, request: bytes) -> Iterator[tuple[int, memoryview]]:
+        """(type, body behind nfgenmsg) of every message of the answer."""
+        self.socket.send(request)
+        while True:
+            data = self._buffer[: self.socket.recv_into(self._buffer)]
+            for kind, _, body in messages(data):
+                if kind == DONE:
+                    return
+                if kind == ERROR:
+                    code = -struct.unpack_from("=i", body)[0]
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    return
+                yield kind, body[4:]
+
+
+# -- NFQUEUE (linux/netfilter/nfnetlink_queue.h) -----------------------------------------------------------------------
+
+ACCEPT, DROP = 1, 0  # NF_ACCEPT, NF_DROP
+_GSO: Final = 4  # NFQA_CFG_F_GSO: packets come unsegmented. FAIL_OPEN (1) is never asked for
+_PACKET_HEADER, _HWADDR, _PAYLOAD = 1, 9, 10  # NFQA_*
+_VERDICT, _MARKED = struct.Struct("!II"), struct.Struct("!I")
+_NOWHERE = bytes(6)
+
+
+class Queued(NamedTuple):
+    id: int
+    mac: bytes
+    packet: bytes
+
+
+class Queue(Netlink):
+    """One NFQUEUE. Opening it raises PermissionError if another process reads it."""
+
+    def __init__(self, num: int, length: int = 4_096) -> None:
+        super().__init__(receive=8 << 20)
+        self._num = num
+        for config in (
+            attribute(1, struct.pack("!BxH", 1, 0)),  # NFQA_CFG_CMD: bind
+            attribute(2, struct.pack("!IB", 0xFFFF, 2)),  # NFQA_CFG_PARAMS: whole packets
+            attribute(3, struct.pack("!I", length)),  # NFQA_CFG_QUEUE_MAXLEN: more are dropped
+            attribute(4, struct.pack("!I", 1 | _GSO)) + attribute(5, struct.pack("!I", _GSO)),  # mask, flags
+        ):
+            self.call(message(QUEUE, 2, REQUEST | ACK, config, resource=num))
+        self.socket.setsockopt(SOL_NETLINK, NO_ENOBUFS, 1)  # losses are counted in /proc/net/netfilter/nfnetlink_queue
+        # nlmsghdr, nfgenmsg, NFQA_VERDICT_HDR (verdict, id), NFQA_MARK: everything but those three numbers is constant
+        self._answer = bytearray(
+            message(QUEUE, 1, REQUEST, attribute(2, bytes(8)) + attribute(3, bytes(4)), resource=num)
+        )
+
+    def packets(self, most: int) -> list[Queued]:
+        """What waits, at most so many."""
+        found: list[Queued] = []
+        while len(found) < most and (data := self.read()) is not None:
+            for kind, _, body in messages(data):
+                if kind == QUEUE << 8:
+                    parts = attributes(body[4:])
+                    hardware = parts.get(_HWADDR)
+                    mac = bytes(hardware[4:10]) if hardware is not None else _NOWHERE
+                    payload = parts.get(_PAYLOAD, b"")
+                    found.append(Queued(number(parts[_PACKET_HEADER][:4]), mac, bytes(payload)))
+        return found
+
+    def answer(self, packet: int, verdict: int, mark: int) -> None:
+        """`mark` replaces the packet's mark, so it holds the bits of others as well."""
+        _VERDICT.pack_into(self._answer, HEADERS + 4, verdict, packet)
+        _MARKED.pack_into(self._answer, HEADERS + 16, mark)
+        self.socket.send(self._answer)
+
+
+# -- NFLOG (linux/netfilter/nfnetlink_log.h) ---------------------------------------------------------------------------
+
+
+class Log(Netlink):
+    """One NFLOG group. Opening it raises OSError if it is taken."""
+
+    def __init__(self, group: int, copy: int = 128) -> None:
+        super().__init__(receive=4 << 20)
+        for config in (
+            attribute(1, b"\x01"),  # NFULA_CFG_CMD: bind
+            attribute(2, struct.pack("!IBx", copy, 2)),  # NFULA_CFG_MODE: the first bytes of packets
+            attribute(4, struct.pack("!I", 5)),  # NFULA_CFG_TIMEOUT, in hundredths of a second
+        ):
+            self.call(message(ULOG, 1, REQUEST | ACK, config, resource=group))
+        self.socket.setsockopt(SOL_NETLINK, NO_ENOBUFS, 1)
+
+    def packets(self, most: int) -> list[Queued]:
+        """What was logged, at most so many datagrams; the id is 0."""
+        found: list[Queued] = []
+        while most and (data := self.read()) is not None:
+            most -= 1
+            for kind, _, body in messages(data):
+                if kind == ULOG << 8:
+                    parts = attributes(body[4:])
+                    hardware = parts.get(8)  # NFULA_HWADDR
+                    mac = bytes(hardware[4:10]) if hardware is not None else _NOWHERE
+                    found.append(Queued(0, mac, bytes(parts.get(9, b""))))  # NFULA_PAYLOAD
+        return found
+
+
+# -- conntrack (linux/netfilter/nfnetlink_conntrack.h) -----------------------------------------------------------------
+
+CT_NEW, CT_GET, CT_DELETE = 0, 1, 2
+CT_DESTROYED: Final = 3  # multicast group
+_ORIGINAL, _MARK, _COUNT_UP, _COUNT_DOWN, _MARK_MASK = 1, 8, 9, 10, 21  # CTA_*
+_ICMP, _ICMPV6 = 1, 58
+
+
+class Counted(NamedTuple):
+    flow: FlowKey
+    mark: int
+    up: int  # bytes with headers; conntrack counts in its original direction
+    down: int
+
+
+def tuple_of(flow: FlowKey) -> bytes:
+    """CTA_TUPLE_ORIG of a flow."""
+    six = len(flow.src) == 16
+    addresses = nest(1, attribute(3 if six else 1, flow.src), attribute(4 if six else 2, flow.dst))
+    number_ = attribute(1, bytes([flow.proto]))
+    if flow.proto == _ICMP:
+        rest = attribute(4, flow.sport.to_bytes(2)) + attribute(5, b"\x08") + attribute(6, b"\0")
+    elif flow.proto == _ICMPV6:
+        rest = attribute(7, flow.sport.to_bytes(2)) + attribute(8, b"\x80") + attribute(9, b"\0")
+    else:
+        rest = attribute(2, flow.sport.to_bytes(2)) + attribute(3, flow.dport.to_bytes(2))
+    return nest(_ORIGINAL, addresses, nest(2, number_, rest))
+
+
+def _family(flow: FlowKey) -> int:
+    return socket.AF_INET6 if len(flow.src) == 16 else socket.AF_INET
+
+
+def set_mark(flow: FlowKey, value: int, mask: int) -> bytes:
+    """The request that changes the masked bits of a flow's connection mark. ENOENT: it has ended."""
+    payload = tuple_of(flow) + attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
+    return message(CTNETLINK, CT_NEW, REQUEST | ACK, payload, family=_family(flow))
+
+
+def forget_marked(value: int, mask: int) -> bytes:
+    """The request that deletes every entry whose mark has this value under the mask."""
+    payload = attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
+    return message(CTNETLINK, CT_DELETE, REQUEST | ACK, payload)
+
+
+def dump_marked(value: int, mask: int) -> bytes:
+    payload = attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
+    return message(CTNETLINK, CT_GET, REQUEST | DUMP, payload)
+
+
+def counted(body: memoryview) -> Counted | None:
+    """A conntrack entry (behind nfgenmsg). None for one without a mark: it is no phone's."""
+    parts = attributes(body)
+    mark = parts.get(_MARK)
+    original = parts.get(_ORIGINAL)
+    if mark is None or original is None:
+        return None
+    inner = attributes(original)
+    addresses, proto = attributes(inner[1]), attributes(inner[2])
+    src, dst = (addresses[1], addresses[2]) if 1 in addresses else (addresses[3], addresses[4])
+    kind = proto[1][0]
+    sport = proto.get(4 if kind == _ICMP else 7 if kind == _ICMPV6 else 2, b"")
+    flow = FlowKey(kind, bytes(src), number(sport), bytes(dst), number(proto.get(3, b"")))
+    return Counted(flow, number(mark), _bytes(parts.get(_COUNT_UP)), _bytes(parts.get(_COUNT_DOWN)))
+
+
+def _bytes(counters: memoryview | None) -> int:
+    return 0 if counters is None else number(attributes(counters).get(2, b""))  # CTA_COUNTERS_BYTES
+
+
+# -- nftables (linux/netfilter/nf_tables.h) ----------------------------------------------------------------------------
+
+NEW_ELEMENT, DELETE_ELEMENT, NEW_GENERATION, GET_OBJECT = 12, 14, 15, 19
+RULES_CHANGED: Final = 7  # multicast group
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+
+
+def element(key: bytes, seconds: int = 0) -> bytes:
+    """One element of a set without intervals; each field of the key is padded to four bytes."""
+    timeout = attribute(4, (seconds * 1_000).to_bytes(8)) if seconds else b""
+    return nest(1, nest(1, attribute(1, key)), timeout)
+
+
+def elements(kind: int, table: str, name: str, found: Iterable[bytes]) -> bytes:
+    """The message that adds or deletes elements; one batch is one transaction."""
+    head = attribute(1, table.encode() + b"\0") + attribute(2, name.encode() + b"\0")
+    flags = REQUEST | ACK | (CREATE if kind == NEW_ELEMENT else 0)
+    return message(NFTABLES, kind, flags, head + nest(3, *found), family=INET)
+
+
+def batch(*bodies: bytes) -> bytes:
+    begin, end = (
+        _HEADER.pack(HEADERS, kind, REQUEST, 1, 0) + _FAMILY.pack(0, 0, NFTABLES) for kind in (_BATCH_BEGIN, _BATCH_END)
+    )
+    return begin + b"".join(bodies) + end
+
+
+def padded_mac(mac: bytes) -> bytes:
+    return mac + bytes(2)
+
+
+def counter_packets(netlink: Netlink, table: str, name: str) -> int:
+    """Packets that a named counter has seen; 0 if it is gone."""
+    wanted = attribute(1, table.encode() + b"\0") + attribute(2, name.encode() + b"\0") + attribute(3, (1).to_bytes(4))
+    netlink.socket.send(message(NFTABLES, GET_OBJECT, REQUEST, wanted, family=INET))
+    data = netlink._buffer[: netlink.socket.recv_into(netlink._buffer)]  # noqa: SLF001  this file's own class
+    for kind, _, body in messages(data):
+        if kind >> 8 == NFTABLES:
+            counter = attributes(attributes(body[4:]).get(4, memoryview(b"")))  # NFTA_OBJ_DATA
+            return number(counter.get(2, b""))  # NFTA_COUNTER_PACKETS
+    return 0
+
+
+def committer(body: memoryview) -> tuple[int, str]:
+    """(pid, process name) of a commit, from the NEWGEN message that ends it."""
+    parts = attributes(body)
+    name = bytes(parts.get(3, b"")).rstrip(b"\0").decode(errors="replace")
+    return number(parts.get(2, b"")), name

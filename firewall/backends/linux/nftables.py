@@ -1,0 +1,173 @@
+"""The table `inet consentry`: filled in from gate.nft, loaded whole, looked at, removed, by nft(8) and iptables(8)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from importlib import resources
+from ipaddress import ip_address
+from string import Template
+from typing import TYPE_CHECKING, Final
+
+from firewall.backends import BackendError
+from firewall.backends.linux import marks
+from firewall.commands import Watch
+from firewall.settings import DNS_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from firewall.commands import KernelState
+
+TABLE: Final = "consentry"
+GROUP: Final = 66  # of NFLOG
+XTABLES: Final = (("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy"))
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")  # what of dev_valid_name() is safe between nft's quotes
+
+
+class Ruleset:
+    """What the two interfaces' gate looks like. `queue` is the number that Python listens at."""
+
+    def __init__(self, lan: str, wan: str, queue: int, *, ssh: bool) -> None:
+        for name in (lan, wan):
+            if not _INTERFACE.fullmatch(name):
+                raise BackendError(f"{name!r} is no name of an interface")
+        self._lan, self._wan, self._queue, self._ssh = lan, wan, queue, ssh
+        self._template = Template((resources.files("firewall.backends.linux") / "gate.nft").read_text("utf-8"))
+        self.kind, self._tools = self._find_queue()
+
+    def load(self, state: KernelState, learned: Mapping[tuple[bytes, bytes], int], *, masquerade6: bool) -> None:
+        """One transaction, checked first. `learned` (seconds left) is put back where the table had been lost.
+
+        Raises BackendError with what nft says.
+        """
+        text = self.render(state, learned, masquerade6=masquerade6)
+        nft("-c", "-f", "-", given=text)
+        nft("-f", "-", given=text)
+        for tool in self._tools:
+            rule = self._rule()
+            if run(tool, "-w", "-t", "mangle", "-C", "FORWARD", *rule).returncode:
+                done = run(tool, "-w", "-t", "mangle", "-A", "FORWARD", *rule)
+                if done.returncode:
+                    raise BackendError(f"{tool}: {done.stderr.strip()}")
+
+    def render(self, state: KernelState, learned: Mapping[tuple[bytes, bytes], int], *, masquerade6: bool) -> str:
+        allowed_http = marks.ALLOWED | Watch.HTTP << marks.WATCH_SHIFT
+        values: dict[str, int] = {
+            "connection": marks.CONNECTION,
+            "verdict": marks.VERDICT,
+            "allowed": marks.ALLOWED,
+            "allowed_http": allowed_http,
+            "blocked": marks.BLOCKED,
+            "others": marks.EVERY & ~marks.PACKET,
+            "ct_others": marks.EVERY & ~marks.CONNECTION,
+            "permit": marks.PERMIT,
+            "permit_pass": marks.PERMIT | marks.PASS,
+            "permit_ask": marks.PERMIT | marks.ASK,
+            "pass": marks.PASS,
+            "answer": marks.ASK | marks.CONNECTION,
+            "answer_allowed": marks.ASK | marks.ALLOWED,
+            "answer_http": marks.ASK | allowed_http,
+            "answer_blocked": marks.ASK | marks.BLOCKED,
+        }
+        text = self._template.substitute(
+            {key: f"0x{value:08x}" for key, value in values.items()},
+            lan=self._lan,
+            wan=self._wan,
+            group=GROUP,
+            dns_port=DNS_PORT,
+            undecided="drop" if state.locked else "goto undecided",
+            queue="" if self._tools else f"meta mark & 0x{marks.ASK:08x} == 0x{marks.ASK:08x} queue num {self._queue}",
+            ssh="tcp dport 22 accept" if self._ssh else "",
+            masquerade6=f'oifname "{self._wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
+        )
+        lines = [text, f"flush set inet {TABLE} generation", _add("generation", [str(state.generation)])]
+        for name, spans in (("refused4", state.refused4), ("refused6", state.refused6)):
+            lines += [f"flush set inet {TABLE} {name}", _add(name, map(_span, spans))]
+        if not state.keep_learned:
+            lines += [f"flush set inet {TABLE} {name}" for name in ("learned4", "learned6")]
+        for name, size in (("learned4", 4), ("learned6", 16)):
+            elements = (
+                f"{mac.hex(':')} . {ip_address(addr)} timeout {seconds}s"
+                for (mac, addr), seconds in learned.items()
+                if len(addr) == size and seconds > 0
+            )
+            lines.append(_add(name, elements))
+        return "\n".join(line for line in lines if line) + "\n"
+
+    def fingerprint(self) -> str:
+        """Changes whenever rules, chains or sets of ours do, or the queue rule is lost; "" if the table is gone."""
+        listed = run("nft", "-s", "-t", "list", "table", "inet", TABLE)
+        if listed.returncode:
+            return ""
+        for tool in self._tools:
+            if run(tool, "-w", "-t", "mangle", "-C", "FORWARD", *self._rule()).returncode:
+                return ""
+        return hashlib.sha256(listed.stdout.encode()).hexdigest()
+
+    def learned(self) -> dict[tuple[bytes, bytes], int]:
+        """What RefuseAddress had put there before this process began: (MAC, address) -> seconds left."""
+        found: dict[tuple[bytes, bytes], int] = {}
+        for name in ("learned4", "learned6"):
+            listed = run("nft", "-j", "list", "set", "inet", TABLE, name)
+            if listed.returncode:
+                continue
+            for item in json.loads(listed.stdout)["nftables"]:
+                for element in item.get("set", {}).get("elem", ()):
+                    mac, addr = element["elem"]["val"]["concat"]
+                    key = bytes.fromhex(mac.replace(":", "")), ip_address(addr).packed
+                    found[key] = int(element["elem"].get("expires", 0))
+        return found
+
+    def remove(self) -> None:
+        """Take out everything that `load` put in."""
+        run("nft", "delete", "table", "inet", TABLE)
+        for tool in self._tools:
+            while run(tool, "-w", "-t", "mangle", "-D", "FORWARD", *self._rule()).returncode == 0:
+                pass
+
+    def _rule(self) -> Sequence[str]:
+        ask = f"0x{marks.ASK:x}/0x{marks.ASK:x}"
+        return "-m", "mark", "--mark", ask, "-j", "NFQUEUE", "--queue-num", str(self._queue)
+
+    def _find_queue(self) -> tuple[str, tuple[str, ...]]:
+        """The kernel's way to ask: nft's own `queue` where the kernel has it, else the NFQUEUE target through xtables. Never with a bypass."""
+        probe = f"table inet consentry_probe {{ chain c {{ queue num {self._queue}; }} }}"
+        if run("nft", "-c", "-f", "-", given=probe).returncode == 0:
+            return "nft queue", ()
+        for tools in XTABLES:
+            if all(run(tool, "-w", "-t", "mangle", "-nL", "FORWARD").returncode == 0 for tool in tools):
+                return f"NFQUEUE through {tools[0]}", tools
+        raise BackendError("this kernel has neither nft's queue nor xtables' NFQUEUE: modprobe nft_queue xt_NFQUEUE")
+
+
+def table_stands() -> bool:
+    return run("nft", "-t", "list", "table", "inet", TABLE).returncode == 0
+
+
+def nft(*words: str, given: str = "") -> None:
+    done = run("nft", *words, given=given)
+    if done.returncode:
+        raise BackendError(f"nft: {' '.join(done.stderr.split())[:300]}")
+
+
+def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Raises BackendError if there is no such program."""
+    try:
+        return subprocess.run(words, input=given, capture_output=True, text=True, check=False, timeout=30)
+    except FileNotFoundError:
+        raise BackendError(f"{words[0]} is not installed: apt-get install nftables iptables") from None
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"{words[0]} has not answered for 30 s") from None
+
+
+def _add(name: str, elements: Iterable[str]) -> str:
+    listed = ", ".join(elements)
+    return f"add element inet {TABLE} {name} {{ {listed} }}" if listed else ""
+
+
+def _span(span: tuple[bytes, bytes]) -> str:
+    first, last = map(ip_address, span)
+    return str(first) if first == last else f"{first}-{last}"

@@ -1,0 +1,61 @@
+"""Telling a server that a TCP connection is over: a RST in the phone's name, made from a packet that will not pass.
+
+Without it the server keeps a half-open connection for minutes. conntrack knows the flow and applies its NAT to what is
+sent here. RFC 9293, 3.5.2: a RST with the next sequence number that the server expects is believed.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+
+from firewall.dissect import NOT_MINE, ip
+
+IPV6_HDRINCL = 36  # linux/in6.h; Python has no name for it
+_RST = 0x04
+
+
+def rst(packet: bytes) -> bytes | None:
+    """`packet` without payload and options, with RST for its only flag; None if it is no TCP."""
+    seen = ip.parse(packet)
+    if seen is NOT_MINE or seen.proto != ip.TCP:
+        return None
+    segment = struct.pack("!HHIIBBHHH", seen.sport, seen.dport, seen.seq, 0, 5 << 4, _RST, 0, 0, 0)
+    if len(seen.src) == 16:
+        pseudo = seen.src + seen.dst + struct.pack("!IxxxB", len(segment), ip.TCP)
+        head = struct.pack("!IHBB", 6 << 28, len(segment), ip.TCP, 64) + seen.src + seen.dst
+    else:
+        pseudo = seen.src + seen.dst + struct.pack("!xBH", ip.TCP, len(segment))
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 0, 0, 64, ip.TCP, 0) + seen.src + seen.dst
+        head = head[:10] + checksum(head).to_bytes(2) + head[12:]
+    return head + segment[:16] + checksum(pseudo + segment).to_bytes(2) + segment[18:]
+
+
+def checksum(data: bytes) -> int:
+    """RFC 1071."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+class RawSender:
+    """Sends whole IP packets. What the kernel refuses is given up: the server times out by itself."""
+
+    def __init__(self) -> None:
+        self._v4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self._v6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self._v6.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
+        for s in (self._v4, self._v6):
+            s.setblocking(False)
+
+    def send(self, packet: bytes) -> None:
+        with suppress(OSError):
+            if packet[0] >> 4 == 4:
+                self._v4.sendto(packet, (socket.inet_ntop(socket.AF_INET, packet[16:20]), 0))
+            else:
+                self._v6.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
+
+    def close(self) -> None:
+        self._v4.close()
+        self._v6.close()

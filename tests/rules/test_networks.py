@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.networks import after, embedded, images, merged, parse_network, show_range
+
+V4 = st.binary(min_size=4, max_size=4)
+RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 6)).map(lambda r: (bytes([0, 0, 0, r[0]]), bytes([0, 0, 0, r[0] + r[1]]))))
+
+
+@pytest.mark.parametrize("text", ["42.62.48.0/24", "1.2.3.4", "0.0.0.0/0", "2001:db8::/32", "2001:db8::1", "::/0"])
+def test_networks_are_printed_as_they_are_read(text: str) -> None:
+    assert show_range(parse_network(text)) == text
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("10.0.0.1/8", "did you mean 10.0.0.0/8"), ("2001:db8::1/32", "did you mean 2001:db8::/32"), ("10.0.0", "no address"), ("010.1.1.1", "no address"), ("fe80::1%eth0/64", "no address|did you mean"),
+])
+def test_what_is_no_network_is_refused_with_what_was_meant(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_network(text)
+
+
+@given(V4)
+def test_every_image_of_an_ipv4_address_leads_back_to_it(v4: bytes) -> None:
+    assert all(embedded(first) == embedded(last) == v4 for first, last in images((v4, v4)))
+
+
+@given(V4, V4, st.integers(0, 0xFFFF))
+def test_teredo_agrees_with_the_standard_library(server: bytes, client: bytes, port: int) -> None:
+    addr = b"\x20\x01\0\0" + server + b"\0\0" + port.to_bytes(2) + bytes(255 - byte for byte in client)
+    assert embedded(addr) == client
+    assert ipaddress.IPv6Address(addr).teredo == (ipaddress.IPv4Address(server), ipaddress.IPv4Address(client))
+
+
+@pytest.mark.parametrize("addr", ["2001:db8::1", "::1", "2001:1::1", "64:ff9b:1::1", "2003::1"])
+def test_other_ipv6_addresses_hide_nothing(addr: str) -> None:
+    assert embedded(ipaddress.IPv6Address(addr).packed) is None
+
+
+def test_after_the_last_comes_nothing() -> None:
+    assert after(b"\0\0\0\xff") == b"\0\0\1\0"
+    assert after(b"\xff" * 16) is None
+
+
+@given(RANGES)
+def test_merged_holds_the_same_addresses_in_as_few_ranges_as_possible(ranges) -> None:
+    def addresses(spans):
+        return {n for first, last in spans for n in range(first[3], last[3] + 1)}
+
+    found = merged(ranges)
+    assert addresses(found) == addresses(ranges)
+    assert all(one[1][3] + 1 < two[0][3] for one, two in zip(found, found[1:], strict=False))
