@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ALLOW_ALL, Lab, consentry, lab_up, state_is, wait_for
+from judge import ALLOW_ALL, Lab, consentry, lab_up, state_is, wait_for
 
 pytestmark = pytest.mark.lab
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ from rules.policy import Policy, compile_policy
 from rules.rule import Rule
 from rules.store import load_packs
 from rules.verdict import Verdict
+
+PACKS = load_packs()
 
 
 def packed(text: str) -> bytes:
@@ -25,13 +28,14 @@ def seen(*, phone="phone1", proto="tcp", addr="198.51.100.9", port=443, dns=(), 
     return Observation(phone, proto, packed(addr) if addr else None, port, chains, said, open_, unfinished)
 
 
-def policy(*rules: str, packs: bool = False) -> Policy:
-    """`policy("allow name:a", "block")`."""
+def policy(*rules: str, packs: bool = False, services: bool = False) -> Policy:
+    """`policy("allow name:a", "block")`. `services`: those of the packs without their rules."""
     made = []
     for n, text in enumerate(rules, 1):
         action, _, match = text.partition(" ")
         made.append(Rule(f"r{n}", Verdict(action), parse_rule(match)))
-    return compile_policy(made, load_packs() if packs else (), revision=7)
+    shipped = [pack if packs else replace(pack, rules=()) for pack in PACKS] if packs or services else []
+    return compile_policy(made, shipped, revision=7)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rules.decide import decide
+from rules.observation import Name, Source
+from rules.verdict import Answer
 
 LISTED = "42.62.48.9"
 
@@ -119,6 +126,90 @@ def test_phone_proto_port_and_via(make) -> None:
     assert verdict(make.policy("block via:none"), make.seen(sni="a.example")) == "allow"
     assert verdict(make.policy("block via:none"), make.seen(open_=True)) == "held"
     assert verdict(make.policy("block via:unfinished"), make.seen(unfinished=True)) == "block"
+
+
+CHAINS = st.lists(st.sampled_from([("a",), ("b",), ("x.a",), ("c", "a"), ("c",)]), max_size=3, unique=True).map(tuple)
+TERMS = st.sampled_from([
+    "", "", "name:a", "-name:a", "name:=a", "name:a,b", "-name:b", "service:xiaomi-account", "-service:xiaomi-account", "addr:42.62.48.0/24", "-addr:42.62.48.0/24",
+    "port:443", "-port:443", "proto:tcp", "-proto:udp", "phone:phone1", "-phone:phone1", "via:sni", "-via:sni", "via:none", "-via:none", "via:ambiguous", "via:dns", "-via:dns", "via:unfinished",
+])
+RULES = st.lists(st.builds(lambda action, *terms: f"{action} {' '.join(terms)}", st.sampled_from(["allow", "ask", "block"]), TERMS, TERMS), max_size=5)
+FUTURES = [
+    (said, unfinished)
+    for said, unfinished in [((), True), *(((), False),), *((names, False) for n in (1, 2) for names in product(("a", "b", "c", "other", "api.account.xiaomi.com"), repeat=n))]
+]
+
+
+@given(RULES, CHAINS, st.sampled_from([None, "phone1", "tv"]), st.sampled_from([None, "tcp", "udp"]), st.sampled_from([None, 443, 80]), st.sampled_from([None, LISTED, "198.51.100.9"]))
+def test_an_early_decision_is_never_contradicted_by_what_comes_later(make, rules, chains, phone, proto, port, addr) -> None:
+    policy = make.policy(*rules, services=True)
+    early = make.seen(phone=phone, proto=proto, port=port, addr=addr, dns=chains, open_=True)
+    decision = decide(policy, early)
+    if decision.verdict == "held":
+        assert decision.rule == ""
+        return
+    for said, unfinished in FUTURES:
+        names = tuple(Name(name, source) for name, source in zip(said, (Source.SNI, Source.HTTP), strict=False))
+        for later_phone, later_proto, later_port, later_addr in (("phone1", "tcp", 443, LISTED), ("tv", "udp", 80, "198.51.100.9")):
+            later = replace(
+                early, phone=phone or later_phone, proto=proto or later_proto, port=port or later_port, addr=early.addr or make.packed(later_addr),
+                said=names, names_open=False, unfinished=unfinished,
+            )
+            assert decide(policy, later).verdict.refuses is decision.verdict.refuses, later
+
+
+@given(RULES, CHAINS, st.sampled_from([(), "a", "b", "other"]), st.sampled_from([None, LISTED, "198.51.100.9"]), st.sampled_from([None, 443]), st.booleans())
+def test_short_cuts_come_to_what_a_scan_of_every_rule_comes_to(make, rules, chains, said, addr, port, open_) -> None:
+    """decisions.md 1, word by word."""
+    policy = make.policy(*rules, services=True)
+    seen = make.seen(addr=addr, port=port, dns=chains, sni=said, open_=open_)
+    case = policy.look_up(seen)
+    reachable, sure = set(), ("allow", "default")
+    for rule in policy.compiled:
+        answer = rule.answer(case)
+        if answer is Answer.YES:
+            sure = (rule.rule.action, rule.rule.id)
+            break
+        if answer is Answer.NOT_YET:
+            reachable.add(rule.rule.action)
+    reachable.add(sure[0])
+    agree = len(reachable) == 1 or reachable == {"ask", "block"}
+    decision = decide(policy, seen)
+    assert (decision.verdict, decision.rule) == (sure if agree else ("held", ""))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["allow", "block"]), st.booleans(), st.sampled_from(["a", "=a", "b", "c"])), max_size=4), CHAINS, st.lists(st.sampled_from(["a", "x.a", "b", "other"]), max_size=2, unique=True))
+def test_names_mean_what_the_words_say(make, rules, chains, said) -> None:
+    """decisions.md 2, written down a second time without an index."""
+    def has(statement, pattern):
+        return any(name == pattern[1:] if pattern[0] == "=" else name == pattern or name.endswith("." + pattern) for name in statement)
+
+    kept = [chain for chain in chains if set(said) & set(chain)] or chains
+    statements = [(name,) for name in said] + list(kept)
+    expected = "allow"
+    for action, negated, pattern in rules:
+        anybody = any(has(statement, pattern) for statement in statements)
+        everybody = bool(statements) and all(has(statement, pattern) for statement in statements)
+        matches = {("block", False): anybody, ("block", True): not everybody, ("allow", False): everybody, ("allow", True): not anybody}
+        if matches[action, negated]:
+            expected = action
+            break
+    policy = make.policy(*(f"{action} {'-' if negated else ''}name:{pattern}" for action, negated, pattern in rules))
+    assert verdict(policy, make.seen(dns=chains, sni=said)) == expected
+
+
+@pytest.mark.parametrize(("facts", "reason"), [
+    ({"sni": "api.account.xiaomi.com"}, "rule xiaomi/1 (xiaomi 2026-11) asks for service Xiaomi account and messaging: api.account.xiaomi.com"),
+    ({"addr": LISTED}, "rule xiaomi/1 (xiaomi 2026-11) asks for service Xiaomi account and messaging"),
+    ({"addr": LISTED, "sni": "cdn.good.com"}, "rule xiaomi/1 (xiaomi 2026-11) asks for service Xiaomi account and messaging: claims cdn.good.com, unproven"),
+    ({"dns": [("shop.com", "tracker.net")]}, "rule r1 (mine) blocks name:tracker.net: shop.com, an alias of tracker.net"),
+    ({"dns": [("shop.com",), ("tracker.net",)]}, "rule r1 (mine) blocks name:tracker.net: tracker.net, one of several names"),
+    ({"port": 25, "sni": "mx.example"}, "rule r2 (mine) allows port:25: mx.example"),
+    ({"sni": "other.example"}, "no rule speaks of it; the default allows it"),
+    ({"open_": True, "port": None}, "it depends on what is not known yet: the port, the name"),
+])
+def test_the_reason_is_a_sentence_for_a_person(make, facts, reason) -> None:
+    assert decide(make.policy("block name:tracker.net", "allow port:25", packs=True), make.seen(**facts)).reason == reason
 
 
 class TestPacks:

@@ -17,7 +17,7 @@ from rules.matchers.via import WORDS, ViaMatcher
 from rules.observation import Observation
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
-NAME = st.builds(lambda e, parts: e + "".join(f"{part}." for part in parts) + "example".join(parts), st.sampled_from(["", "="]), st.lists(LABEL, min_size=1, max_size=4))
+NAME = st.builds(lambda e, parts: e + ".".join([*parts, "example"]), st.sampled_from(["", "="]), st.lists(LABEL, min_size=1, max_size=4))
 V4 = st.ip_addresses(v=4).map(str) | st.integers(0, 255).map(lambda n: f"{n}.0.0.0/8")
 V6 = st.ip_addresses(v=6).map(str) | st.just("2001:db8::/32")
 PHONE = st.text(st.characters(codec="utf-8", exclude_characters='"').filter(str.isprintable), min_size=1)

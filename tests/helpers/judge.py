@@ -1,0 +1,115 @@
+"""The judge stands outside: what the sinks behind the gateway received, and a capture on the outer link."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+STORM = Path(__file__).with_name("storm.py")
+ALLOW_ALL = '[[rule]]\naction = "allow"\nmatch = ""\n'
+LAB = "cktest"
+
+
+def consentry(*words: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """The command line, as an owner types it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "firewall.cli", *words], capture_output=True, text=True, timeout=timeout, check=False,
+        stdin=subprocess.DEVNULL, env=os.environ | {"CONSENTRY_LAB": LAB, "CONSENTRY_SOCKET": f"/run/consentry/{LAB}/gateway.sock"},
+    )
+    if check:
+        assert done.returncode == 0, f"consentry {' '.join(words)}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class Lab:
+    """A lab that is up, through its command line."""
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return json.loads(consentry("lab", "status", "--json").stdout)
+
+    def gateway(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command on the gateway box itself, as its root."""
+        return subprocess.run(
+            ["ip", "netns", "exec", self.namespaces["gateway"], *words], capture_output=True, text=True, timeout=30, check=check
+        )
+
+    def __init__(self) -> None:
+        self.namespaces: dict[str, Any] = self.status["namespaces"]
+
+    def phone(self, *words: str, phone: str = "phone1", check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return consentry("lab", "exec", phone, "--", *words, check=check, timeout=timeout)
+
+    def play(self, scenario: str) -> list[dict[str, Any]]:
+        return [row for row in lines(consentry("lab", "play", scenario, "--json", timeout=180).stdout) if "step" in row]
+
+    def sinks(self) -> list[dict[str, Any]]:
+        return lines(consentry("lab", "sinks", "--json").stdout)
+
+    def history(self, text: str) -> list[dict[str, Any]]:
+        return lines(consentry("history", text, "--json", "--limit", "5000").stdout)
+
+    def arrived(self, token: str) -> bool:
+        return any(token in row["payload"] for row in self.sinks())
+
+    @contextmanager
+    def capture(self, file: Path) -> Iterator[Path]:
+        """What is seen on the outer link, on the router's side of it."""
+        link = self.status["outer_if"]
+        dump = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespaces["router"], "tcpdump", "-Z", "root", "-U", "-B", "65536", "-n", "-i", link, "-w", str(file)],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        try:
+            assert dump.stderr is not None
+            for line in dump.stderr:
+                if "listening on" in line:
+                    break
+            yield file
+            time.sleep(0.3)  # what is still on its way to the file
+        finally:
+            dump.send_signal(signal.SIGINT)
+            said = dump.communicate(timeout=10)[1]
+            assert "0 packets dropped by kernel" in said, said  # a judge that looked away is no judge
+
+    def storm(self, seconds: float, rate: int, out: Path, phone: str = "phone1") -> subprocess.Popen[bytes]:
+        """Uploads that must not arrive, and ordinary requests between them, at `rate` new flows a second."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "firewall.cli", "lab", "exec", phone, "--", sys.executable, str(STORM), str(seconds), str(rate), str(out)],
+            stdin=subprocess.DEVNULL, env=os.environ | {"CONSENTRY_LAB": LAB},
+        )
+
+
+@contextmanager
+def lab_up(rules: Path | None = None, phones: int = 2) -> Iterator[Lab]:
+    consentry("lab", "up", "--phones", str(phones), *(["--rules", str(rules)] if rules else []))
+    try:
+        yield Lab()
+    finally:
+        consentry("lab", "down")
+
+
+def wait_for(what: Any, seconds: float = 10.0) -> Any:
+    """The first true value of `what()`, within a generous time."""
+    until = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < until, f"nothing within {seconds} s"
+        time.sleep(0.05)
+    return value
+
+
+def state_is(word: str) -> bool:
+    done = consentry("status", "--json", check=False)
+    return done.returncode == 0 and json.loads(done.stdout)["state"] == word
