@@ -21,22 +21,21 @@ class Feed:
         self._by_id: dict[int, Episode] = {}
         self._hidden: set[int] = set()  # rows that the filter leaves out
         self._filter: Filter | None = None
+        self.changed = False  # since `settle` was last called
         self.skipped = 0  # rows that came faster than they could be sent here
 
     def put(self, row: dict[str, Any]) -> None:
         """A new episode, or news of one. Of what is not shown in time the newest is kept."""
         self._arrived.pop(row["id"], None)
         self._arrived[row["id"]] = row
+        self.changed = True
         if len(self._arrived) > MOST_ROWS:
             del self._arrived[next(iter(self._arrived))]
 
-    def clear(self) -> None:
-        """Another gateway may speak now, with other numbers."""
-        self.__init__()  # type: ignore[misc]  # noqa: PLC2801
-
-    @property
-    def waiting(self) -> bool:
-        return bool(self._arrived)
+    def restart(self) -> None:
+        """Another gateway may speak now, with other numbers. The filter stays."""
+        self._arrived, self._order, self._by_id, self._hidden = {}, [], {}, set()
+        self.changed = True
 
     @property
     def unseen(self) -> int:
@@ -50,14 +49,13 @@ class Feed:
     def use(self, wanted: Filter | None, now: float) -> None:
         """Show only what matches; None shows everything."""
         self._filter = wanted
-        self._hidden = {episode.id for episode in self._order if not self._passes(episode, now)}
+        self._sift(now)
+        self.changed = True
 
     def settle(self, pinned: int | None, now: float) -> list[Episode]:
-        """Take in what has arrived. What was tried again rises to the top; the `pinned` row stays where it is.
-
-        Raises KeyError, TypeError or ValueError if the gateway's rows are of another shape.
-        """
+        """Take in what has arrived. What was tried again rises to the top; the `pinned` row stays where it is."""
         arrived, self._arrived = self._arrived, {}
+        self.changed = False
         risen = []
         for row in arrived.values():
             episode = Episode.from_json(row)
@@ -74,12 +72,15 @@ class Feed:
             self._hidden.discard(episode.id)
         del self._order[MOST_ROWS:]
         if self._filter is not None and self._filter.since(now) is not None:  # rows grow out of `last:`
-            self.use(self._filter, now)
+            self._sift(now)
         return self.shown
 
     @property
     def shown(self) -> list[Episode]:
         return [episode for episode in self._order if episode.id not in self._hidden]
+
+    def _sift(self, now: float) -> None:
+        self._hidden = {episode.id for episode in self._order if not self._passes(episode, now)}
 
     def _judge(self, episode: Episode, now: float) -> None:
         if self._passes(episode, now):

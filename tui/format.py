@@ -1,4 +1,4 @@
-"""[pure] How values are written. Text that came over the wire enters the screen through `inert` and nowhere else."""
+"""[pure] How values are written."""
 
 from __future__ import annotations
 
@@ -16,22 +16,19 @@ if TYPE_CHECKING:
     from firewall.episode import Episode
     from tui.glyphs import Glyphs
 
-__all__ = ["clock", "count", "cut", "cut_name", "duration", "endpoint", "fit", "inert", "moment", "series", "size"]
-__all__ += ["sparkline", "what"]
-
 USUAL_PORTS: Final = frozenset((0, 53, 80, 443))  # a name is shown without them
 # Under these second-level labels of a country's domain anybody registers (a small part of publicsuffix.org)
 _OPEN: Final = frozenset(("ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"))
 _DAY, _WEEK = 86_400, 6 * 86_400
 
 
-def size(number: int) -> str:
-    """Bytes in at most four cells up to 999 T: `0`, `812`, `1.2k`, `14k`; k = 1,024."""
+def size(number: int, step: int = 1024) -> str:
+    """Bytes in at most four cells up to 999 T: `0`, `812`, `1.2k`, `14k`; k = 1,024. Plain numbers step by 1,000."""
     value = float(number)
     for unit in ("", "k", "M", "G", "T"):
         if value < 999.5:
             return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
-        value /= 1024
+        value /= step
     return f"{value:.0f}P"
 
 

@@ -40,5 +40,5 @@ ASCII: Final = Glyphs(
 
 
 def choose(encoding: str, term: str) -> Glyphs:
-    """`encoding` is the locale's (nl_langinfo(3), CODESET). The Linux console's font has no shapes (console_codes(4))."""
+    """`encoding` is the locale's (nl_langinfo(3), CODESET). The Linux console's font lacks the shapes."""
     return UNICODE if encoding.lower().replace("-", "") == "utf8" and term not in {"linux", "dumb"} else ASCII

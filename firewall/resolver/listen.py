@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BATCH = 64  # messages of one socket in one turn, so that none keeps the others waiting
 LARGEST_QUERY = 4_096  # bytes; a name and its EDNS options need 600
 IDLE_SECONDS = 5.0  # a TCP connection that has not finished a question for so long is closed
-MOST_CONNECTIONS, MOST_OF_A_PHONE = 20, 4
+MOST_CONNECTIONS, MOST_OF_A_PHONE = 128, 16
 LARGEST_BACKLOG = 262_144  # bytes a phone may leave unread before its connection is closed
 SMALLEST_QUERY = 12
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -15,18 +16,22 @@ from typing import Any
 
 STORM = Path(__file__).with_name("storm.py")
 ALLOW_ALL = '[[rule]]\naction = "allow"\nmatch = ""\n'
-LAB = "cktest"
+_numbers = itertools.count()
 
 
-def consentry(*words: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """The command line, as an owner types it."""
+def consentry(*words: str, lab: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """The command line, as an owner of this lab types it."""
     done = subprocess.run(
         [sys.executable, "-m", "firewall.cli", *words], capture_output=True, text=True, timeout=timeout, check=False,
-        stdin=subprocess.DEVNULL, env=os.environ | {"CONSENTRY_LAB": LAB, "CONSENTRY_SOCKET": f"/run/consentry/{LAB}/gateway.sock"},
+        stdin=subprocess.DEVNULL, env=environment(lab),
     )
     if check:
         assert done.returncode == 0, f"consentry {' '.join(words)}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
+
+
+def environment(lab: str) -> dict[str, str]:
+    return os.environ | {"CONSENTRY_LAB": lab, "CONSENTRY_SOCKET": f"/run/consentry/{lab}/gateway.sock"}
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -36,9 +41,20 @@ def lines(text: str) -> list[dict[str, Any]]:
 class Lab:
     """A lab that is up, through its command line."""
 
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.namespaces: dict[str, Any] = self.status["namespaces"]
+
+    def consentry(self, *words: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return consentry(*words, lab=self.name, check=check, timeout=timeout)
+
     @property
     def status(self) -> dict[str, Any]:
-        return json.loads(consentry("lab", "status", "--json").stdout)
+        return json.loads(self.consentry("lab", "status", "--json").stdout)
+
+    def state_is(self, word: str) -> bool:
+        done = self.consentry("status", "--json", check=False)
+        return done.returncode == 0 and json.loads(done.stdout)["state"] == word
 
     def gateway(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command on the gateway box itself, as its root."""
@@ -46,20 +62,17 @@ class Lab:
             ["ip", "netns", "exec", self.namespaces["gateway"], *words], capture_output=True, text=True, timeout=30, check=check
         )
 
-    def __init__(self) -> None:
-        self.namespaces: dict[str, Any] = self.status["namespaces"]
-
     def phone(self, *words: str, phone: str = "phone1", check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        return consentry("lab", "exec", phone, "--", *words, check=check, timeout=timeout)
+        return self.consentry("lab", "exec", phone, "--", *words, check=check, timeout=timeout)
 
     def play(self, scenario: str) -> list[dict[str, Any]]:
-        return [row for row in lines(consentry("lab", "play", scenario, "--json", timeout=180).stdout) if "step" in row]
+        return [row for row in lines(self.consentry("lab", "play", scenario, "--json", timeout=180).stdout) if "step" in row]
 
     def sinks(self) -> list[dict[str, Any]]:
-        return lines(consentry("lab", "sinks", "--json").stdout)
+        return lines(self.consentry("lab", "sinks", "--json").stdout)
 
     def history(self, text: str) -> list[dict[str, Any]]:
-        return lines(consentry("history", text, "--json", "--limit", "5000").stdout)
+        return lines(self.consentry("history", text, "--json", "--limit", "5000").stdout)
 
     def arrived(self, token: str) -> bool:
         return any(token in row["payload"] for row in self.sinks())
@@ -88,17 +101,23 @@ class Lab:
         """Uploads that must not arrive, and ordinary requests between them, at `rate` new flows a second."""
         return subprocess.Popen(
             [sys.executable, "-m", "firewall.cli", "lab", "exec", phone, "--", sys.executable, str(STORM), str(seconds), str(rate), str(out)],
-            stdin=subprocess.DEVNULL, env=os.environ | {"CONSENTRY_LAB": LAB},
+            stdin=subprocess.DEVNULL, env=environment(self.name),
         )
+
+
+def fresh_name() -> str:
+    return f"cktest{next(_numbers)}"
 
 
 @contextmanager
 def lab_up(rules: Path | None = None, phones: int = 2) -> Iterator[Lab]:
-    consentry("lab", "up", "--phones", str(phones), *(["--rules", str(rules)] if rules else []))
+    """A lab of its own, whatever else stands beside it."""
+    name = fresh_name()
+    consentry("lab", "up", "--phones", str(phones), *(["--rules", str(rules)] if rules else []), lab=name)
     try:
-        yield Lab()
+        yield Lab(name)
     finally:
-        consentry("lab", "down")
+        consentry("lab", "down", lab=name)
 
 
 def wait_for(what: Any, seconds: float = 10.0) -> Any:
@@ -108,8 +127,3 @@ def wait_for(what: Any, seconds: float = 10.0) -> Any:
         assert time.monotonic() < until, f"nothing within {seconds} s"
         time.sleep(0.05)
     return value
-
-
-def state_is(word: str) -> bool:
-    done = consentry("status", "--json", check=False)
-    return done.returncode == 0 and json.loads(done.stdout)["state"] == word

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from judge import ALLOW_ALL, Lab, consentry, lab_up, state_is, wait_for
+from judge import ALLOW_ALL, Lab, consentry, fresh_name, lab_up, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -81,7 +81,7 @@ def test_kill_9_of_the_gateway(lab: Lab, tmp_path: Path) -> None:
     def kill() -> None:
         os.kill(lab.status["gateway_pid"], signal.SIGKILL)
 
-    hurt(lab, tmp_path, 3, kill, lambda: state_is("ENFORCING"), seconds=14)
+    hurt(lab, tmp_path, 3, kill, lambda: lab.state_is("ENFORCING"), seconds=14)
 
 
 def test_nft_flush_ruleset(lab: Lab, tmp_path: Path) -> None:
@@ -89,11 +89,7 @@ def test_nft_flush_ruleset(lab: Lab, tmp_path: Path) -> None:
         return "masquerade" in lab.gateway("nft", "list", "ruleset").stdout
 
     hurt(lab, tmp_path, 3, lambda: lab.gateway("nft", "flush", "ruleset"), healed, seconds=10)
-    assert any("put right" in json.dumps(row) for row in lines_of_notes())
-
-
-def lines_of_notes() -> list[dict]:
-    return [json.loads(consentry("status", "--json").stdout)]
+    assert "put right" in json.loads(lab.consentry("status", "--json").stdout)["trouble"]
 
 
 def test_the_queue_rule_deleted(lab: Lab, tmp_path: Path) -> None:
@@ -112,25 +108,26 @@ def test_the_queue_rule_deleted(lab: Lab, tmp_path: Path) -> None:
 def test_rp_filter(lab: Lab, tmp_path: Path, mode: int) -> None:
     for where in ("all", "wan0", "lan0"):
         lab.gateway("sysctl", "-qw", f"net.ipv4.conf.{where}.rp_filter={mode}")
-    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: state_is("ENFORCING"), seconds=4)
+    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"), seconds=4)
 
 
 @pytest.mark.parametrize("mode", [1, 0])
 def test_bridge_nf_call_iptables(lab: Lab, tmp_path: Path, mode: int) -> None:
     for what in ("iptables", "ip6tables"):
         lab.gateway("sysctl", "-qw", f"net.bridge.bridge-nf-call-{what}={mode}")
-    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: state_is("ENFORCING"), seconds=4)
+    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"), seconds=4)
 
 
 def test_broken_rules_at_the_start_lock(tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text('[[rule]]\naction = "allow"\nmatch = "nam:x"\n')
-    up = consentry("lab", "up", "--rules", str(rules), check=False)
+    name = fresh_name()
+    up = consentry("lab", "up", "--rules", str(rules), lab=name, check=False)
     try:
         assert up.returncode == 1
         assert "LOCKED" in up.stderr + up.stdout
         assert "rules.toml:3" in up.stderr + up.stdout
-        lab, out, pcap = Lab(), tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
+        lab, out, pcap = Lab(name), tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
         with lab.capture(pcap):
             assert lab.storm(2.0, RATE, out).wait(timeout=30) == 0
         tried = results(out)
@@ -138,10 +135,10 @@ def test_broken_rules_at_the_start_lock(tmp_path: Path) -> None:
         assert not any(row["ok"] for row in tried)
         assert lab.sinks() == []
         rules.write_text("")
-        wait_for(lambda: state_is("ENFORCING"))
+        wait_for(lambda: lab.state_is("ENFORCING"))
         assert lab.phone("curl", "-s", "-m", "5", "-o", "/dev/null", "http://example.com/").returncode == 0
     finally:
-        consentry("lab", "down")
+        consentry("lab", "down", lab=name)
 
 
 def test_broken_rules_at_reload_keep_the_last_good_ones(tmp_path: Path) -> None:
@@ -152,9 +149,9 @@ def test_broken_rules_at_reload_keep_the_last_good_ones(tmp_path: Path) -> None:
         def break_them() -> None:
             rules.write_text("[[rule]\n")
 
-        hurt(lab, tmp_path, 1, break_them, lambda: state_is("DEGRADED"), seconds=4)
+        hurt(lab, tmp_path, 1, break_them, lambda: lab.state_is("DEGRADED"), seconds=4)
         assert lab.phone("curl", "-s", "-m", "5", "http://forbidden.example/", check=False).returncode != 0
-        told = json.loads(consentry("status", "--json").stdout)
+        told = json.loads(lab.consentry("status", "--json").stdout)
         assert "rules.toml:1" in told["reason"]
         rules.write_text("")
-        wait_for(lambda: state_is("ENFORCING"))
+        wait_for(lambda: lab.state_is("ENFORCING"))

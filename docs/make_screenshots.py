@@ -1,0 +1,166 @@
+"""The pictures of README and docs/tui.md: the real screen, driven by its keys, before a gateway.
+
+    python docs/make_screenshots.py                    a scripted gateway, always the same story
+    python docs/make_screenshots.py --socket PATH      a real one, for instance the lab's (consentry lab status --json)
+
+Writes SVG into docs/img, and PNG beside it where rsvg-convert (librsvg2-bin) is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "tui")]
+
+from gatekeeper import Gatekeeper, episode  # noqa: E402  found beside the tests
+
+from tui.app import Consentry  # noqa: E402
+from tui.widgets.table import Table  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from firewall.episode import Episode
+
+SMALL, LARGE = (80, 24), (140, 36)
+ACCOUNT = {
+    "rule": "xiaomi/1", "service": "xiaomi-account",
+    "reason": "rule xiaomi/1 (xiaomi 2026-11-21) asks for service Xiaomi account and messaging: api.account.xiaomi.com",
+}
+INVENTORY = {
+    "rule": "xiaomi/2", "service": "xiaomi-app-inventory",
+    "reason": "rule xiaomi/2 (xiaomi 2026-11-21) asks for service Xiaomi app inventory: policy.app.xiaomi.com",
+}
+NETWORK = {
+    "rule": "cnnic-own/1", "reason": "rule cnnic-own/1 (cnnic-own 2026-11-21) blocks service CNNIC's own network",
+    "service": "cnnic-own",
+}
+PRIVATE_DNS = {"rule": "baseline/1", "service": "", "reason": "rule baseline/1 (baseline 2026-11-21) blocks proto:tcp port:853"}
+BURST = {0: 1, 6: 1, 7: 2, 20: 1, 31: 3, 40: 4}
+
+
+def story(now: float) -> list[Episode]:
+    """Oldest first: an ordinary morning, and a phone of 2014 among it."""
+    rows = [
+        episode(1, "connectivitycheck.gstatic.com", phone="phone2", via="http", port=80, up=310, down=204, at=now - 95),
+        episode(2, "time.android.com", proto="udp", via="dns", port=123, up=430, down=430, count=9, at=now - 80),
+        episode(3, "dns.google", phone="phone2", dst="8.8.8.8", port=853, verdict="block", via="dns", at=now - 71, count=3,
+                **PRIVATE_DNS),
+        episode(4, "mail.proton.me", phone="phone2", dst="185.70.42.37", up=9800, down=61_000, count=2, at=now - 60),
+        episode(5, "www.debian.org", dst="2001:67c:2564:a119::77", phone="phone2", up=2_100, down=48_000, at=now - 44),
+        episode(6, "", dst="203.0.113.9", verdict="held", rule="", via="none", at=now - 37,
+                reason="it depends on a name that is still to come"),
+        episode(7, "", dst="1.2.4.8", via="none", verdict="block", count=2, at=now - 30, first=now - 34, **NETWORK),
+        episode(8, "policy.app.xiaomi.com", dst="54.179.140.66", port=443, verdict="ask", count=2, at=now - 26,
+                first=now - 29, **INVENTORY),
+        episode(9, "i.ytimg.com", phone="phone2", dst="142.250.74.86", up=6_200, down=3_400_000, count=4, at=now - 18),
+        episode(10, "en.wikipedia.org", phone="phone2", dst="2620:0:862:ed1a::1", up=1_240, down=88_000, at=now - 11),
+        episode(11, "", dst="42.62.48.181", port=5222, via="none", verdict="ask", count=3, at=now - 9, first=now - 33,
+                **ACCOUNT | {"reason": ACCOUNT["reason"].removesuffix(": api.account.xiaomi.com")}),
+        episode(12, "upload.wikimedia.org", phone="phone2", up=3_300, down=510_000, count=6, at=now - 6),
+        episode(13, "api.account.xiaomi.com", dst="42.62.48.181", port=80, via="http", verdict="ask", count=12,
+                first=now - 42, at=now - 1, tries=BURST, **ACCOUNT),
+    ]
+    return [*(_earlier(now, hour) for hour in (2, 3, 5, 6, 7, 11, 12, 13, 14, 20, 21)), *rows]
+
+
+def _earlier(now: float, hour: int) -> Episode:
+    facts: dict[str, Any] = INVENTORY if hour % 3 else ACCOUNT
+    name = "policy.app.xiaomi.com" if hour % 3 else "api.account.xiaomi.com"
+    at = now - hour * 3_600
+    return episode(100 + hour, name, verdict="ask", count=3 + hour * 7 % 17, first=at - 40, at=at, dst="42.62.48.181", **facts)
+
+
+def rule(position: int, id_: str, action: str, match: str, source: str, hits: int, note: str = "") -> dict[str, Any]:
+    last = time.time() - 60 * position if hits else None
+    return {"position": position, "id": id_, "action": action, "match": match, "note": note, "source": source, "enabled": True,
+            "hits": hits, "last": last}
+
+
+RULES = [
+    rule(1, "k3f7", "allow", "phone:phone2 service:xiaomi-cloud", "mine", 4, "agreed in May"),
+    rule(2, "m2p9", "block", "name:ads.example.com", "mine", 91),
+    rule(3, "baseline/1", "block", "proto:tcp port:853", "baseline 2026-11-21", 3, "DNS that we cannot see (DoT, RFC 7858)"),
+    rule(4, "xiaomi/1", "ask", "service:xiaomi-account", "xiaomi 2026-11-21", 208,
+         "look-ups send the IMEI and contacts' numbers (F-Secure, 2014-08-07)"),
+    rule(5, "xiaomi/2", "ask", "service:xiaomi-app-inventory", "xiaomi 2026-11-21", 14, "the list of installed apps"),
+    rule(6, "cnnic-own/1", "block", "service:cnnic-own", "cnnic-own 2026-11-21", 2, "CNNIC's own servers"),
+]
+EXPLAINED = {
+    "verdict": "ask", "rule": "xiaomi/1", "reason": ACCOUNT["reason"], "source": "xiaomi 2026-11-21", "revision": 3,
+    "service": "xiaomi-account", "service_title": "Xiaomi account and messaging", "names": [],
+    "matches": [
+        {"id": "xiaomi/1", "rule": "ask service:xiaomi-account", "answer": "matches", "source": "xiaomi 2026-11-21",
+         "note": "look-ups send the IMEI and contacts' numbers (F-Secure, 2014-08-07)"},
+        {"id": "cnnic-registered/1", "rule": "block addr:42.62.48.0/24", "answer": "matches", "source": "mine", "note": ""},
+    ],
+}
+
+
+@asynccontextmanager
+async def gateway(socket: Path | None) -> AsyncIterator[Path]:
+    """The one at `socket`, or a scripted one."""
+    if socket is not None:
+        yield socket
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        scripted = Gatekeeper(Path(directory, "gateway.sock"))
+        scripted.rows, scripted.rules, scripted.explained = story(time.time()), RULES, EXPLAINED
+        await scripted.open()
+        speaking = asyncio.ensure_future(_speak(scripted))
+        try:
+            yield scripted.path
+        finally:
+            speaking.cancel()
+            await scripted.close()
+
+
+async def _speak(scripted: Gatekeeper) -> None:
+    while True:
+        scripted.say()
+        await asyncio.sleep(1)
+
+
+async def take(socket: Path, size: tuple[int, int], name: str, out: Path, *keys: str) -> None:
+    app = Consentry(socket, lab=True)
+    async with app.run_test(size=size) as pilot:
+        for _ in range(100):
+            await pilot.pause(0.1)
+            if app.screen.query_one(Table).rows and app.pulse.status(time.monotonic()):
+                break
+        await pilot.press(*keys)
+        await pilot.pause(0.5)
+        file = out / f"{name}-{size[0]}x{size[1]}.svg"
+        file.write_text(app.export_screenshot(title="consentry"), "utf-8")
+    if shutil.which("rsvg-convert"):
+        subprocess.run(["rsvg-convert", "-w", "1400", "-o", file.with_suffix(".png"), file], check=True)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--socket", type=Path, help="control socket of a gateway that runs")
+    parser.add_argument("--out", type=Path, default=HERE / "img")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(exist_ok=True)
+    async with gateway(arguments.socket) as socket:
+        for size in (SMALL, LARGE):
+            await take(socket, size, "live", arguments.out)
+            await take(socket, size, "detail", arguments.out, "enter")
+            await take(socket, size, "filter", arguments.out, "slash", *"verdict:refused nam:x")
+            await take(socket, size, "history", arguments.out, "3")
+            await take(socket, size, "rules", arguments.out, "4", "down", "down", "down")
+            await take(socket, size, "help", arguments.out, "question_mark")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

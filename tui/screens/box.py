@@ -1,0 +1,37 @@
+"""A text over the screen it was called from. The header stays in sight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Static
+
+from tui.widgets.header import Header
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.content import Content
+
+    from tui.app import Consentry
+
+
+class Box(ModalScreen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter", "dismiss", "back", key_display="esc")]
+    TITLE = ""
+
+    @property
+    def gate(self) -> Consentry:
+        """The app, by its own type."""
+        return cast("Consentry", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield Header(self.gate.pulse, self.gate.glyphs)
+        with VerticalScroll():
+            yield Static("", markup=False)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def show(self, text: Content) -> None:
+        self.query_one("VerticalScroll > Static", Static).update(text)

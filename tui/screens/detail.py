@@ -1,0 +1,39 @@
+"""Everything that is known about an episode, and what the rules would say of it now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.containers import VerticalScroll
+
+from firewall.control import NoGateway, Refused
+from tui import story
+from tui.format import endpoint
+from tui.screens.box import Box
+
+if TYPE_CHECKING:
+    from firewall.episode import Episode
+
+
+class Detail(Box):
+    def __init__(self, episode: Episode) -> None:
+        super().__init__()
+        self._episode = episode
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).border_title = "everything known"
+        self.show(story.everything(self._episode, "asking the gateway", self.gate.glyphs))
+        self.run_worker(self._explain())
+
+    async def _explain(self) -> None:
+        """A nameless question has no place that could be asked about."""
+        episode = self._episode
+        try:
+            reply = await self.gate.ask(
+                "explain", phone=episode.phone, what=endpoint(episode.name or episode.dst, episode.dport)
+            )
+        except (NoGateway, Refused) as error:
+            told = f"the gateway cannot say: {error}"
+            self.show(story.everything(episode, told, self.gate.glyphs))
+        else:
+            self.show(story.everything(episode, reply.done, self.gate.glyphs))

@@ -1,0 +1,59 @@
+"""What this screen shows, which keys work on it, and what the shapes mean; then what runs here."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from firewall.text import inert
+from tui.screens.box import Box
+from tui.theme import COLOURS
+from tui.widgets.tabs import PAGES
+
+WORDS: Final = {
+    "block": "refused by a rule",
+    "ask": "refused, and asked: your consent would open it",
+    "allow": "let through",
+    "held": "waits for its name; nothing has left yet",
+}
+KEYS: Final = {
+    "live": "enter detail   f freeze   / filter   y copy the name   g newest   G oldest   esc without filter",
+    "history": "enter detail   / filter   y copy the name   g G first, last   esc back",
+    "rules": "g G first, last   esc back to Live",
+}
+
+
+class Help(Box):
+    BINDINGS = [Binding("question_mark", "dismiss", show=False)]
+
+    def __init__(self, page: str, text: str) -> None:
+        super().__init__()
+        self._page = page
+        self._text = text
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).border_title = f"help: {PAGES[self._page][2:]}"
+        lines = [Content(line) for line in self._text.splitlines()]
+        keys = f"{KEYS[self._page]}\n{'   '.join(PAGES.values())}   q {self.gate.leaving}"
+        lines += [Content(""), Content.assemble(("Keys", "bold")), Content(keys)]
+        lines += [Content(""), Content.assemble(("Verdicts", "bold"))]
+        for word, meaning in WORDS.items():
+            shape = self.gate.glyphs.verdicts[word]
+            lines.append(Content.assemble((f"{shape} {word:<6}", f"{COLOURS[word]} bold"), f" {meaning}"))
+        lines += [Content(""), Content.assemble(("Here runs", "bold")), *map(Content, self._about())]
+        self.show(Content("\n").join(lines))
+
+    def _about(self) -> list[str]:
+        status = self.gate.pulse.status(time.monotonic())
+        if status is None:
+            return [f"no gateway answers at {self.gate.socket}"]
+        return [
+            f"Consentry {inert(status['version'])}{', the lab' if status['lab'] else ''}   gateway pid {status['pid']}",
+            f"phones on {inert(status['lan'])}, internet on {inert(status['wan'])}, {inert(status['queue']['kind'])}",
+            f"rules   {inert(status['rules'])}   revision {status['revision']}",
+            f"socket  {inert(status['socket'])}",
+        ]

@@ -1,0 +1,127 @@
+"""What happens now, and why."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+
+from firewall.text import inert
+from tui.format import count
+from tui.screens.page import Page
+from tui.widgets.episodes import EpisodeTable
+from tui.widgets.filter_line import FilterLine
+from tui.widgets.header import Header
+from tui.widgets.tabs import Tabs
+from tui.widgets.why import Why
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.widget import Widget
+
+
+class Live(Page):
+    MODE = "live"
+    HELP = """\
+Every row is an episode: one phone, one place, one verdict, with the number of tries in n. The newest is on top. \
+Allowed rows are dim.
+The cursor rests on the newest row until you move it. Then it stays on its row, and new rows queue up above; g goes \
+back to the newest. f freezes everything.
+Below (or beside) the table stands why: the rule, its source, and what has left the gateway. enter tells everything.
+/ filters in the language of the rules: verdict:refused  phone:NAME  name:example.com  addr:10.0.0.0/8  service:ID  \
+rule:ID  via:sni  port:443  last:15m. A leading - means not."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "freeze", "freeze"),
+        Binding("slash", "filter", "filter"),
+        Binding("escape", "back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = False
+        self._words = ""  # the filter as it was written
+
+    def body(self) -> Iterable[Widget]:
+        glyphs = self.gate.glyphs
+        yield Horizontal(Vertical(EpisodeTable(glyphs), FilterLine()), Why(glyphs))
+
+    def on_mount(self) -> None:
+        self.query_one(FilterLine).display = False
+        self.query_one(EpisodeTable).focus()
+
+    def tick(self) -> None:
+        table = self.query_one(EpisodeTable)
+        feed = self.gate.feed
+        if feed.changed and not self.frozen:
+            pinned = None if table.follows or table.pointed is None else table.pointed.id
+            table.show(feed.settle(pinned, time.time()))
+        if not table.rows:
+            table.teach(self._lesson())
+        self._tell(table)
+
+    def _tell(self, table: EpisodeTable) -> None:
+        feed = self.gate.feed
+        self.query_one(Header).tell(f"frozen, {feed.unseen:,} new" if self.frozen else "")
+        aside = []
+        if feed.skipped:
+            aside.append(f"{feed.skipped:,} too fast to show: see 3")
+        if table.above and not table.follows:
+            aside.append(f"{table.above:,} above: g")
+        if self._words:
+            aside.append(f"/ {inert(self._words)}  {feed.hidden:,} hidden: esc")
+        self.query_one(Tabs).tell(Content.assemble(("   ".join(aside), "$warning")))
+
+    def _lesson(self) -> str:
+        if hidden := self.gate.feed.hidden:
+            return f"No row matches this filter; {count(hidden, 'row is', 'rows are')} hidden.\nesc shows them."
+        status = self.gate.pulse.status(time.monotonic())
+        if status is None:
+            return (
+                f"No gateway answers at {inert(str(self.gate.socket))}.\n"
+                "Start one with: sudo consentry run\nThis screen then fills by itself."
+            )
+        if self.gate.lab:
+            return "No phone has spoken yet. The lab's phones begin in a moment; this screen then fills by itself."
+        return (
+            f"No phone has spoken yet. Connect one to the network behind {inert(status['lan'])}; "
+            "this screen then fills by itself."
+        )
+
+    def action_freeze(self) -> None:
+        self.frozen = not self.frozen
+
+    def action_filter(self) -> None:
+        line = self.query_one(FilterLine)
+        line.display = True
+        line.edit()
+
+    def action_back(self) -> None:
+        """Without the filter, everything is shown again."""
+        self.query_one(FilterLine).text = ""
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        self.query_one(FilterLine).display = False
+        self.query_one(EpisodeTable).focus()
+
+    def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
+        self._words = event.text
+        self.gate.feed.use(event.wanted, time.time())
+        if self.frozen:
+            self.query_one(EpisodeTable).show(self.gate.feed.shown)
+
+    def on_filter_line_entered(self) -> None:
+        self._close_filter()
+
+    def on_filter_line_left(self) -> None:
+        self.action_back()
+
+    def on_table_pointed(self) -> None:
+        self.query_one(Why).show(self.query_one(EpisodeTable).pointed)
+
+    def on_table_opened(self) -> None:
+        self.gate.open_detail(self.query_one(EpisodeTable).pointed)

@@ -1,0 +1,192 @@
+"""[pure] Why: an episode told in words, in three lines, in a pane, or with everything that is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from textual.content import Content
+
+from firewall.text import inert
+from rules.observation import Source
+from rules.verdict import Verdict
+from tui.format import clock, count, cut, cut_name, duration, endpoint, series, size, sparkline
+from tui.theme import COLOURS
+
+if TYPE_CHECKING:
+    from firewall.episode import Episode
+    from tui.glyphs import Glyphs
+
+SOURCES: Final = {Source.SNI: "TLS hello (SNI)", Source.HTTP: "Host", Source.DNS: "our DNS"}
+LABEL: Final = 11  # cells
+SPARK: Final = 20
+MUTED, HEAD = "$text-muted", "bold"
+
+
+def refused(episode: Episode) -> bool:
+    return episode.verdict in {Verdict.ASK, Verdict.BLOCK}
+
+
+def verdict(episode: Episode, glyphs: Glyphs) -> Content:
+    """Shape, word and colour."""
+    shape = glyphs.verdicts.get(episode.verdict, " ")
+    return Content.assemble((f"{shape} {inert(episode.verdict)}", f"{COLOURS.get(episode.verdict, '')} bold"))
+
+
+def left(episode: Episode) -> Content:
+    """What has left the gateway."""
+    if not refused(episode):
+        if episode.verdict == Verdict.HELD and not episode.bytes_up:
+            return Content("0 bytes left the gateway: it waits for its name")
+        return Content(f"{size(episode.bytes_up)} up, {size(episode.bytes_down)} down, packet headers included")
+    if episode.bytes_up:
+        return Content.assemble((f"{size(episode.bytes_up)} counted up to its refusal, headers included", "$warning"))
+    return Content.assemble(("0 bytes left the gateway", "$success"))
+
+
+def tries(episode: Episode) -> str:
+    word = ("try", "tries") if refused(episode) else ("time", "times")
+    if not episode.count:
+        return "a flow that began earlier goes on"
+    span = f" in {duration(episode.last - episode.first)}" if episode.count > 1 else f" at {clock(episode.first)}"
+    return count(episode.count, *word) + span
+
+
+def spark(episode: Episode, glyphs: Glyphs) -> Content:
+    values = series(episode.tries, SPARK) if episode.count > 1 else []
+    return Content.assemble((sparkline(values, SPARK, glyphs.ramp), COLOURS.get(episode.verdict, "")))
+
+
+def name_from(episode: Episode) -> str:
+    """Who said the name, and whether they agree (decisions.md 2)."""
+    said = [name for name in episode.names if name.source is not Source.DNS]
+    if episode.proto == "dns":
+        return "the question to our DNS"
+    if said:
+        words = " and ".join(dict.fromkeys(SOURCES[name.source] for name in said))
+        if not episode.answered:
+            return f"{words}; our DNS was not asked for it"
+        agree = all(any(name.name in chain for chain in episode.answered) for name in said)
+        return f"{words}, our DNS ({'agree' if agree else 'disagree'})"
+    if len(episode.answered) > 1:
+        return f"our DNS: {len(episode.answered)} names share this address, none was said"
+    if episode.answered:
+        return "our DNS alone"
+    return "none: it began to say one and did not end" if episode.via == "unfinished" else "nobody said one"
+
+
+def readable(episode: Episode) -> str:
+    """Who can read it on its way."""
+    words = {"http": "yes: cleartext HTTP", "sni": "no: TLS (its name can be read)"}
+    if episode.proto == "dns":
+        return "the question was not passed on" if refused(episode) else "the question only"
+    return words.get(episode.via, "not known")
+
+
+def where(episode: Episode) -> str:
+    """Address, port and protocol."""
+    if episode.proto == "dns":
+        return "a question to our DNS"
+    return f"{inert(endpoint(episode.dst, episode.dport))} {inert(episode.proto)}"
+
+
+def title(episode: Episode, width: int, glyphs: Glyphs) -> str:
+    return cut_name(inert(episode.name), width, glyphs.ellipsis) if episode.name else where(episode)
+
+
+def three_lines(episode: Episode, width: int, glyphs: Glyphs) -> Content:
+    """Who and where; by which rule; what has left."""
+    who, word = cut(inert(episode.phone), 20, glyphs.ellipsis), verdict(episode, glyphs)
+    place = f"  {where(episode)}" if episode.name else ""
+    room = width - len(who) - word.cell_length - 4 - len(place)
+    last = Content.assemble(left(episode), f".  {tries(episode)} ", spark(episode, glyphs))
+    return Content("\n").join((
+        Content.assemble((who, HEAD), "  ", word, "  ", (title(episode, room, glyphs), HEAD), (place, MUTED)),
+        Content(cut(inert(episode.reason), width, glyphs.ellipsis)),
+        last.truncate(width),
+    ))
+
+
+def pane(episode: Episode, width: int, glyphs: Glyphs) -> Content:
+    """What there is to say without asking the gateway."""
+    who = cut(inert(episode.phone), 24, glyphs.ellipsis)
+    lines = [
+        Content.assemble((who, HEAD), "  ", verdict(episode, glyphs), ("  refused" if refused(episode) else "", MUTED)),
+        Content(""),
+        Content.assemble((title(episode, width, glyphs), HEAD)),
+        *([Content.assemble((where(episode), MUTED))] if episode.name else ()),
+        *_facts(episode, glyphs),
+        Content(""),
+        Content.assemble(("Why", HEAD)),
+        Content(inert(episode.reason)),
+    ]
+    return Content("\n").join(lines)
+
+
+def everything(episode: Episode, explanation: dict[str, Any] | str, glyphs: Glyphs) -> Content:
+    """`explanation`: the gateway's answer to "explain", or why there is none (yet)."""
+    told = explanation if isinstance(explanation, dict) else {}
+    lines = [
+        Content.assemble(
+            (inert(episode.phone), HEAD), (f" ({inert(episode.src)})  ", MUTED), verdict(episode, glyphs),
+            ("  refused" if refused(episode) else "", MUTED),
+        ),
+        Content.assemble((inert(episode.name) if episode.name else where(episode), HEAD)),
+        *([_fact("where", where(episode))] if episode.name else ()),
+        *_facts(episode, glyphs, inert(told.get("service_title", ""))),
+        _fact("from, to", f"{clock(episode.first)}, {clock(episode.last)}"),
+        Content(""),
+        Content.assemble(("Why", HEAD)),
+        Content(inert(episode.reason)),
+        _fact("rule", f"{inert(episode.rule) or 'none yet'} of revision {episode.revision}"),
+    ]
+    rules = told.get("matches", [])
+    for rule in rules:
+        if rule["id"] == episode.rule:
+            lines += _rule(rule, glyphs)
+    lines += [Content(""), Content.assemble(("Names", HEAD)), *_names(episode)]
+    lines += [Content(""), Content.assemble(("Asked again now", HEAD))]
+    if isinstance(explanation, str):
+        lines.append(Content.assemble((inert(explanation), MUTED)))
+    else:
+        lines.append(Content(f"{inert(told['verdict'])}: {inert(told['reason'])}"))
+        others = [rule for rule in rules if rule["id"] not in {episode.rule, told["rule"]}]
+        lines += [Content(""), Content.assemble(("Would also match", HEAD))]
+        for rule in others:
+            lines += _rule(rule, glyphs)
+        if not others:
+            lines.append(Content.assemble(("no other rule", MUTED)))
+    return Content("\n").join(lines)
+
+
+def _fact(label: str, value: str | Content) -> Content:
+    return Content.assemble((f"{label:<{LABEL}}", MUTED), value)
+
+
+def _facts(episode: Episode, glyphs: Glyphs, service: str = "") -> list[Content]:
+    named = inert(episode.service)
+    return [
+        _fact("name from", name_from(episode)),
+        _fact("readable", readable(episode)),
+        _fact("sent", left(episode)),
+        _fact("seen", Content.assemble(f"{tries(episode)} ", spark(episode, glyphs))),
+        _fact("service", f"{service} ({named})" if service else named or "none that we know"),
+    ]
+
+
+def _names(episode: Episode) -> list[Content]:
+    if not episode.names:
+        return [Content.assemble(("none is known", MUTED))]
+    sources: dict[str, list[str]] = {}
+    for name in episode.names:
+        sources.setdefault(name.name, []).append(SOURCES[name.source])
+    return [Content.assemble(inert(name), (f"  {', '.join(words)}", MUTED)) for name, words in sources.items()]
+
+
+def _rule(rule: dict[str, Any], glyphs: Glyphs) -> list[Content]:
+    opening, closing = glyphs.quotes
+    said = f"{opening}{inert(rule['note'])}{closing}  " if rule["note"] else ""
+    could = "" if rule["answer"] == "matches" else f"  ({rule['answer']})"
+    return [
+        Content.assemble(f"{inert(rule['id'])}  {inert(rule['rule'])}", (could, MUTED)),
+        Content.assemble((f"{said}{inert(rule['source'])}", MUTED)),
+    ]

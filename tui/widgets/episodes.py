@@ -1,0 +1,88 @@
+"""Episodes as rows, in the live view and in the history."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual.binding import Binding, BindingType
+
+from firewall.episode import Episode
+from firewall.text import inert
+from tui.format import clock, cut, moment, size, what
+from tui.widgets.table import GAP, Cell, Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tui.glyphs import Glyphs
+
+NARROWEST_TO: Final = 24  # cells of `to` that wider tables do not give away
+EXTRA: Final = {"rule": 14, "service": 18, "via": 9}  # in the order in which they find room
+
+
+class EpisodeTable(Table[Episode]):
+    """`span`: with first and last time, as the history shows them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "detail"), Binding("y", "copy", "copy")]
+
+    def __init__(self, glyphs: Glyphs, *, span: bool = False) -> None:
+        super().__init__()
+        self._glyphs = glyphs
+        self._span = span
+
+    def key(self, row: Episode) -> int:
+        return row.id
+
+    def columns(self, width: int) -> Sequence[Column]:
+        times = [Column("first", 9), Column("last", 9)] if self._span else [Column("time", 8)]
+        left = [*times, Column("phone", 10), Column("verdict", 7), Column("n", 5, right=True)]
+        right = [Column("up", 5, right=True)]
+        room = width - sum(column.width + GAP for column in (*left, *right))
+        extra = []
+        for title, wanted in EXTRA.items():
+            if room - wanted - GAP >= NARROWEST_TO:
+                extra.append(Column(title, wanted))
+                room -= wanted + GAP
+        extra.sort(key=lambda column: ("via", "service", "rule").index(column.title))
+        return [*left, Column("to", max(1, room)), *right, *extra]
+
+    def cells(self, row: Episode, columns: Sequence[Column]) -> Sequence[Cell]:
+        quiet = row.verdict == "allow"
+        style = "dim" if quiet else "row"
+        now = time.time() if self._span else 0.0
+        shape = self._glyphs.verdicts.get(row.verdict, " ")
+        cells = []
+        for title, width, _ in columns:
+            match title:
+                case "time":
+                    text = clock(row.last)
+                case "first" | "last":
+                    text = moment(row.first if title == "first" else row.last, now)
+                case "verdict":
+                    cells.append(Cell(f"{shape} {row.verdict}", row.verdict if shape != " " else "row"))
+                    continue
+                case "n":
+                    text = size(row.count, 1000) if row.count > 1 else ""
+                case "to":
+                    text = what(row, width, self._glyphs)
+                case "up":
+                    text = size(row.bytes_up)
+                case "via":
+                    text = row.via
+                case "service":
+                    text = row.service
+                case "rule":
+                    text = row.rule
+                case _:
+                    text = row.phone
+            cells.append(Cell(cut(inert(text), width, self._glyphs.ellipsis), style))
+        return cells
+
+    def action_copy(self) -> None:
+        """The name, or the address, as it may safely be pasted elsewhere."""
+        if self.pointed is None:
+            return
+        text = inert(self.pointed.name or self.pointed.dst)
+        self.app.copy_to_clipboard(text)
+        self.app.notify(f"copied {text}", timeout=2, markup=False)

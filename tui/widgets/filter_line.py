@@ -1,0 +1,83 @@
+"""The line in which a filter is written; what is wrong with it stands below, under the character."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from firewall.text import inert
+from rules.expression import ExpressionError, Filter, parse_filter
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+
+EXAMPLE: Final = "verdict:refused phone:NAME name:DOMAIN last:1h"
+
+
+class FilterLine(Vertical):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back")]
+
+    class Changed(Message):
+        """It can be used as it stands; `wanted` is None if it is empty."""
+
+        def __init__(self, text: str, wanted: Filter | None) -> None:
+            super().__init__()
+            self.text = text
+            self.wanted = wanted
+
+    class Entered(Changed):
+        """The owner is done with it."""
+
+    class Left(Message):
+        """The owner steps back."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        yield Input(self._text, placeholder=EXAMPLE, compact=True, select_on_focus=False)
+        yield Static("", markup=False)
+
+    @property
+    def text(self) -> str:
+        return self.query_one(Input).value
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self.query_one(Input).value = text
+
+    def edit(self) -> None:
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._read(event.value, self.Changed)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._read(event.value, self.Entered)
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
+
+    def complain(self, text: str) -> None:
+        """Something is wrong that has no place in the text; "" if nothing is."""
+        self.query_one(Static).update(Content.assemble((inert(text), "$error")))
+
+    def _read(self, text: str, message: type[FilterLine.Changed]) -> None:
+        try:
+            wanted = parse_filter(text) if text.strip() else None
+        except ExpressionError as error:
+            mark = " " * error.start + "^" * max(1, error.end - error.start)
+            remedy = f" ({error.remedy})" if error.remedy else ""
+            self.query_one(Static).update(Content.assemble((f"{mark} {inert(error.message)}{inert(remedy)}", "$error")))
+        else:
+            self.complain("")
+            self.post_message(message(text.strip(), wanted))

@@ -1,0 +1,107 @@
+"""The first line: is the gate really closed? It claims nothing that the gate did not say a moment ago."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.widgets import Static
+
+from firewall.text import inert
+from tui.format import clock, count, cut, sparkline
+from tui.pulse import NO_GATE
+
+if TYPE_CHECKING:
+    from tui.glyphs import Glyphs
+    from tui.pulse import Pulse
+
+COLOURS: Final = {"ENFORCING": "$success", "DEGRADED": "$warning", "STARTING": "$muted"}  # every other state is red
+SPARK: Final = 16  # cells
+SHORTEST: Final = 12  # cells of a reason below which it says nothing
+
+
+class Part(NamedTuple):
+    """`worth`: what is worth least goes first where there is no room."""
+
+    text: str
+    style: str
+    worth: int
+    right: bool = False
+
+
+def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) -> tuple[Content, str]:
+    """The line, and the state that colours it. `now` is monotonic."""
+    status = pulse.status(now)
+    if status is None:
+        gone, why = pulse.gone
+        chip = f" {glyphs.states[NO_GATE]} {NO_GATE} since {clock(gone)} "
+        return _line(chip, "$background on $error bold", inert(why), [], width, glyphs), NO_GATE
+    state = str(status["state"])
+    colour = COLOURS.get(state, "$error")
+    queue = status["queue"]
+    lost, unanswered = queue["lost"], queue["unanswered"]
+    per_second = [int(number) for number in status["per_second"]]
+    rate = per_second[-1] if per_second else 0
+    since = datetime.fromtimestamp(status["since"]).astimezone().strftime("%a %H:%M")
+    parts = [
+        Part(f"since {since}", "$text-muted", 3),
+        Part(count(status["phones"], "phone"), "", 4),
+        Part(notice, "$warning bold", 9),
+        Part(f"queue {queue['waiting']}  lost {lost}", "$warning bold" if lost else "", 8 if lost else 5),
+        Part(f"unanswered {unanswered}" if unanswered else "", "$warning bold", 7),
+        Part(sparkline(per_second, SPARK, glyphs.ramp), "$primary", 1, right=True),
+        Part(f"{rate} flows/s", "", 2, right=True),
+    ]
+    why = inert(status["reason"] if state != "ENFORCING" else status["trouble"] or "")
+    chip = f" {glyphs.states.get(state, ' ')} {state} "
+    return _line(chip, f"$background on {colour} bold", why, parts, width, glyphs), state
+
+
+def _line(chip: str, style: str, why: str, parts: list[Part], width: int, glyphs: Glyphs) -> Content:
+    """What is wrong stands right behind the chip, and parts of less worth make room for it."""
+    parts = [part for part in parts if part.text]
+    free = width - cell_len(chip) - 1
+    wanted = max(SHORTEST, min(cell_len(why), free // 2)) + 2 if why else 0
+    while parts and sum(cell_len(part.text) + 2 for part in parts) + wanted > free:
+        parts.remove(min(parts, key=lambda part: part.worth))
+    free -= sum(cell_len(part.text) + 2 for part in parts)
+    why = cut(why, free - 2, glyphs.ellipsis)
+    line = Content.assemble((chip, style))
+    if why:
+        line = Content.assemble(line, "  ", (why, "$warning bold"))
+        free -= cell_len(why) + 2
+    for part in parts:
+        if part.right and free > 0:
+            line, free = Content.assemble(line, " " * free), 0
+        line = Content.assemble(line, "  ", (part.text, part.style))
+    return line
+
+
+class Header(Static):
+    """Red as a whole while the gate is locked or cannot be asked."""
+
+    def __init__(self, pulse: Pulse, glyphs: Glyphs) -> None:
+        super().__init__(markup=False)
+        self._pulse = pulse
+        self._glyphs = glyphs
+        self._notice = ""
+
+    def on_mount(self) -> None:
+        self.tick()
+
+    def on_resize(self) -> None:
+        self.tick()
+
+    def tell(self, notice: str) -> None:
+        """What the owner should know about what is on the screen: "frozen, 41 new"."""
+        if notice != self._notice:
+            self._notice = notice
+            self.tick()
+
+    def tick(self) -> None:
+        line, state = headline(self._pulse, self._glyphs, self.size.width or 80, self._notice, time.monotonic())
+        self.set_class(state not in COLOURS, "-closed")
+        self.update(line)
