@@ -1,17 +1,17 @@
+# ruff: noqa: INP001  a script beside the documents, not a package
 """The pictures of README and docs/tui.md: the real screen, driven by its keys, before a gateway.
 
     python docs/make_screenshots.py                    a scripted gateway, always the same story
     python docs/make_screenshots.py --socket PATH      a real one, for instance the lab's (consentry lab status --json)
 
-Writes SVG into docs/img, and PNG beside it where rsvg-convert (librsvg2-bin) is installed.
+Writes SVG into docs/img; `rsvg-convert` (librsvg2-bin) makes PNG of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
-import subprocess
+import re
 import sys
 import tempfile
 import time
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
     from firewall.episode import Episode
 
+CELL = 12.2  # width of a character in Rich's SVG
+LEADING = re.compile(
+    r'(?P<head><text class="[^"]*") x="(?P<x>[0-9.]+)"(?P<y> y="[0-9.]+") textLength="(?P<length>[0-9.]+)"'
+    r"(?P<tail>[^>]*>)(?P<spaces>(?:&#160;)+)(?=[^&<])"
+)
 SMALL, LARGE = (80, 24), (140, 36)
 ACCOUNT = {
     "rule": "xiaomi/1", "service": "xiaomi-account",
@@ -45,7 +50,9 @@ NETWORK = {
     "rule": "cnnic-own/1", "reason": "rule cnnic-own/1 (cnnic-own 2026-11-21) blocks service CNNIC's own network",
     "service": "cnnic-own",
 }
-PRIVATE_DNS = {"rule": "baseline/1", "service": "", "reason": "rule baseline/1 (baseline 2026-11-21) blocks proto:tcp port:853"}
+PRIVATE_DNS = {
+    "rule": "baseline/1", "service": "", "reason": "rule baseline/1 (baseline 2026-11-21) blocks proto:tcp port:853",
+}
 BURST = {0: 1, 6: 1, 7: 2, 20: 1, 31: 3, 40: 4}
 
 
@@ -54,8 +61,8 @@ def story(now: float) -> list[Episode]:
     rows = [
         episode(1, "connectivitycheck.gstatic.com", phone="phone2", via="http", port=80, up=310, down=204, at=now - 95),
         episode(2, "time.android.com", proto="udp", via="dns", port=123, up=430, down=430, count=9, at=now - 80),
-        episode(3, "dns.google", phone="phone2", dst="8.8.8.8", port=853, verdict="block", via="dns", at=now - 71, count=3,
-                **PRIVATE_DNS),
+        episode(3, "dns.google", phone="phone2", dst="8.8.8.8", port=853, verdict="block", via="dns", at=now - 71,
+                count=3, **PRIVATE_DNS),
         episode(4, "mail.proton.me", phone="phone2", dst="185.70.42.37", up=9800, down=61_000, count=2, at=now - 60),
         episode(5, "www.debian.org", dst="2001:67c:2564:a119::77", phone="phone2", up=2_100, down=48_000, at=now - 44),
         episode(6, "", dst="203.0.113.9", verdict="held", rule="", via="none", at=now - 37,
@@ -78,19 +85,20 @@ def _earlier(now: float, hour: int) -> Episode:
     facts: dict[str, Any] = INVENTORY if hour % 3 else ACCOUNT
     name = "policy.app.xiaomi.com" if hour % 3 else "api.account.xiaomi.com"
     at = now - hour * 3_600
-    return episode(100 + hour, name, verdict="ask", count=3 + hour * 7 % 17, first=at - 40, at=at, dst="42.62.48.181", **facts)
+    tries = 3 + hour * 7 % 17
+    return episode(100 + hour, name, verdict="ask", count=tries, first=at - 40, at=at, dst="42.62.48.181", **facts)
 
 
 def rule(position: int, id_: str, action: str, match: str, source: str, hits: int, note: str = "") -> dict[str, Any]:
     last = time.time() - 60 * position if hits else None
-    return {"position": position, "id": id_, "action": action, "match": match, "note": note, "source": source, "enabled": True,
-            "hits": hits, "last": last}
+    return {"position": position, "id": id_, "action": action, "match": match, "note": note, "source": source,
+            "enabled": True, "hits": hits, "last": last}
 
 
 RULES = [
     rule(1, "k3f7", "allow", "phone:phone2 service:xiaomi-cloud", "mine", 4, "agreed in May"),
     rule(2, "m2p9", "block", "name:ads.example.com", "mine", 91),
-    rule(3, "baseline/1", "block", "proto:tcp port:853", "baseline 2026-11-21", 3, "DNS that we cannot see (DoT, RFC 7858)"),
+    rule(3, "baseline/1", "block", "proto:tcp port:853", "baseline 2026-11-21", 3, "DNS that we cannot see (DoT)"),
     rule(4, "xiaomi/1", "ask", "service:xiaomi-account", "xiaomi 2026-11-21", 208,
          "look-ups send the IMEI and contacts' numbers (F-Secure, 2014-08-07)"),
     rule(5, "xiaomi/2", "ask", "service:xiaomi-app-inventory", "xiaomi 2026-11-21", 14, "the list of installed apps"),
@@ -102,7 +110,7 @@ EXPLAINED = {
     "matches": [
         {"id": "xiaomi/1", "rule": "ask service:xiaomi-account", "answer": "matches", "source": "xiaomi 2026-11-21",
          "note": "look-ups send the IMEI and contacts' numbers (F-Secure, 2014-08-07)"},
-        {"id": "cnnic-registered/1", "rule": "block addr:42.62.48.0/24", "answer": "matches", "source": "mine", "note": ""},
+        {"id": "m9x2", "rule": "block addr:42.62.48.0/24", "answer": "matches", "source": "mine", "note": ""},
     ],
 }
 
@@ -132,6 +140,7 @@ async def _speak(scripted: Gatekeeper) -> None:
 
 
 async def take(socket: Path, size: tuple[int, int], name: str, out: Path, *keys: str) -> None:
+    """Press the keys, wait until the screen is calm, and keep it."""
     app = Consentry(socket, lab=True)
     async with app.run_test(size=size) as pilot:
         for _ in range(100):
@@ -141,9 +150,14 @@ async def take(socket: Path, size: tuple[int, int], name: str, out: Path, *keys:
         await pilot.press(*keys)
         await pilot.pause(0.5)
         file = out / f"{name}-{size[0]}x{size[1]}.svg"
-        file.write_text(app.export_screenshot(title="consentry"), "utf-8")
-    if shutil.which("rsvg-convert"):
-        subprocess.run(["rsvg-convert", "-w", "1400", "-o", file.with_suffix(".png"), file], check=True)
+        file.write_text(LEADING.sub(_indent, app.export_screenshot(title="consentry")), "utf-8")
+
+
+def _indent(text: re.Match[str]) -> str:
+    """Leading spaces as a place: some renderers leave them out, and everything behind would slip to the left."""
+    cells = text["spaces"].count("&#160;")
+    x, length = float(text["x"]) + cells * CELL, float(text["length"]) - cells * CELL
+    return f'{text["head"]} x="{x:g}"{text["y"]} textLength="{length:g}"{text["tail"]}'
 
 
 async def main() -> None:

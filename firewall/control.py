@@ -30,6 +30,7 @@ MOST_CLIENTS: Final = 64
 READERS, CHANGERS = "consentry", "consentry-admin"  # groups
 PENDING: Final = 2_000  # rows that wait for one follower
 SENDS_A_SECOND: Final = 10
+PATIENCE: Final = 5.0  # seconds that a client may leave unread what waits for it
 TIMEOUT: Final = 30.0  # seconds that the command line waits for an answer
 
 
@@ -181,6 +182,8 @@ class Server:
                 await connection.drained()
         except Refused as error:
             connection.send({"id": number, "error": str(error), "status": error.status})
+        except ConnectionError:  # it has gone, or was let go
+            pass
 
     async def _follow(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         wanted = args.get("backlog", 0)
@@ -217,7 +220,13 @@ class _Connection:
         self._writer.write(json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
 
     async def drained(self) -> None:
-        await self._writer.drain()
+        """Raises ConnectionAbortedError, and lets the client go, if it does not read what waits for it."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._writer.drain()
+        except TimeoutError:
+            self._writer.transport.abort()
+            raise ConnectionAbortedError from None
 
 
 class _Follower:

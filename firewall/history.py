@@ -171,7 +171,7 @@ class History:
                 raise sqlite3.DatabaseError(problem)
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
-                raise sqlite3.OperationalError(f"it is of a newer Consentry (schema {version}, known: {len(MIGRATIONS)})")
+                raise sqlite3.OperationalError(f"a newer Consentry made it (schema {version} > {len(MIGRATIONS)})")
             for number in range(version, len(MIGRATIONS)):
                 db.execute("BEGIN IMMEDIATE")
                 MIGRATIONS[number](db)

@@ -58,6 +58,7 @@ class Consentry(App[None]):
         Binding("1", "switch_mode('live')", show=False),
         Binding("3", "switch_mode('history')", show=False),
         Binding("4", "switch_mode('rules')", show=False),
+        Binding("question_mark", "help", "help"),
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
@@ -89,6 +90,12 @@ class Consentry(App[None]):
             from tui.screens.detail import Detail  # noqa: PLC0415  the first frame does not wait for it
 
             self.push_screen(Detail(episode))
+
+    def action_help(self) -> None:
+        if isinstance(self.screen, Page):
+            from tui.screens.help import Help  # noqa: PLC0415  the first frame does not wait for it
+
+            self.push_screen(Help(self.screen.MODE, self.screen.HELP))
 
     def get_key_display(self, binding: Binding) -> str:
         """Keys by words that every terminal can draw."""

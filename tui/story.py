@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SOURCES: Final = {Source.SNI: "TLS hello (SNI)", Source.HTTP: "Host", Source.DNS: "our DNS"}
 LABEL: Final = 11  # cells
 SPARK: Final = 20
-MUTED, HEAD = "$text-muted", "bold"
+MUTED, HEAD = "$muted", "bold"
 
 
 def refused(episode: Episode) -> bool:
@@ -51,9 +51,12 @@ def tries(episode: Episode) -> str:
     return count(episode.count, *word) + span
 
 
-def spark(episode: Episode, glyphs: Glyphs) -> Content:
-    values = series(episode.tries, SPARK) if episode.count > 1 else []
-    return Content.assemble((sparkline(values, SPARK, glyphs.ramp), COLOURS.get(episode.verdict, "")))
+def seen(episode: Episode, width: int, glyphs: Glyphs) -> Content:
+    """How often, and how that was spread over its first minute, as far as there is room."""
+    words = tries(episode)
+    room = min(SPARK, width - len(words) - 1) if episode.count > 1 else 0
+    line = sparkline(series(episode.tries, max(1, room)), room, glyphs.ramp)
+    return Content.assemble(f"{words} ", (line, COLOURS.get(episode.verdict, "")))
 
 
 def name_from(episode: Episode) -> str:
@@ -98,7 +101,8 @@ def three_lines(episode: Episode, width: int, glyphs: Glyphs) -> Content:
     who, word = cut(inert(episode.phone), 20, glyphs.ellipsis), verdict(episode, glyphs)
     place = f"  {where(episode)}" if episode.name else ""
     room = width - len(who) - word.cell_length - 4 - len(place)
-    last = Content.assemble(left(episode), f".  {tries(episode)} ", spark(episode, glyphs))
+    sent = Content.assemble(left(episode), ".  ")
+    last = Content.assemble(sent, seen(episode, width - sent.cell_length, glyphs))
     return Content("\n").join((
         Content.assemble((who, HEAD), "  ", word, "  ", (title(episode, room, glyphs), HEAD), (place, MUTED)),
         Content(cut(inert(episode.reason), width, glyphs.ellipsis)),
@@ -114,7 +118,7 @@ def pane(episode: Episode, width: int, glyphs: Glyphs) -> Content:
         Content(""),
         Content.assemble((title(episode, width, glyphs), HEAD)),
         *([Content.assemble((where(episode), MUTED))] if episode.name else ()),
-        *_facts(episode, glyphs),
+        *_facts(episode, width, glyphs),
         Content(""),
         Content.assemble(("Why", HEAD)),
         Content(inert(episode.reason)),
@@ -132,7 +136,7 @@ def everything(episode: Episode, explanation: dict[str, Any] | str, glyphs: Glyp
         ),
         Content.assemble((inert(episode.name) if episode.name else where(episode), HEAD)),
         *([_fact("where", where(episode))] if episode.name else ()),
-        *_facts(episode, glyphs, inert(told.get("service_title", ""))),
+        *_facts(episode, 80, glyphs, inert(told.get("service_title", ""))),
         _fact("from, to", f"{clock(episode.first)}, {clock(episode.last)}"),
         Content(""),
         Content.assemble(("Why", HEAD)),
@@ -162,13 +166,13 @@ def _fact(label: str, value: str | Content) -> Content:
     return Content.assemble((f"{label:<{LABEL}}", MUTED), value)
 
 
-def _facts(episode: Episode, glyphs: Glyphs, service: str = "") -> list[Content]:
+def _facts(episode: Episode, width: int, glyphs: Glyphs, service: str = "") -> list[Content]:
     named = inert(episode.service)
     return [
         _fact("name from", name_from(episode)),
         _fact("readable", readable(episode)),
         _fact("sent", left(episode)),
-        _fact("seen", Content.assemble(f"{tries(episode)} ", spark(episode, glyphs))),
+        _fact("seen", seen(episode, width - LABEL, glyphs)),
         _fact("service", f"{service} ({named})" if service else named or "none that we know"),
     ]
 

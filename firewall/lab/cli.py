@@ -106,7 +106,8 @@ def status(*, as_json: bool) -> None:
     """Who and what is where, and whether the gate is closed."""
     built = Lab()
     told = built.status()
-    gateway = start.status_of(settings_of(built).socket) or {"state": "NO GATE", "reason": "no gateway answers", "pid": None}
+    nobody = {"state": "NO GATE", "reason": "no gateway answers", "pid": None}
+    gateway = start.status_of(settings_of(built).socket) or nobody
     told |= {
         "state": gateway["state"] if told["up"] else "DOWN",
         "reason": gateway["reason"] if told["up"] else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual import work
 from textual.containers import VerticalScroll
 
 from firewall.control import NoGateway, Refused
@@ -23,10 +24,10 @@ class Detail(Box):
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).border_title = "everything known"
         self.show(story.everything(self._episode, "asking the gateway", self.gate.glyphs))
-        self.run_worker(self._explain())
+        self.explain()
 
-    async def _explain(self) -> None:
-        """A nameless question has no place that could be asked about."""
+    @work
+    async def explain(self) -> None:
         episode = self._episode
         try:
             reply = await self.gate.ask(

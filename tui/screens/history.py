@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
+from firewall.text import inert
 from tui.feed import MOST_ROWS
 from tui.format import count
 from tui.screens.page import Page
@@ -38,55 +39,54 @@ enter on a row tells everything that is known about it."""
         Binding("escape", "back", show=False),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter_line = FilterLine(DEFAULT)
+        self.hours = Hours(self.gate.glyphs)
+        self.table = EpisodeTable(self.gate.glyphs, span=True)
+
     def body(self) -> Iterable[Widget]:
-        yield FilterLine(DEFAULT)
-        yield Static("", id="summary", markup=False)
-        yield Hours(self.gate.glyphs)
-        yield EpisodeTable(self.gate.glyphs, span=True)
+        yield from (self.filter_line, self.hours, self.table)
 
     def on_screen_resume(self) -> None:
-        self.query_one(EpisodeTable).focus()
+        self.table.focus()
         self.search()
 
-    def search(self) -> None:
+    @work(exclusive=True)
+    async def search(self) -> None:
         """Ask with what stands in the filter line; a search that still runs is given up."""
-        self.run_worker(self._search(self.query_one(FilterLine).text.strip()), group="search", exclusive=True)
-
-    async def _search(self, words: str) -> None:
-        line, table = self.query_one(FilterLine), self.query_one(EpisodeTable)
         try:
-            reply = await self.gate.ask("history", filter=words, limit=MOST_ROWS)
+            reply = await self.gate.ask("history", filter=self.filter_line.text.strip(), limit=MOST_ROWS)
         except (NoGateway, Refused) as error:
-            line.complain(str(error))
+            self.filter_line.complain(inert(str(error)))
             return
         rows = [Episode.from_json(row) for row in reply.items]
-        line.complain("")
-        self.query_one(Hours).show(rows, time.time())
+        self.filter_line.complain("")
+        self.hours.show(rows, time.time())
         most = "the newest " if len(rows) == MOST_ROWS else ""
         phones = count(len({row.phone for row in rows}), "phone")
         text = f"{most}{count(len(rows), 'episode')}, {phones}, {reply.done['seconds']:.1f} s"
-        self.query_one("#summary", Static).update(Content.assemble((text, "$text-muted")))
-        table.show(rows)
-        table.teach("Nothing in the history matches this filter. / changes it; last:7d looks further back.")
+        self.tabs.tell(Content.assemble((text, "$muted")))
+        self.table.show(rows)
+        self.table.teach("Nothing in the history matches this filter. / changes it; last:7d looks further back.")
 
     def action_filter(self) -> None:
-        self.query_one(FilterLine).edit()
+        self.filter_line.edit()
 
     def action_back(self) -> None:
         """Back to what this screen began with; then to the live view."""
-        line = self.query_one(FilterLine)
-        if line.text == DEFAULT:
+        if self.filter_line.text == DEFAULT:
             self.app.switch_mode("live")
             return
-        line.text = DEFAULT
+        self.filter_line.text = DEFAULT
         self.search()
 
     def on_filter_line_entered(self) -> None:
-        self.query_one(EpisodeTable).focus()
+        self.table.focus()
         self.search()
 
     def on_filter_line_left(self) -> None:
-        self.query_one(EpisodeTable).focus()
+        self.table.focus()
 
     def on_table_opened(self) -> None:
-        self.gate.open_detail(self.query_one(EpisodeTable).pointed)
+        self.gate.open_detail(self.table.pointed)

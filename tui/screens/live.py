@@ -14,8 +14,6 @@ from tui.format import count
 from tui.screens.page import Page
 from tui.widgets.episodes import EpisodeTable
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.header import Header
-from tui.widgets.tabs import Tabs
 from tui.widgets.why import Why
 
 if TYPE_CHECKING:
@@ -43,37 +41,38 @@ rule:ID  via:sni  port:443  last:15m. A leading - means not."""
     def __init__(self) -> None:
         super().__init__()
         self.frozen = False
+        self.table = EpisodeTable(self.gate.glyphs)
+        self.filter_line = FilterLine()
+        self.why = Why(self.gate.glyphs)
         self._words = ""  # the filter as it was written
 
     def body(self) -> Iterable[Widget]:
-        glyphs = self.gate.glyphs
-        yield Horizontal(Vertical(EpisodeTable(glyphs), FilterLine()), Why(glyphs))
+        yield Horizontal(Vertical(self.table, self.filter_line), self.why)
 
     def on_mount(self) -> None:
-        self.query_one(FilterLine).display = False
-        self.query_one(EpisodeTable).focus()
+        self.filter_line.display = False
+        self.table.focus()
 
     def tick(self) -> None:
-        table = self.query_one(EpisodeTable)
-        feed = self.gate.feed
+        table, feed = self.table, self.gate.feed
         if feed.changed and not self.frozen:
             pinned = None if table.follows or table.pointed is None else table.pointed.id
             table.show(feed.settle(pinned, time.time()))
         if not table.rows:
             table.teach(self._lesson())
-        self._tell(table)
+        self._tell()
 
-    def _tell(self, table: EpisodeTable) -> None:
+    def _tell(self) -> None:
         feed = self.gate.feed
-        self.query_one(Header).tell(f"frozen, {feed.unseen:,} new" if self.frozen else "")
+        self.header.tell(f"frozen, {feed.unseen:,} new" if self.frozen else "")
         aside = []
         if feed.skipped:
             aside.append(f"{feed.skipped:,} too fast to show: see 3")
-        if table.above and not table.follows:
-            aside.append(f"{table.above:,} above: g")
+        if self.table.above and not self.table.follows:
+            aside.append(f"{self.table.above:,} above: g")
         if self._words:
             aside.append(f"/ {inert(self._words)}  {feed.hidden:,} hidden: esc")
-        self.query_one(Tabs).tell(Content.assemble(("   ".join(aside), "$warning")))
+        self.tabs.tell(Content.assemble(("   ".join(aside), "$warning")))
 
     def _lesson(self) -> str:
         if hidden := self.gate.feed.hidden:
@@ -95,24 +94,23 @@ rule:ID  via:sni  port:443  last:15m. A leading - means not."""
         self.frozen = not self.frozen
 
     def action_filter(self) -> None:
-        line = self.query_one(FilterLine)
-        line.display = True
-        line.edit()
+        self.filter_line.display = True
+        self.filter_line.edit()
 
     def action_back(self) -> None:
         """Without the filter, everything is shown again."""
-        self.query_one(FilterLine).text = ""
+        self.filter_line.text = ""
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query_one(FilterLine).display = False
-        self.query_one(EpisodeTable).focus()
+        self.filter_line.display = False
+        self.table.focus()
 
     def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
         self._words = event.text
         self.gate.feed.use(event.wanted, time.time())
         if self.frozen:
-            self.query_one(EpisodeTable).show(self.gate.feed.shown)
+            self.table.show(self.gate.feed.shown)
 
     def on_filter_line_entered(self) -> None:
         self._close_filter()
@@ -121,7 +119,7 @@ rule:ID  via:sni  port:443  last:15m. A leading - means not."""
         self.action_back()
 
     def on_table_pointed(self) -> None:
-        self.query_one(Why).show(self.query_one(EpisodeTable).pointed)
+        self.why.show(self.table.pointed)
 
     def on_table_opened(self) -> None:
-        self.gate.open_detail(self.query_one(EpisodeTable).pointed)
+        self.gate.open_detail(self.table.pointed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer
 
@@ -25,19 +24,23 @@ class Page(Screen[None]):
 
     MODE: ClassVar[str]
     HELP: ClassVar[str]
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "help", "help")]
 
     @property
     def gate(self) -> Consentry:
         """The app, by its own type."""
         return cast("Consentry", self.app)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.header = Header(self.gate.pulse, self.gate.glyphs)
+        self.tabs = Tabs(self.MODE)
+
     def body(self) -> Iterable[Widget]:
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
-        yield Header(self.gate.pulse, self.gate.glyphs)
-        yield Tabs(self.MODE)
+        yield self.header
+        yield self.tabs
         yield from self.body()
         yield Footer(show_command_palette=False, compact=True)
 
@@ -46,8 +49,3 @@ class Page(Screen[None]):
 
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
         self.app.switch_mode(event.page)
-
-    def action_help(self) -> None:
-        from tui.screens.help import Help  # noqa: PLC0415  the first frame does not wait for it
-
-        self.app.push_screen(Help(self.MODE, self.HELP))

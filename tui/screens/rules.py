@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
@@ -13,7 +14,6 @@ from firewall.text import inert
 from tui.format import count
 from tui.screens.page import Page
 from tui.widgets.rule_table import RuleTable
-from tui.widgets.tabs import Tabs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,30 +30,34 @@ ask refuses until you consent; block refuses. hits counts decisions since the ga
 Rules are edited in the file named below; consentry rules check judges it, consentry rules reload uses it."""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "back")]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = RuleTable(self.gate.glyphs)
+        self.in_full = Static("", id="rule", markup=False)
+
     def body(self) -> Iterable[Widget]:
-        yield RuleTable(self.gate.glyphs)
-        yield Static("", id="rule", markup=False)
+        yield from (self.table, self.in_full)
 
     def on_screen_resume(self) -> None:
-        self.query_one(RuleTable).focus()
-        self.run_worker(self._read(), group="rules", exclusive=True)
+        self.table.focus()
+        self.read()
 
-    async def _read(self) -> None:
-        table = self.query_one(RuleTable)
+    @work(exclusive=True)
+    async def read(self) -> None:
         try:
             reply = await self.gate.ask("rules")
         except (NoGateway, Refused) as error:
-            table.show([])
-            table.teach(str(error))
+            self.table.show([])
+            self.table.teach(inert(str(error)))
             return
-        table.show(reply.items)
-        table.teach("There are no rules: everything is allowed.")
+        self.table.show(reply.items)
+        self.table.teach("There are no rules: everything is allowed.")
         revision = f"{count(len(reply.items), 'rule')}, revision {reply.done['revision']}"
-        self.query_one(Tabs).tell(Content.assemble((revision, "$text-muted")))
+        self.tabs.tell(Content.assemble((revision, "$muted")))
 
     def on_table_pointed(self) -> None:
-        rule = self.query_one(RuleTable).pointed
-        self.query_one("#rule", Static).update(Content("") if rule is None else _in_full(rule))
+        rule = self.table.pointed
+        self.in_full.update(Content("") if rule is None else _in_full(rule))
 
     def action_back(self) -> None:
         self.app.switch_mode("live")
@@ -66,5 +70,5 @@ def _in_full(rule: dict[str, Any]) -> Content:
     return Content("\n").join((
         Content.assemble((inert(rule["id"]), "bold"), meaning, (off, "$warning")),
         Content(inert(rule["note"]) or "without a note"),
-        Content.assemble((origin, "$text-muted")),
+        Content.assemble((origin, "$muted")),
     ))

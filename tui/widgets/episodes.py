@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tui.glyphs import Glyphs
 
-NARROWEST_TO: Final = 24  # cells of `to` that wider tables do not give away
-EXTRA: Final = {"rule": 14, "service": 18, "via": 9}  # in the order in which they find room
+NARROWEST_TO: Final = 24  # cells of `to` that are not given away
+EXTRA: Final = {"rule": 12, "service": 14, "via": 9}  # on wide screens, in the order in which they find room
 
 
 class EpisodeTable(Table[Episode]):
@@ -41,7 +41,7 @@ class EpisodeTable(Table[Episode]):
         room = width - sum(column.width + GAP for column in (*left, *right))
         extra = []
         for title, wanted in EXTRA.items():
-            if room - wanted - GAP >= NARROWEST_TO:
+            if self.screen.has_class("-wide") and room - wanted - GAP >= NARROWEST_TO:
                 extra.append(Column(title, wanted))
                 room -= wanted + GAP
         extra.sort(key=lambda column: ("via", "service", "rule").index(column.title))

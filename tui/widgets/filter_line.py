@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "verdict:refused phone:NAME name:DOMAIN last:1h"
 
 
+def pointing(error: ExpressionError, width: int) -> str:
+    """The error, with a mark below its place, and before or behind that what it is."""
+    mark = "^" * max(1, error.end - error.start)
+    words = inert(error.message) + (f" ({inert(error.remedy)})" if error.remedy else "")
+    if error.start + len(mark) + 1 + len(words) > width and len(words) < error.start:
+        return f"{words:>{error.start - 1}} {mark}"
+    return " " * error.start + f"{mark} {words}"
+
+
 class FilterLine(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back")]
 
@@ -68,16 +77,14 @@ class FilterLine(Vertical):
         self.post_message(self.Left())
 
     def complain(self, text: str) -> None:
-        """Something is wrong that has no place in the text; "" if nothing is."""
-        self.query_one(Static).update(Content.assemble((inert(text), "$error")))
+        """What is wrong; "" if nothing is."""
+        self.query_one(Static).update(Content.assemble((text, "$error")))
 
     def _read(self, text: str, message: type[FilterLine.Changed]) -> None:
         try:
             wanted = parse_filter(text) if text.strip() else None
         except ExpressionError as error:
-            mark = " " * error.start + "^" * max(1, error.end - error.start)
-            remedy = f" ({error.remedy})" if error.remedy else ""
-            self.query_one(Static).update(Content.assemble((f"{mark} {inert(error.message)}{inert(remedy)}", "$error")))
+            self.complain(pointing(error, self.size.width - 2))
         else:
             self.complain("")
             self.post_message(message(text.strip(), wanted))

@@ -47,7 +47,7 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
     rate = per_second[-1] if per_second else 0
     since = datetime.fromtimestamp(status["since"]).astimezone().strftime("%a %H:%M")
     parts = [
-        Part(f"since {since}", "$text-muted", 3),
+        Part(f"since {since}", "$muted", 3),
         Part(count(status["phones"], "phone"), "", 4),
         Part(notice, "$warning bold", 9),
         Part(f"queue {queue['waiting']}  lost {lost}", "$warning bold" if lost else "", 8 if lost else 5),

@@ -49,7 +49,7 @@ def bars(hours: list[int], now: float, glyphs: Glyphs) -> Content:
     for at in range(0, HOURS, 3):
         hour = datetime.fromtimestamp(now - (HOURS - 1 - at) * 3_600).astimezone().strftime("%H:00")
         axis += fit(hour, WIDTH * 3)
-    lines.append(Content.assemble(" ", (axis, "$text-muted")))
+    lines.append(Content.assemble(" ", (axis, "$muted")))
     return Content("\n").join(lines)
 
 

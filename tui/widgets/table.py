@@ -5,7 +5,6 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, TypeVar
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
@@ -178,15 +177,14 @@ class Table(ScrollView, Generic[Row], can_focus=True):
             return Strip([Segment(fit("  " + self._empty[at - 1], width), self.get_component_rich_style("table--dim"))])
         if at >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        under = self.get_component_rich_style("table--cursor", partial=True) if at == self._at else None
         gap = self.get_component_rich_style("table--row")
         segments = [Segment(" ", gap)]
         for column, (text, style) in zip(self._columns, self.cells(self._rows[at], self._columns), strict=True):
-            segments.append(
-                Segment(fit(text, column.width, right=column.right), self.get_component_rich_style(f"table--{style}"))
-            )
+            colour = self.get_component_rich_style(f"table--{style}")
+            segments.append(Segment(fit(text, column.width, right=column.right), colour))
             segments.append(Segment(" " * GAP, gap))
-        used = sum(cell_len(segment.text) for segment in segments)
-        segments.append(Segment(" " * max(0, width - used), gap))
-        strip = Strip(segments).adjust_cell_length(width, gap)
-        return strip.apply_style(under) if under else strip
+        if at == self._at:
+            under = self.get_component_rich_style("table--cursor", partial=True)
+            segments = list(Segment.apply_style(segments, post_style=under))
+            gap += under
+        return Strip(segments).adjust_cell_length(width, gap)

@@ -38,7 +38,7 @@ class Tabs(Static):
         self._aside = aside
         line = Content(" ")
         for page, title in PAGES.items():
-            line = Content.assemble(line, (title, "$primary bold" if page == self._page else "$text-muted"), " " * GAP)
+            line = Content.assemble(line, (title, "$primary bold" if page == self._page else "$muted"), " " * GAP)
         free = (self.size.width or 80) - line.cell_length - 1
         self.update(Content.assemble(line, " " * max(0, free - aside.cell_length), aside.truncate(max(0, free))))
 

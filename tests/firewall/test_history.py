@@ -1,0 +1,199 @@
+"""Real SQLite, real files, a real full disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from firewall import history
+from firewall.episode import Episode
+from firewall.events import PolicyChanged, Trouble
+from firewall.history import History
+from rules.expression import parse_filter
+from rules.observation import Name, Source
+
+NOW = time.time()
+
+
+def row(number: int, **more) -> Episode:
+    values = {
+        "id": number, "phone": "phone1", "src": "10.77.0.10", "dst": "42.62.48.9", "dport": 80, "proto": "tcp", "name": "a.example",
+        "names": (Name("a.example", Source.HTTP),), "answered": (("a.example",),), "via": "http", "service": "", "verdict": "ask", "rule": "xiaomi/1",
+        "reason": "because", "revision": 3, "count": 1, "first": NOW - 1, "last": NOW, "tries": {0: 1},
+    }
+    return Episode(**(values | more))
+
+
+def eventually(what, seconds: float = 5.0):
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    opened = History(tmp_path / "history.db")
+    yield opened
+    opened.close()
+
+
+def ids(store: History, text: str = "", limit: int = 100) -> list[int]:
+    return [found.id for found in store.query(parse_filter(text), limit, NOW)]
+
+
+def test_a_row_is_there_within_two_seconds_and_comes_back_whole(store: History) -> None:
+    store.append([row(1)])
+    eventually(lambda: ids(store), 2.0)
+    assert store.query(parse_filter(""), 1, NOW) == [row(1)]
+    assert store.next_id() == 2
+
+
+def test_a_newer_state_replaces_the_older(store: History) -> None:
+    store.append([row(1)])
+    store.append([row(1, count=5)])
+    eventually(lambda: ids(store))
+    store.append([row(1, count=9, bytes_up=7)])
+    eventually(lambda: store.query(parse_filter(""), 1, NOW)[0].count == 9)
+    assert ids(store) == [1]
+
+
+def test_filters_newest_first_and_limits(store: History) -> None:
+    store.append([
+        row(1, last=NOW - 3), row(2, phone="tv", last=NOW - 2), row(3, verdict="allow", last=NOW - 1), row(4, last=NOW - 7200),
+        row(5, names=(Name("b.example", Source.SNI),), answered=(), name="b.example", last=NOW),
+    ])
+    eventually(lambda: len(ids(store)) == 5)
+    assert ids(store) == [5, 3, 2, 1, 4]
+    assert ids(store, limit=2) == [5, 3]
+    assert ids(store, "verdict:refused last:1h") == [5, 2, 1]
+    assert ids(store, "phone:tv") == [2]
+    assert ids(store, "-phone:tv verdict:ask name:b.example") == [5]
+    assert ids(store, "addr:42.62.48.0/24 name:a.example last:1h") == [3, 2, 1]
+
+
+def test_notes_are_kept(store: History) -> None:
+    store.append([], [PolicyChanged(NOW, 4, 12, "anna"), Trouble(NOW, "somebody flushed")])
+    notes = eventually(lambda: store.notes(10))
+    assert [(note["kind"], note["text"]) for note in notes] == [("trouble", "somebody flushed"), ("policy", "revision 4 with 12 rules, by anna")]
+
+
+def test_the_file_is_its_owners_alone(store: History, tmp_path: Path) -> None:
+    assert (tmp_path / "history.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("damage", [b"this is no database at all" * 100, "leaf"])
+def test_a_damaged_file_is_kept_aside_and_a_fresh_one_begun(tmp_path: Path, damage) -> None:
+    file = tmp_path / "history.db"
+    if damage == "leaf":
+        first = History(file)
+        first.append([row(n, name=f"n{n}.example") for n in range(1, 3000)])
+        first.close()
+        sqlite3.connect(file).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+        data = bytearray(file.read_bytes())
+        data[4096 * 20 : 4096 * 60] = b"\xa5" * (4096 * 40)
+        file.write_bytes(data)
+    else:
+        file.write_bytes(damage)
+    store = History(file)
+    store.append([row(1)])
+    eventually(lambda: len(list(tmp_path.glob("history.db.corrupt-*"))) == 1)
+    eventually(lambda: store.trouble is None and ids(store) == [1], 8)
+    assert "damaged" in store.notes(5)[-1]["text"]
+    store.close()
+
+
+def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    db = sqlite3.connect(file)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    store = History(file)
+    store.append([row(1)])
+    assert "newer" in eventually(lambda: store.trouble)
+    store.close()
+    assert sqlite3.connect(file).execute("PRAGMA user_version").fetchone() == (99,)
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_while_the_disk_refuses_rows_wait_and_are_counted(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(history, "MOST_WAITING", 50)
+    monkeypatch.setattr(history, "RETRY_SECONDS", 0.1)
+    store = History(tmp_path / "history.db")
+    blocker = sqlite3.connect(tmp_path / "history.db")
+    blocker.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    for n in range(1, 101):
+        store.append([row(n)])
+    assert time.monotonic() - began < 1.0  # nobody waits for the disk
+    assert "locked" in eventually(lambda: store.trouble)
+    blocker.rollback()
+    blocker.close()
+    eventually(lambda: store.trouble is None and len(ids(store)) >= 50)
+    assert 100 in ids(store)
+    lost = eventually(lambda: [note for note in store.notes(5) if "lost" in note["text"]])
+    assert lost
+    store.close()
+
+
+def test_old_rows_and_the_privacy_of_what_was_allowed(store: History, monkeypatch) -> None:
+    store.append([row(1, last=NOW - 91 * 86400), row(2, last=NOW - 2 * 86400, verdict="allow"), row(3, last=NOW - 2 * 86400), row(4)])
+    eventually(lambda: 4 in ids(store))
+    store._pruned = -1e9
+    store.append([row(5)])
+    eventually(lambda: ids(store) == [5, 4, 3])
+
+
+def test_a_full_disk_heals(tmp_path: Path) -> None:
+    """On a tmpfs of 1 MiB of our own: rows are refused, said, and written when there is room again."""
+    code = f"""
+import sys, time; sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from firewall import history; history.RETRY_SECONDS = 0.1
+import importlib.util
+spec = importlib.util.spec_from_file_location("t", {__file__!r}); t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
+ballast = Path("ballast"); ballast.write_bytes(bytes(700_000))
+store = history.History(Path("history.db"))
+for n in range(1, 3000): store.append([t.row(n, reason="x" * 200)])
+t.eventually(lambda: store.trouble, 10)
+print(store.trouble)
+ballast.unlink()
+store.append([t.row(5000)]); 
+with store._lock: store._rows = type(store._rows)(list(store._rows.items())[-200:])
+t.eventually(lambda: store.trouble is None and 5000 in t.ids(store, limit=10), 10)
+print("healed"); store.close()
+"""
+    script = f"mount -t tmpfs -o size=1m tmpfs {tmp_path} && cd {tmp_path} && exec {sys.executable} -c '{code}'"
+    done = subprocess.run(["unshare", "-m", "bash", "-c", script.replace("'" + code + "'", '"$CODE"')], env={"CODE": code, "PATH": "/usr/bin:/bin:/usr/sbin"}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert "full" in done.stdout
+    assert done.stdout.endswith("healed\n")
+
+
+def test_kill_9_loses_the_last_moments_at_most(tmp_path: Path) -> None:
+    code = f"""
+import sys, time; sys.path[:0] = {sys.path!r}
+import importlib.util
+spec = importlib.util.spec_from_file_location("t", {__file__!r}); t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
+from pathlib import Path
+store = t.History(Path({str(tmp_path / 'history.db')!r}))
+n = 0
+while True:
+    n += 1; store.append([t.row(n)]); print(n, time.time(), flush=True); time.sleep(0.005)
+"""
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    time.sleep(3.0)
+    writer.kill()
+    told = [line.split() for line in writer.communicate()[0].splitlines() if line.count(" ") == 1]
+    last = float(told[-1][1])
+    due = max(int(number) for number, at in told if float(at) < last - 2.0)
+    db = sqlite3.connect(tmp_path / "history.db")
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert db.execute("SELECT max(id) FROM episodes").fetchone()[0] >= due > 0
+    db.close()
