@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from firewall.backends.linux import marks
+from firewall.commands import Watch
+from rules.verdict import Verdict
+
+
+def test_every_bit_has_one_meaning_and_fourteen_are_left_to_others() -> None:
+    fields = (marks.VERDICT, marks.WATCH, marks.ASK, marks.PASS, marks.PERMIT, marks.SLOT)
+    assert all(a & b == 0 for a, b in combinations(fields, 2))
+    assert sum(fields) == marks.PACKET
+    assert marks.PACKET.bit_count() == 18
+    assert marks.EVERY & ~marks.PACKET == 0x3FFF
+
+
+@pytest.mark.parametrize(("verdict", "watch", "bits"), [
+    (Verdict.ALLOW, Watch.NONE, marks.ALLOWED), (Verdict.ALLOW, Watch.HTTP, marks.ALLOWED | 1 << 27),
+    (Verdict.ASK, Watch.NONE, marks.BLOCKED), (Verdict.BLOCK, Watch.NONE, marks.BLOCKED), (Verdict.HELD, Watch.NONE, 0),
+])
+def test_verdicts(verdict, watch, bits) -> None:
+    assert marks.connection(verdict, watch) == bits
+    assert bits & ~marks.CONNECTION == 0
