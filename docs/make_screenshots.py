@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  a script beside the documents, not a package
-"""The pictures of README and docs/tui.md: the real screen, driven by its keys, before a gateway.
+"""The pictures of the documents: the real screen, driven by its keys, before a gateway.
 
     python docs/make_screenshots.py                    a scripted gateway, always the same story
     python docs/make_screenshots.py --socket PATH      a real one, for instance the lab's (consentry lab status --json)
@@ -32,12 +32,22 @@ if TYPE_CHECKING:
 
     from firewall.episode import Episode
 
+FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # fetched from elsewhere; the reader's own monospace font will do
 CELL = 12.2  # width of a character in Rich's SVG
-LEADING = re.compile(
+TEXT = re.compile(
     r'(?P<head><text class="[^"]*") x="(?P<x>[0-9.]+)"(?P<y> y="[0-9.]+") textLength="(?P<length>[0-9.]+)"'
-    r"(?P<tail>[^>]*>)(?P<spaces>(?:&#160;)+)(?=[^&<])"
+    r"(?P<tail>[^>]*>)(?P<before>(?:&#160;)*)(?P<text>[^<]*?)(?P<after>(?:&#160;)*)</text>"
 )
 SMALL, LARGE = (80, 24), (140, 36)
+PICTURES: tuple[tuple[tuple[int, int], str, *tuple[str, ...]], ...] = (
+    (SMALL, "live"),
+    (LARGE, "live"),
+    (SMALL, "filter", "slash", *"verdict:refused nam:x"),
+    (LARGE, "detail", "enter"),
+    (SMALL, "history", "3"),
+    (LARGE, "rules", "4", "down", "down", "down"),
+    (SMALL, "help", "question_mark"),
+)
 ACCOUNT = {
     "rule": "xiaomi/1", "service": "xiaomi-account",
     "reason": "rule xiaomi/1 (xiaomi 2026-11-21) asks for service Xiaomi account and messaging: api.account.xiaomi.com",
@@ -150,14 +160,15 @@ async def take(socket: Path, size: tuple[int, int], name: str, out: Path, *keys:
         await pilot.press(*keys)
         await pilot.pause(0.5)
         file = out / f"{name}-{size[0]}x{size[1]}.svg"
-        file.write_text(LEADING.sub(_indent, app.export_screenshot(title="consentry")), "utf-8")
+        svg = FONT.sub("", app.export_screenshot(title="consentry"))
+        file.write_text(TEXT.sub(_trim, svg), "utf-8")
 
 
-def _indent(text: re.Match[str]) -> str:
-    """Leading spaces as a place: some renderers leave them out, and everything behind would slip to the left."""
-    cells = text["spaces"].count("&#160;")
-    x, length = float(text["x"]) + cells * CELL, float(text["length"]) - cells * CELL
-    return f'{text["head"]} x="{x:g}"{text["y"]} textLength="{length:g}"{text["tail"]}'
+def _trim(text: re.Match[str]) -> str:
+    """Spaces at the ends as a place and a length: some renderers leave them out and stretch what remains."""
+    before, after = (text[end].count("&#160;") for end in ("before", "after"))
+    x, length = float(text["x"]) + before * CELL, float(text["length"]) - (before + after) * CELL
+    return f'{text["head"]} x="{x:g}"{text["y"]} textLength="{length:g}"{text["tail"]}{text["text"]}</text>'
 
 
 async def main() -> None:
@@ -167,13 +178,8 @@ async def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
     async with gateway(arguments.socket) as socket:
-        for size in (SMALL, LARGE):
-            await take(socket, size, "live", arguments.out)
-            await take(socket, size, "detail", arguments.out, "enter")
-            await take(socket, size, "filter", arguments.out, "slash", *"verdict:refused nam:x")
-            await take(socket, size, "history", arguments.out, "3")
-            await take(socket, size, "rules", arguments.out, "4", "down", "down", "down")
-            await take(socket, size, "help", arguments.out, "question_mark")
+        for size, name, *keys in PICTURES:
+            await take(socket, size, name, arguments.out, *keys)
 
 
 if __name__ == "__main__":

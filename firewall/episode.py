@@ -5,7 +5,7 @@ Its JSON form is an interface (docs/cli.md): history, the control socket and the
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import Any
 
@@ -51,7 +51,10 @@ class Episode:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)  # Name becomes {"name", "source"}
+        told = {name: getattr(self, name) for name in FIELDS}
+        told["names"] = [{"name": name.name, "source": str(name.source)} for name in self.names]
+        told["tries"] = dict(self.tries)
+        return told
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Episode:
@@ -60,3 +63,6 @@ class Episode:
         values["answered"] = tuple(tuple(chain) for chain in row["answered"])
         values["tries"] = {int(second): n for second, n in row["tries"].items()}
         return cls(**values)
+
+
+FIELDS = tuple(one.name for one in fields(Episode))

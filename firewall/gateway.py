@@ -147,7 +147,8 @@ class Gateway:
         elif heard is Hearing.WAIT:
             early = self._decide_early(flow, now)
             if early is not None:
-                self._give(flow, early, NO_NAME, self.flows.release(flow), seen.packet, now)
+                judged = self._observe(flow, NO_NAME, now, names_open=True)
+                self._give(flow, early, NO_NAME, judged, self.flows.release(flow), seen.packet, now)
         else:
             first = flow.first_held or seen.packet
             self._judge(flow, heard, [*self.flows.release(flow), seen.id], first, now)
@@ -173,10 +174,12 @@ class Gateway:
 
     def _judge(self, flow: Flow, heard: Heard, ids: list[int], packet: bytes, now: Now) -> None:
         assert self.policy is not None
-        decision = decide(self.policy, self._observe(flow, heard, now))
-        self._give(flow, decision, heard, ids, packet, now)
+        seen = self._observe(flow, heard, now)
+        self._give(flow, decide(self.policy, seen), heard, seen, ids, packet, now)
 
-    def _give(self, flow: Flow, decision: Decision, heard: Heard, ids: list[int], packet: bytes, now: Now) -> None:
+    def _give(
+        self, flow: Flow, decision: Decision, heard: Heard, seen: Observation, ids: list[int], packet: bytes, now: Now
+    ) -> None:
         """Answer what waited, remember, tell. `packet` is the first that has not passed."""
         again = flow.decision is not None and flow.said == heard.said and flow.decision == decision
         flow.decision, flow.said, flow.unfinished = decision, heard.said, heard.unfinished
@@ -187,7 +190,7 @@ class Gateway:
             self._commands.append(ResetServer(packet))
         flow.settled(now.boot)
         if not again:
-            self._tell(flow, self._observe(flow, heard, now), decision, now)
+            self._tell(flow, seen, decision, now)
 
     def _watch(self, flow: Flow, now: Now) -> Watch:
         """Cleartext HTTP that was allowed stays watched while another host's name could change that."""

@@ -17,6 +17,8 @@ class Source(StrEnum):
     SNI = "sni"  # TLS ClientHello, server_name (RFC 6066, 3)
     HTTP = "http"  # Host header or absolute URI of a cleartext request (RFC 9112, 3.2)
 
+    __hash__ = str.__hash__  # Enum's own is Python code, and every observation is hashed
+
 
 @dataclass(frozen=True, slots=True)
 class Name:

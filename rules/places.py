@@ -12,7 +12,8 @@ _STRING_OR_COMMENT: Final = re.compile(
 )
 _HEADER: Final = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
 _OPENING: Final = re.compile(r'"""\n?|\'\'\'\n?|"|\'|')
-_ESCAPE: Final = re.compile(r"\\(?:u.{4}|U.{8}|\s*\n\s*|.)", re.DOTALL)  # TOML 1.0, "String"
+_CONTINUED: Final = re.compile(r"(?:\\[ \t]*\n\s*)*")  # a line that ends in a backslash goes on without the break
+_CHARACTER: Final = re.compile(r"\\(?:u.{4}|U.{8}|.)|.", re.DOTALL)  # as TOML 1.0 writes it in "..."
 
 
 class Places:
@@ -60,7 +61,14 @@ class Places:
         if not opening[0]:
             return at
         at = opening.end()
+        if opening[0][0] == "'":
+            return at + offset
         for _ in range(offset):
-            escape = _ESCAPE.match(self._text, at) if opening[0][0] == '"' else None
-            at = escape.end() if escape else at + 1
-        return at
+            written = _CHARACTER.match(self._text, _continued(self._text, at))
+            at = written.end() if written else at
+        return _continued(self._text, at)
+
+
+def _continued(text: str, at: int) -> int:
+    found = _CONTINUED.match(text, at)
+    return found.end() if found else at

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.app import App
 from textual.binding import Binding, BindingType
 
-from firewall.control import AsyncClient
+from firewall.control import AsyncClient, NoGateway
+from firewall.text import inert
 from tui import glyphs, link
 from tui.feed import Feed
 from tui.pulse import Pulse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from textual.screen import Screen
 
-    from firewall.control import Reply
+    from firewall.control import Refused, Reply
     from firewall.episode import Episode
 
 DRAW_SECONDS: Final = 0.1  # however much happens, rows are drawn ten times a second
@@ -85,6 +86,12 @@ class Consentry(App[None]):
         async with AsyncClient(self.socket) as client:
             return await client.ask(verb, **args)
 
+    def why(self, error: NoGateway | Refused) -> str:
+        """In words for the screen."""
+        if isinstance(error, NoGateway):
+            return inert(f"no gateway answers: {str(error).removeprefix(f'{self.socket}: ')}")
+        return inert(str(error))
+
     def open_detail(self, episode: Episode | None) -> None:
         if episode is not None:
             from tui.screens.detail import Detail  # noqa: PLC0415  the first frame does not wait for it
@@ -115,8 +122,8 @@ class Consentry(App[None]):
         else:
             self.feed.skipped += item["skipped"]
 
-    def lost(self, why: str) -> None:
-        self.pulse.lose(why, time.time())
+    def lost(self, error: NoGateway | Refused) -> None:
+        self.pulse.lose(self.why(error), time.time())
         self._draw_headers()
 
     # -- drawing

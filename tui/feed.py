@@ -53,7 +53,7 @@ class Feed:
         self.changed = True
 
     def settle(self, pinned: int | None, now: float) -> list[Episode]:
-        """Take in what has arrived. What was tried again rises to the top; the `pinned` row stays where it is."""
+        """Take in what has arrived: the newest on top, but a `pinned` row stays between its neighbours."""
         arrived, self._arrived = self._arrived, {}
         self.changed = False
         risen = []
@@ -64,7 +64,9 @@ class Feed:
             if before is None or (episode.last > before.last and episode.id != pinned):
                 risen.append(episode)
             self._judge(episode, now)
-        risen.sort(key=lambda episode: episode.last, reverse=True)
+        if pinned is None:
+            risen = list(self._by_id.values())
+        risen.sort(key=lambda episode: (episode.last, episode.id), reverse=True)
         up = {episode.id for episode in risen}
         self._order = risen + [self._by_id[episode.id] for episode in self._order if episode.id not in up]
         for episode in self._order[MOST_ROWS:]:

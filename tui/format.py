@@ -61,9 +61,7 @@ def duration(seconds: float) -> str:
 
 def cut(text: str, width: int, ellipsis: str = UNICODE.ellipsis) -> str:
     """At most `width` cells, the end left out."""
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, width - 1).rstrip() + ellipsis if width > 0 else ""
+    return text if cell_len(text) <= width else _begin(text, width, ellipsis)
 
 
 def cut_name(name: str, width: int, ellipsis: str = UNICODE.ellipsis) -> str:
@@ -79,8 +77,12 @@ def cut_name(name: str, width: int, ellipsis: str = UNICODE.ellipsis) -> str:
     domain = ".".join(labels[-kept:])
     room = width - cell_len(domain) - 1
     if len(labels) <= kept or room < 0:
-        return cut(domain, width, ellipsis)
+        return _begin(domain, width, ellipsis)
     return set_cell_size(name, room).rstrip() + ellipsis + domain
+
+
+def _begin(text: str, width: int, ellipsis: str) -> str:
+    return set_cell_size(text, width - 1).rstrip() + ellipsis if width > 0 else ""
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

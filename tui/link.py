@@ -24,7 +24,7 @@ class Listener(Protocol):
     def heard(self, item: dict[str, Any]) -> None:
         """It said {"episode"}, {"status"} or {"skipped"}."""
 
-    def lost(self, why: str) -> None:
+    def lost(self, error: NoGateway | Refused) -> None:
         """It is gone, or was never there. Tried again."""
 
 
@@ -34,13 +34,14 @@ async def follow(socket: Path, listener: Listener) -> None:
         try:
             async with AsyncClient(socket) as client:
                 listener.met()
+                listener.heard({"status": (await client.ask("status")).done})  # not a second late
                 turn = 0
                 async for item in client.stream("follow", backlog=BACKLOG):
                     listener.heard(item)
                     turn += 1
                     if turn % TURN == 0:
                         await asyncio.sleep(0)
-            listener.lost("the gateway has hung up")
-        except (NoGateway, Refused, OSError) as error:
-            listener.lost(str(error))
+            listener.lost(NoGateway("it has hung up"))
+        except (NoGateway, Refused) as error:
+            listener.lost(error)
         await asyncio.sleep(RETRY_SECONDS)

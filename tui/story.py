@@ -54,8 +54,10 @@ def tries(episode: Episode) -> str:
 def seen(episode: Episode, width: int, glyphs: Glyphs) -> Content:
     """How often, and how that was spread over its first minute, as far as there is room."""
     words = tries(episode)
-    room = min(SPARK, width - len(words) - 1) if episode.count > 1 else 0
-    line = sparkline(series(episode.tries, max(1, room)), room, glyphs.ramp)
+    room = min(SPARK, width - len(words) - 1)
+    if room < 2 or len(episode.tries) < 2:
+        return Content(words)
+    line = sparkline(series(episode.tries, room), room, glyphs.ramp)
     return Content.assemble(f"{words} ", (line, COLOURS.get(episode.verdict, "")))
 
 

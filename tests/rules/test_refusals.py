@@ -36,6 +36,15 @@ def test_an_address_is_refused_in_the_kernel_exactly_if_every_outcome_is_a_refus
         assert inside is decide(policy, Observation(None, None, addr, None, names_open=True)).verdict.refuses
 
 
+def test_teredo_is_left_to_python_which_sees_the_address_in_it(make) -> None:
+    """IPv4 addresses are strewn over 2001::/32: no range holds those of one network."""
+    policy = make.policy("allow addr:192.0.2.1", "block addr:2000::/3")
+    _, six = refused_networks(policy)
+    assert six == ((make.packed("2000::"), make.packed("2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff")), (make.packed("2001:1::"), make.packed("2002:c000:200:ffff:ffff:ffff:ffff:ffff")), (make.packed("2002:c000:202::"), make.packed("3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
+    assert decide(policy, make.seen(addr="2001:0:102:304:8000:1:3fff:fdfe")).verdict == "allow"  # 192.0.2.1, inverted
+    assert decide(policy, make.seen(addr="2001:0:102:304:8000:1:3fff:fdfd")).verdict == "block"
+
+
 def test_all_forms_of_a_listed_network_are_there(make) -> None:
     _, six = refused_networks(make.policy("block addr:42.62.48.0/24"))
     assert set(six) == set(images(parse_network("42.62.48.0/24")))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.problem import RuleError
-from rules.store import DEFAULT_TEXT, load, load_packs
+from rules.store import DEFAULT_TEXT, LARGEST, load, load_packs
 
 
 def problems(tmp_path: Path, text: str | bytes) -> list[str]:
@@ -66,6 +66,12 @@ def test_every_entry_of_a_pack_has_its_source_and_every_rule_a_note() -> None:
     ('[[rule]]\naction = "allow"\nmatch = ""\nnot = "x"\n', "rules.toml:4:8: unknown key 'not' (did you mean note?)"),
     ('title = "x"\n', "rules.toml:1: unknown key 'title' (rules stand under [[rule]])"),
     ('[rule]\naction = "allow"\n', "rules.toml:1: rule is no list of tables (write [[rule]] above each rule)"),
+    ('[[rule]]\naction = "allow"\nmatch = "phone:\\"a b\\" nam:x"\n', "rules.toml:3:25: unknown term 'nam' (did you mean name:?)"),
+    ('[[rule]]\naction = "ask"\nmatch = "name:xiaomi-acount service:xiaomi-acount"\n', "rules.toml:3:37: unknown service 'xiaomi-acount' (did you mean xiaomi-account?)"),
+    ('[[rule]]\nid = "default"\naction = "ask"\nmatch = ""\n', "rules.toml:2:7: id 'default' stands for no rule at all (choose another)"),
+    ('[[rule]]\nid = "A"\naction = "ask"\nmatch = ""\n', "rules.toml:2:7: 'A' is no id (up to 32 characters of a-z, 0-9 and -)"),
+    ('[[rule]]\nid = "a"\naction = "ask"\nmatch = ""\n[[rule]]\nid = "a"\naction = "ask"\nmatch = "port:1"\n', "rules.toml:6:7: id 'a' is taken by a rule above (choose another)"),
+    ('[[rule]]\naction = ["ask"]\nmatch = ""\n', "rules.toml:2:10: action: ['ask'] is none (one of allow, ask, block)"),
     (b"# \xff\n", "rules.toml:1: is not UTF-8 (save it as UTF-8)"),
     ('[[rule]]\naction = "allow"\nmatch = ""\nenabled = "yes"\n', "rules.toml:4:12: enabled is neither true nor false (write true or false, without quotes)"),
 ])
@@ -88,6 +94,23 @@ def test_files_that_others_could_write_or_that_are_none_are_refused(tmp_path: Pa
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(RuleError, match="no regular file"):
         load(tmp_path / "fifo", 1)
+
+
+def test_an_id_that_the_owner_chose_is_never_given_to_another_rule(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    rule = '[[rule]]\naction="allow"\nmatch="port:1"\n'
+    file.write_text(rule)
+    made = load(file, 1).rules[0].id
+    file.write_text(rule + f'[[rule]]\naction="block"\nmatch=""\nid="{made}"\n')
+    ids = [rule.id for rule in load(file, 1).rules[:2]]
+    assert ids[1] == made != ids[0]
+
+
+def test_the_size_of_the_file_is_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text("#" * LARGEST)
+    assert load(file, 1)
+    assert problems(tmp_path, "#" * (LARGEST + 1)) == [f"rules.toml: is larger than {LARGEST} bytes (use packs for many names)"]
 
 
 @given(st.text(alphabet='[]rule="\'\n acton mtch:.#\\', max_size=120))

@@ -48,9 +48,13 @@ class Gatekeeper:
         self._server: Server | None = None
 
     async def open(self) -> None:
-        verbs = {"history": Verb(self._history), "explain": Verb(self._explain), "rules": Verb(self._rules)}
+        verbs = {"status": Verb(self._status), "history": Verb(self._history), "explain": Verb(self._explain), "rules": Verb(self._rules)}
         self._server = Server(self.path, verbs, "0.1.0", lambda most: [{"episode": row.to_json()} for row in self.rows[-most:]])
         await self._server.start()
+
+    @property
+    def followers(self) -> int:
+        return len(self._server._followers) if self._server else 0
 
     async def close(self) -> None:
         if self._server is not None:
@@ -69,6 +73,9 @@ class Gatekeeper:
     def skip(self, number: int) -> None:
         assert self._server is not None
         self._server.publish({"skipped": number})
+
+    async def _status(self, _peer: object, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        yield Done(self.status)
 
     async def _history(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         self.asked.append(("history", args))

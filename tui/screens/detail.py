@@ -34,7 +34,7 @@ class Detail(Box):
                 "explain", phone=episode.phone, what=endpoint(episode.name or episode.dst, episode.dport)
             )
         except (NoGateway, Refused) as error:
-            told = f"the gateway cannot say: {error}"
+            told = f"the gateway cannot say: {self.gate.why(error)}"
             self.show(story.everything(episode, told, self.gate.glyphs))
         else:
             self.show(story.everything(episode, reply.done, self.gate.glyphs))

@@ -11,7 +11,6 @@ from textual.content import Content
 
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
-from firewall.text import inert
 from tui.feed import MOST_ROWS
 from tui.format import count
 from tui.screens.page import Page
@@ -58,7 +57,7 @@ enter on a row tells everything that is known about it."""
         try:
             reply = await self.gate.ask("history", filter=self.filter_line.text.strip(), limit=MOST_ROWS)
         except (NoGateway, Refused) as error:
-            self.filter_line.complain(inert(str(error)))
+            self.filter_line.complain(self.gate.why(error))
             return
         rows = [Episode.from_json(row) for row in reply.items]
         self.filter_line.complain("")

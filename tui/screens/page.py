@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.screen import Screen
-from textual.widgets import Footer
+from textual.widgets import Footer, Input
 
 from tui.widgets.header import Header
 from tui.widgets.tabs import Tabs
@@ -46,6 +46,12 @@ class Page(Screen[None]):
 
     def tick(self) -> None:
         """Ten times a second while this page is to be seen: draw what has changed."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a filter is written, / is a letter."""
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
         self.app.switch_mode(event.page)

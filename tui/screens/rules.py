@@ -48,7 +48,8 @@ Rules are edited in the file named below; consentry rules check judges it, conse
             reply = await self.gate.ask("rules")
         except (NoGateway, Refused) as error:
             self.table.show([])
-            self.table.teach(inert(str(error)))
+            self.table.teach(self.gate.why(error))
+            self.tabs.tell(Content(""))
             return
         self.table.show(reply.items)
         self.table.teach("There are no rules: everything is allowed.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tui.pulse import Pulse
 
 COLOURS: Final = {"ENFORCING": "$success", "DEGRADED": "$warning", "STARTING": "$muted"}  # every other state is red
-SPARK: Final = 16  # cells
+SPARK: Final = range(6, 17)  # cells, as many as there is room for
 SHORTEST: Final = 12  # cells of a reason below which it says nothing
 
 
@@ -38,7 +38,7 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
     if status is None:
         gone, why = pulse.gone
         chip = f" {glyphs.states[NO_GATE]} {NO_GATE} since {clock(gone)} "
-        return _line(chip, "$background on $error bold", inert(why), [], width, glyphs), NO_GATE
+        return _line(chip, "$background on $error bold", why, [], [], width, glyphs), NO_GATE
     state = str(status["state"])
     colour = COLOURS.get(state, "$error")
     queue = status["queue"]
@@ -52,19 +52,20 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
         Part(notice, "$warning bold", 9),
         Part(f"queue {queue['waiting']}  lost {lost}", "$warning bold" if lost else "", 8 if lost else 5),
         Part(f"unanswered {unanswered}" if unanswered else "", "$warning bold", 7),
-        Part(sparkline(per_second, SPARK, glyphs.ramp), "$primary", 1, right=True),
         Part(f"{rate} flows/s", "", 2, right=True),
     ]
     why = inert(status["reason"] if state != "ENFORCING" else status["trouble"] or "")
     chip = f" {glyphs.states.get(state, ' ')} {state} "
-    return _line(chip, f"$background on {colour} bold", why, parts, width, glyphs), state
+    return _line(chip, f"$background on {colour} bold", why, parts, per_second, width, glyphs), state
 
 
-def _line(chip: str, style: str, why: str, parts: list[Part], width: int, glyphs: Glyphs) -> Content:
-    """What is wrong stands right behind the chip, and parts of less worth make room for it."""
+def _line(
+    chip: str, style: str, why: str, parts: list[Part], per_second: list[int], width: int, glyphs: Glyphs
+) -> Content:
+    """What is wrong stands right behind the chip, and parts of less worth make room for it; the sparkline first."""
     parts = [part for part in parts if part.text]
     free = width - cell_len(chip) - 1
-    wanted = max(SHORTEST, min(cell_len(why), free // 2)) + 2 if why else 0
+    wanted = max(SHORTEST, min(cell_len(why), free * 3 // 4)) + 2 if why else 0
     while parts and sum(cell_len(part.text) + 2 for part in parts) + wanted > free:
         parts.remove(min(parts, key=lambda part: part.worth))
     free -= sum(cell_len(part.text) + 2 for part in parts)
@@ -74,8 +75,9 @@ def _line(chip: str, style: str, why: str, parts: list[Part], width: int, glyphs
         line = Content.assemble(line, "  ", (why, "$warning bold"))
         free -= cell_len(why) + 2
     for part in parts:
-        if part.right and free > 0:
-            line, free = Content.assemble(line, " " * free), 0
+        if part.right:
+            spark = sparkline(per_second, min(free - 2, SPARK[-1]), glyphs.ramp) if free - 2 >= SPARK[0] else ""
+            line = Content.assemble(line, " " * (free - len(spark)), (spark, "$primary"))
         line = Content.assemble(line, "  ", (part.text, part.style))
     return line
 

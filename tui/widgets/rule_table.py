@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from firewall.text import inert
-from tui.format import count, cut, moment
+from tui.format import cut, moment, size
 from tui.widgets.table import GAP, Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class RuleTable(Table[dict[str, Any]]):
 
     def columns(self, width: int) -> Sequence[Column]:
         left = [Column("#", 3, right=True), Column("action", 7)]
-        right = [Column("hits", 7, right=True), Column("last", 9), Column("source", 18)]
+        right = [Column("hits", 6, right=True), Column("last", 9), Column("source", 20)]
         room = width - sum(column.width + GAP for column in (*left, *right))
         if room >= 70:
             note = room // 2
@@ -41,7 +41,7 @@ class RuleTable(Table[dict[str, Any]]):
             "#": str(row["position"]),
             "action": f"{self._glyphs.verdicts.get(action, ' ')} {action}",
             "expression": row["match"] or "everything",
-            "hits": count(row["hits"]),
+            "hits": size(row["hits"], 1000),
             "last": moment(row["last"], time.time()) if row["last"] else "",
             "source": row["source"],
             "note": row["note"],

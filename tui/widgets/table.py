@@ -161,13 +161,13 @@ class Table(ScrollView, Generic[Row], can_focus=True):
     # -- drawing
 
     def on_resize(self) -> None:
-        self._columns = self.columns(self.size.width - 2)
+        self._columns = self.columns(self.scrollable_content_region.width - 2)
         top, seen = self.scroll_offset.y, max(1, self.size.height - 1)
         if self._at >= top + seen:
             self.scroll_to(y=self._at - seen + 1, animate=False, immediate=True, force=True)
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.scrollable_content_region.width
         if y == 0:
             title = self.get_component_rich_style("table--title")
             texts = [fit(column.title, column.width, right=column.right) for column in self._columns]

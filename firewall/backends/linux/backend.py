@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 QUEUE: Final = 66
 A_TURN: Final = 64  # messages of one source, so that no source starves another
-LOOK_SECONDS: Final = 1.0  # between looks at the table when nobody has told of a change
+TURNS: Final = 4  # of the queue before others have theirs: while packets keep coming the event loop costs the most
+LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost
+WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything: xtables-legacy tells nobody
 COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
 MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
 _QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
@@ -64,6 +66,7 @@ class LinuxBackend:
         self._state: KernelState | None = None  # what the kernel holds, or shall
         self._fingerprint = ""
         self._unanswered = 0
+        self._generation = 0  # nftables' own number of the commit after which all was well
         self._sources: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
@@ -136,8 +139,10 @@ class LinuxBackend:
     # -- what the kernel tells ---------------------------------------------------------------------------------------
 
     def _read_queue(self, queue: nfnl.Queue) -> None:
-        found = queue.packets(A_TURN)
-        if found:
+        for _ in range(TURNS):
+            found = queue.packets(A_TURN)
+            if not found:
+                return
             self._deliver([PacketSeen(*packet) for packet in found])
 
     def _read_log(self, log: nfnl.Log) -> None:
@@ -191,11 +196,16 @@ class LinuxBackend:
         self._look.set()
 
     async def _keep_looking(self) -> None:
-        """Compare what stands with what should, at every sign of a change and every second, and put it right."""
+        """Compare what stands with what should at every sign of a change, and now and then, and put it right."""
+        looked = time.monotonic()
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), LOOK_SECONDS)
+            calm = not self._look.is_set() and nfnl.generation(self._calls) == self._generation
             self._look.clear()
+            if calm and time.monotonic() - looked < WHOLE_LOOK_SECONDS:
+                continue
+            looked = time.monotonic()
             async with self._whole:
                 if self._state is None:
                     continue
@@ -204,6 +214,7 @@ class LinuxBackend:
                 except BackendError as error:
                     self._deliver([CommandFailed(Reconcile(self._state), str(error))])
                     continue
+                self._generation = nfnl.generation(self._calls)
             if lost:
                 by, self._suspect = self._suspect or "somebody", ""
                 self._deliver([Tampered(f"{lost}, by {by}")])
@@ -224,14 +235,16 @@ class LinuxBackend:
                 await asyncio.sleep(COUNT_SECONDS)
                 if int(_FLOWS.read_text()) > MOST_COUNTED:
                     continue
-                try:
-                    found = [
-                        FlowCounted(counted.flow, counted.up, counted.down, ended=False)
-                        for _, body in dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT))
-                        if (counted := nfnl.counted(body)) is not None
-                    ]
-                except OSError:  # the table changed under the dump: the next one will do
-                    continue
+                found: list[Input] = []
+                with suppress(OSError):  # the table changed under the dump: the next one will do
+                    for _, body in dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT)):
+                        counted = nfnl.counted(body)
+                        if counted is not None:
+                            found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=False))
+                        if len(found) == A_TURN:  # packets that wait for a verdict come first
+                            self._deliver(found)
+                            found = []
+                            await asyncio.sleep(0)
                 if found:
                     self._deliver(found)
         finally:
@@ -242,18 +255,16 @@ class LinuxBackend:
     def carry_out(self, commands: Sequence[Command]) -> None:
         for command in commands:
             self._route[type(command)](command)
+        if self._queue is not None:
+            self._queue.flush()
 
     def _give_verdict(self, command: GiveVerdict) -> None:
         assert self._queue is not None
-        try:
-            if command.verdict is Verdict.HELD:
-                self._queue.answer(command.id, nfnl.DROP, 0)
-            else:
-                answer = marks.PERMIT | marks.ASK | marks.connection(command.verdict, command.watch)
-                self._queue.answer(command.id, nfnl.ACCEPT, answer)
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # the packet is gone: a base chain has come or gone meanwhile
-                raise
+        if command.verdict is Verdict.HELD:
+            self._queue.answer(command.id, nfnl.DROP, 0)
+        else:
+            answer = marks.PERMIT | marks.ASK | marks.connection(command.verdict, command.watch)
+            self._queue.answer(command.id, nfnl.ACCEPT, answer)
 
     def _reset_server(self, command: ResetServer) -> None:
         packet = rst(command.packet)

@@ -119,6 +119,12 @@ class Netlink:
                 if code:
                     raise OSError(code, os.strerror(code))
 
+    def ask(self, request: bytes) -> list[tuple[int, memoryview]]:
+        """(type, body behind nfgenmsg) of a short answer, an error included."""
+        self.socket.send(request)
+        data = self._buffer[: self.socket.recv_into(self._buffer)]
+        return [(kind, body[4:]) for kind, _, body in messages(data)]
+
     def dump(self, request: bytes) -> Iterator[tuple[int, memoryview]]:
         """(type, body behind nfgenmsg) of every message of the answer."""
         self.socket.send(request)
@@ -164,6 +170,7 @@ class Queue(Netlink):
         ):
             self.call(message(QUEUE, 2, REQUEST | ACK, config, resource=num))
         self.socket.setsockopt(SOL_NETLINK, NO_ENOBUFS, 1)  # losses are counted in /proc/net/netfilter/nfnetlink_queue
+        self._answers = bytearray()
         # nlmsghdr, nfgenmsg, NFQA_VERDICT_HDR (verdict, id), NFQA_MARK: everything but those three numbers is constant
         self._answer = bytearray(
             message(QUEUE, 1, REQUEST, attribute(2, bytes(8)) + attribute(3, bytes(4)), resource=num)
@@ -183,10 +190,18 @@ class Queue(Netlink):
         return found
 
     def answer(self, packet: int, verdict: int, mark: int) -> None:
-        """`mark` replaces the packet's mark, so it holds the bits of others as well."""
+        """Goes out with `flush`. `mark` replaces the packet's mark."""
         _VERDICT.pack_into(self._answer, HEADERS + 4, verdict, packet)
         _MARKED.pack_into(self._answer, HEADERS + 16, mark)
-        self.socket.send(self._answer)
+        self._answers += self._answer
+
+    def flush(self) -> None:
+        """All answers in one system call: the kernel sends their packets on within it. One for a packet that is gone
+        (a base chain of somebody's came or went) is an error message that nobody reads.
+        """
+        if self._answers:
+            answers, self._answers = self._answers, bytearray()
+            self.socket.send(answers)
 
 
 # -- NFLOG (linux/netfilter/nfnetlink_log.h) ---------------------------------------------------------------------------
@@ -291,7 +306,7 @@ def _bytes(counters: memoryview | None) -> int:
 
 # -- nftables (linux/netfilter/nf_tables.h) ----------------------------------------------------------------------------
 
-NEW_ELEMENT, DELETE_ELEMENT, NEW_GENERATION, GET_OBJECT = 12, 14, 15, 19
+NEW_ELEMENT, DELETE_ELEMENT, NEW_GENERATION, GET_GENERATION, GET_OBJECT = 12, 14, 15, 16, 19
 RULES_CHANGED: Final = 7  # multicast group
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 
@@ -323,12 +338,17 @@ def padded_mac(mac: bytes) -> bytes:
 def counter_packets(netlink: Netlink, table: str, name: str) -> int:
     """Packets that a named counter has seen; 0 if it is gone."""
     wanted = attribute(1, table.encode() + b"\0") + attribute(2, name.encode() + b"\0") + attribute(3, (1).to_bytes(4))
-    netlink.socket.send(message(NFTABLES, GET_OBJECT, REQUEST, wanted, family=INET))
-    data = netlink._buffer[: netlink.socket.recv_into(netlink._buffer)]  # noqa: SLF001  this file's own class
-    for kind, _, body in messages(data):
+    for kind, body in netlink.ask(message(NFTABLES, GET_OBJECT, REQUEST, wanted, family=INET)):
         if kind >> 8 == NFTABLES:
-            counter = attributes(attributes(body[4:]).get(4, memoryview(b"")))  # NFTA_OBJ_DATA
+            counter = attributes(attributes(body).get(4, memoryview(b"")))  # NFTA_OBJ_DATA
             return number(counter.get(2, b""))  # NFTA_COUNTER_PACKETS
+    return 0
+
+
+def generation(netlink: Netlink) -> int:
+    """A number that changes with every commit to any table of this network namespace; 6 us."""
+    for _, body in netlink.ask(message(NFTABLES, GET_GENERATION, REQUEST)):
+        return number(attributes(body)[1])  # NFTA_GEN_ID
     return 0
 
 

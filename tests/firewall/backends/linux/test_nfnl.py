@@ -125,7 +125,7 @@ for n, (verdict, mark) in enumerate([(nfnl.ACCEPT, 0x44000005), (nfnl.ACCEPT, 0)
     c.send(b"number%d" % n)
     while not (packets := q.packets(64)): pass
     assert packets[0].packet.endswith(b"number%d" % n)
-    q.answer(packets[0].id, verdict, mark)
+    q.answer(packets[0].id, verdict, mark); q.flush()
 assert [u.recv(99), u.recv(99)] == [b"number0", b"number3"]
 assert q.packets(64) == []
 print("all of it")

@@ -1,0 +1,47 @@
+"""Detail and help."""
+
+from __future__ import annotations
+
+
+async def test_detail_asks_what_else_would_match(screen, gate, episode):
+    gate.explained = {
+        "verdict": "ask", "rule": "xiaomi/1", "reason": "asks for X", "service_title": "Title",
+        "matches": [{"id": "m1", "rule": "block addr:42.62.48.0/24", "answer": "matches", "source": "mine", "note": ""}],
+    }
+    async with screen(episode(1, "api.account.xiaomi.com", verdict="ask", port=80), size=(100, 40)) as s:
+        await s.press("enter")
+        await s.shows("Would also match", "m1  block addr:42.62.48.0/24")
+        assert gate.asked == [("explain", {"phone": "phone1", "what": "api.account.xiaomi.com:80"})]
+        await s.press("escape")
+        await s.hides("Would also match")
+
+
+async def test_detail_of_an_address_of_ipv6(screen, gate, episode):
+    async with screen(episode(1, dst="2001:db8::1", via="none"), size=(100, 40)) as s:
+        await s.press("enter")
+        await s.shows("the gateway cannot say: there is no policy")
+        assert gate.asked[0][1]["what"] == "[2001:db8::1]:443"
+
+
+async def test_the_header_does_not_lie_behind_a_box(screen, gate, episode):
+    async with screen(episode(1)) as s:
+        await s.press("enter")
+        await s.shows("everything known")
+        gate.say(state="LOCKED", reason="the owner has closed it")
+        await s.shows("LOCKED   the owner has closed it")
+
+
+async def test_help_is_about_the_screen_it_was_called_from(screen, gate):
+    async with screen(size=(100, 40)) as s:
+        await s.press("question_mark")
+        await s.shows("help: Live", "refused by a rule", "gateway pid 4242", "revision 3", "q leaves, the gate goes on")
+        await s.press("question_mark", "4")
+        await s.hides("help: Live")
+        await s.press("question_mark")
+        await s.shows("help: Rules")
+
+
+async def test_q_does_nothing_while_a_box_is_open(screen):
+    async with screen() as s:
+        await s.press("question_mark", "q")
+        await s.shows("help: Live")

@@ -1,0 +1,24 @@
+from tui.pulse import Pulse
+
+
+def test_nothing_is_known_before_the_gate_has_spoken():
+    pulse = Pulse(100.0)
+    assert pulse.status(0.0) is None
+    assert pulse.gone == (100.0, "connecting")
+
+
+def test_a_status_is_believed_for_three_seconds():
+    pulse = Pulse(100.0)
+    pulse.hear({"state": "ENFORCING"}, 10.0, 200.0)
+    assert pulse.status(13.0) == {"state": "ENFORCING"}
+    assert pulse.status(13.1) is None
+    assert pulse.gone == (200.0, "it has stopped answering")
+
+
+def test_only_the_first_loss_tells_since_when():
+    pulse = Pulse(100.0)
+    pulse.hear({}, 10.0, 200.0)
+    pulse.lose("gone", 201.0)
+    pulse.lose("refused", 250.0)
+    assert pulse.status(10.0) is None
+    assert pulse.gone == (201.0, "refused")
