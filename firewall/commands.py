@@ -110,5 +110,6 @@ class SendAnswer:
 
 
 Command = (
-    GiveVerdict | ResetServer | MarkFlow | ForgetFlows | RefuseAddress | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
+    GiveVerdict | ResetServer | MarkFlow | ForgetFlows |
+    RefuseAddress | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
 )

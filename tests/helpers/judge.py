@@ -106,7 +106,7 @@ class Lab:
 
 
 def fresh_name() -> str:
-    return f"cktest{next(_numbers)}"
+    return f"ck{os.getpid()}-{next(_numbers)}"  # two runs of the tests do not meet
 
 
 @contextmanager

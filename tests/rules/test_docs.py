@@ -6,8 +6,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from rules.expression import IN_FILTERS, parse_filter, parse_rule
-from rules.store import PACKS
+from rules.problem import RuleError
+from rules.store import PACKS, load
 
 DOCS = (Path(__file__).parents[2] / "docs" / "rules.md").read_text("utf-8")
 
@@ -29,3 +32,11 @@ def test_every_term_and_pack_is_documented() -> None:
         assert example, key
         parse_filter(example[1])
     assert all(f"| `{pack}` |" in DOCS for pack in PACKS)
+
+
+def test_the_mistake_that_is_shown_is_told_like_that(tmp_path: Path) -> None:
+    shown = re.search(r"```text\n(.*?)\n```", DOCS, re.DOTALL)
+    assert shown
+    (tmp_path / "rules.toml").write_text('[[rule]]\naction = "block"\n\nmatch = "port:80 nam:tracker.example"\n')
+    with pytest.raises(RuleError, match=f"^{re.escape(shown[1])}$"):
+        load(tmp_path / "rules.toml", 1)

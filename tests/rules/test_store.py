@@ -66,7 +66,7 @@ def test_every_entry_of_a_pack_has_its_source_and_every_rule_a_note() -> None:
     ('[[rule]]\naction = "allow"\nmatch = ""\nnot = "x"\n', "rules.toml:4:8: unknown key 'not' (did you mean note?)"),
     ('title = "x"\n', "rules.toml:1: unknown key 'title' (rules stand under [[rule]])"),
     ('[rule]\naction = "allow"\n', "rules.toml:1: rule is no list of tables (write [[rule]] above each rule)"),
-    ('[[rule]]\naction = "allow"\nmatch = "phone:\\"a b\\" nam:x"\n', "rules.toml:3:25: unknown term 'nam' (did you mean name:?)"),
+    ('[[rule]]\naction = "allow"\nmatch = "phone:\\"a b\\" nam:x"\n', "rules.toml:3:24: unknown term 'nam' (did you mean name:?)"),
     ('[[rule]]\naction = "ask"\nmatch = "name:xiaomi-acount service:xiaomi-acount"\n', "rules.toml:3:37: unknown service 'xiaomi-acount' (did you mean xiaomi-account?)"),
     ('[[rule]]\nid = "default"\naction = "ask"\nmatch = ""\n', "rules.toml:2:7: id 'default' stands for no rule at all (choose another)"),
     ('[[rule]]\nid = "A"\naction = "ask"\nmatch = ""\n', "rules.toml:2:7: 'A' is no id (up to 32 characters of a-z, 0-9 and -)"),

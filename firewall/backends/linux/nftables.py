@@ -133,7 +133,7 @@ class Ruleset:
         return "-m", "mark", "--mark", ask, "-j", "NFQUEUE", "--queue-num", str(self._queue)
 
     def _find_queue(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's way to ask: nft's own `queue` where the kernel has it, else the NFQUEUE target through xtables. Never with a bypass."""
+        """The way to ask: nft's `queue` where the kernel has it, else NFQUEUE through xtables. Never with a bypass."""
         probe = f"table inet consentry_probe {{ chain c {{ queue num {self._queue}; }} }}"
         if run("nft", "-c", "-f", "-", given=probe).returncode == 0:
             return "nft queue", ()
