@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import Binding, BindingType
-from textual.containers import Container, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
@@ -29,7 +29,7 @@ class Box(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield Header(self.gate.pulse, self.gate.glyphs)
-        with Container(), VerticalScroll():
+        with VerticalScroll():
             yield Static("", markup=False)
         yield Footer(show_command_palette=False, compact=True)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from firewall.backends import BackendError, Gauges
 from firewall.backends.linux import marks, nfnl
 from firewall.backends.linux.links import RULES_CHANGED, Closed, Neighbours, Sysctls, has_global6, index
-from firewall.backends.linux.nftables import GROUP, TABLE, Ruleset, table_stands
+from firewall.backends.linux.nftables import CHILDREN, GROUP, TABLE, Ruleset, table_stands
 from firewall.backends.linux.reset import RawSender, rst
 from firewall.commands import (
     ForgetFlows,
@@ -39,7 +39,7 @@ QUEUE: Final = 66
 A_TURN: Final = 64  # messages of one source, so that no source starves another
 TURNS: Final = 4  # of the queue before others have theirs: while packets keep coming the event loop costs the most
 LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost
-WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything: xtables-legacy tells nobody
+WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything, changed or not
 COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
 MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
 _QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
@@ -62,6 +62,7 @@ class LinuxBackend:
         self._queue: nfnl.Queue | None = None
         self._calls = nfnl.Netlink()  # marks and elements: a question and its acknowledgement
         self._raw = RawSender()
+        self._foreign: dict[int, int] = {}  # queued packet -> other programs' bits in its mark
         self._learned: dict[tuple[bytes, bytes], float] = {}  # (MAC, address) -> until, monotonic: to put back if lost
         self._state: KernelState | None = None  # what the kernel holds, or shall
         self._fingerprint = ""
@@ -71,7 +72,9 @@ class LinuxBackend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._whole = asyncio.Lock()  # one whole load, or look at it, at a time
-        self._suspect = ""
+        self._suspect = ""  # who made the last change that was not ours
+        self._touched = False  # and whether it was in our table: elements do not show in the fingerprint
+        self._meanwhile: list[RefuseAddress] = []  # came while a whole load was under way
         self._route: dict[type, Callable[[Any], None]] = {
             GiveVerdict: self._give_verdict,
             ResetServer: self._reset_server,
@@ -101,7 +104,7 @@ class LinuxBackend:
             raise BackendError(f"another program reads queue {QUEUE}: is a gateway running?") from None
         log = nfnl.Log(GROUP)
         ended = nfnl.Netlink(receive=64 << 20, groups=(nfnl.CT_DESTROYED,))
-        changes = nfnl.Netlink(groups=(nfnl.RULES_CHANGED,))
+        changes = nfnl.Changes()
         routes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         routes.bind((0, RULES_CHANGED))
         routes.setblocking(False)
@@ -143,7 +146,10 @@ class LinuxBackend:
             found = queue.packets(A_TURN)
             if not found:
                 return
-            self._deliver([PacketSeen(*packet) for packet in found])
+            for packet in found:
+                if packet.mark & marks.OTHERS:
+                    self._foreign[packet.id] = packet.mark & marks.OTHERS
+            self._deliver([PacketSeen(packet.id, packet.mac, packet.packet) for packet in found])
 
     def _read_log(self, log: nfnl.Log) -> None:
         found = log.packets(A_TURN)
@@ -168,25 +174,25 @@ class LinuxBackend:
         if ended:
             self._deliver(ended)
 
-    def _read_changes(self, source: nfnl.Netlink) -> None:
+    def _read_changes(self, source: nfnl.Changes) -> None:
         """Every change of nftables ends with a message that tells who made it."""
+        ours = {os.getpid(), *CHILDREN}
         for _ in range(A_TURN):
             try:
-                data = source.read()
+                commits = source.commits()
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 self._suspect = "somebody made many changes"
                 self._look.set()
                 return
-            if data is None:
+            if commits is None:
                 return
-            for kind, _, body in nfnl.messages(data):
-                if kind == nfnl.NFTABLES << 8 | nfnl.NEW_GENERATION:
-                    pid, name = nfnl.committer(body[4:])
-                    if pid != os.getpid():
-                        self._suspect = f"{name} (pid {pid})"
-                        self._look.set()
+            for commit in commits:
+                if ours.isdisjoint((commit.pid, commit.port)):
+                    self._suspect = f"{commit.process} (pid {commit.pid})"
+                    self._touched |= TABLE in commit.tables
+                    self._look.set()
 
     def _read_routes(self, source: socket.socket) -> None:
         with suppress(BlockingIOError, OSError):
@@ -203,27 +209,31 @@ class LinuxBackend:
                 await asyncio.wait_for(self._look.wait(), LOOK_SECONDS)
             calm = not self._look.is_set() and nfnl.generation(self._calls) == self._generation
             self._look.clear()
-            if calm and time.monotonic() - looked < WHOLE_LOOK_SECONDS:
+            if calm and self._rules.told_of and time.monotonic() - looked < WHOLE_LOOK_SECONDS:
                 continue
             looked = time.monotonic()
             async with self._whole:
                 if self._state is None:
                     continue
+                touched, self._touched = self._touched, False
                 try:
-                    lost = await asyncio.to_thread(self._mend)
+                    lost = await asyncio.to_thread(self._mend, touched)
                 except BackendError as error:
+                    self._generation = -1
+                    self._touched |= touched
                     self._deliver([CommandFailed(Reconcile(self._state), str(error))])
                     continue
                 self._generation = nfnl.generation(self._calls)
+            self._catch_up()
             if lost:
                 by, self._suspect = self._suspect or "somebody", ""
                 self._deliver([Tampered(f"{lost}, by {by}")])
 
-    def _mend(self) -> str:
+    def _mend(self, touched: bool) -> str:  # noqa: FBT001  the one thing it is told
         """What had been lost or changed, in words; "" if nothing. In a thread."""
         assert self._state is not None
         lost = ["a policy rule"] if self._closed.ensure() else []
-        if self._rules.fingerprint() != self._fingerprint:
+        if touched or self._rules.fingerprint() != self._fingerprint:
             self._load(self._state)
             lost.append("the ruleset")
         return " and ".join(lost)
@@ -241,10 +251,10 @@ class LinuxBackend:
                         counted = nfnl.counted(body)
                         if counted is not None:
                             found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=False))
-                        if len(found) == A_TURN:  # packets that wait for a verdict come first
+                        if len(found) == A_TURN:
                             self._deliver(found)
                             found = []
-                            await asyncio.sleep(0)
+                            await asyncio.sleep(0)  # packets first
                 if found:
                     self._deliver(found)
         finally:
@@ -260,14 +270,17 @@ class LinuxBackend:
 
     def _give_verdict(self, command: GiveVerdict) -> None:
         assert self._queue is not None
+        others = self._foreign.pop(command.id, 0)
         if command.verdict is Verdict.HELD:
             self._queue.answer(command.id, nfnl.DROP, 0)
         else:
             answer = marks.PERMIT | marks.ASK | marks.connection(command.verdict, command.watch)
-            self._queue.answer(command.id, nfnl.ACCEPT, answer)
+            self._queue.answer(command.id, nfnl.ACCEPT, others | answer)
 
     def _reset_server(self, command: ResetServer) -> None:
         packet = rst(command.packet)
+        if self._queue is not None:
+            self._queue.flush()  # its verdict first: the connection mark is to be there before conntrack sees the end
         if packet is not None:
             self._raw.send(packet)
 
@@ -279,6 +292,8 @@ class LinuxBackend:
         self._call(command, nfnl.forget_marked(marks.ALLOWED, marks.VERDICT))
 
     def _refuse_address(self, command: RefuseAddress) -> None:
+        if self._whole.locked():
+            self._meanwhile.append(command)
         mac, addr, seconds = command.mac, command.addr, command.seconds
         name = "learned4" if len(addr) == 4 else "learned6"
         found = nfnl.element(nfnl.padded_mac(mac) + addr, seconds)
@@ -296,7 +311,15 @@ class LinuxBackend:
             if error.errno != errno.ENOENT:  # the flow has ended, or the table is just being put back
                 self._deliver([CommandFailed(command, os.strerror(error.errno or 0))])
 
+    def _catch_up(self) -> None:
+        """A load that was under way may have undone, or brought back, what was asked for meanwhile."""
+        meanwhile, self._meanwhile = self._meanwhile, []
+        for command in meanwhile:
+            self._refuse_address(command)
+
     def _reconcile(self, command: Reconcile) -> None:
+        if not command.desired.keep_learned:
+            self._learned.clear()  # now: what the same turn teaches after this is to stay
         self._spawn(self._apply(command))
 
     async def _apply(self, command: Reconcile) -> None:
@@ -304,8 +327,6 @@ class LinuxBackend:
         async with self._whole:
             if self._state is not None and self._state.generation > command.desired.generation:
                 return
-            if not command.desired.keep_learned:
-                self._learned.clear()
             self._state = command.desired
             try:
                 await asyncio.to_thread(self._load, command.desired)
@@ -314,6 +335,7 @@ class LinuxBackend:
             except BackendError as error:
                 self._deliver([CommandFailed(command, str(error))])
                 return
+        self._catch_up()
         self._deliver([Applied(command.desired.generation)])
 
     def _load(self, state: KernelState) -> None:

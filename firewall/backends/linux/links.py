@@ -81,7 +81,7 @@ class Sysctls:
             "netfilter/nf_conntrack_events": 1,  # also of flows begun before we listened
             "netfilter/nf_conntrack_checksum": 1,  # packets that a server would throw away are no packets
             f"ipv4/conf/{wan}/src_valid_mark": 1,  # replies pass rp_filter with the mark that `permit` gives
-            f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out
+            f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out, if it did
         }
         self._open = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
 
@@ -105,6 +105,8 @@ class Sysctls:
             path = _PROC / name
             try:
                 was = path.read_text().strip()
+                if name.endswith("/accept_ra") and was == "0":
+                    continue  # its owner wants no advertisements here
                 if was != str(value):
                     path.write_text(str(value))
             except OSError as error:

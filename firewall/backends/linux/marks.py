@@ -32,6 +32,7 @@ SLOT: Final = 0x00FF_C000
 CONNECTION: Final = VERDICT | WATCH  # what the connection mark holds of ours
 PACKET: Final = CONNECTION | ASK | PASS | PERMIT | SLOT
 EVERY: Final = 0xFFFF_FFFF
+OTHERS: Final = EVERY & ~PACKET  # of the packet mark
 
 
 def connection(verdict: Verdict, watch: Watch) -> int:

@@ -145,7 +145,7 @@ class Netlink:
 
 ACCEPT, DROP = 1, 0  # NF_ACCEPT, NF_DROP
 _GSO: Final = 4  # NFQA_CFG_F_GSO: packets come unsegmented. FAIL_OPEN (1) is never asked for
-_PACKET_HEADER, _HWADDR, _PAYLOAD = 1, 9, 10  # NFQA_*
+_PACKET_HEADER, _PACKET_MARK, _HWADDR, _PAYLOAD = 1, 3, 9, 10  # NFQA_*
 _VERDICT, _MARKED = struct.Struct("!II"), struct.Struct("!I")
 _NOWHERE = bytes(6)
 
@@ -154,6 +154,7 @@ class Queued(NamedTuple):
     id: int
     mac: bytes
     packet: bytes
+    mark: int = 0  # the packet's, all 32 bits
 
 
 class Queue(Netlink):
@@ -164,13 +165,15 @@ class Queue(Netlink):
         self._num = num
         for config in (
             attribute(1, struct.pack("!BxH", 1, 0)),  # NFQA_CFG_CMD: bind
-            attribute(2, struct.pack("!IB", 0xFFFF, 2)),  # NFQA_CFG_PARAMS: whole packets
             attribute(3, struct.pack("!I", length)),  # NFQA_CFG_QUEUE_MAXLEN: more are dropped
             attribute(4, struct.pack("!I", 1 | _GSO)) + attribute(5, struct.pack("!I", _GSO)),  # mask, flags
         ):
             self.call(message(QUEUE, 2, REQUEST | ACK, config, resource=num))
         self.socket.setsockopt(SOL_NETLINK, NO_ENOBUFS, 1)  # losses are counted in /proc/net/netfilter/nfnetlink_queue
         self._answers = bytearray()
+        # NFQA_CFG_PARAMS: whole packets. Last, and nothing is waited for: from here on what comes may be a packet.
+        whole = attribute(2, struct.pack("!IB", 0xFFFF, 2))
+        self.socket.send(message(QUEUE, 2, REQUEST, whole, resource=num))
         # nlmsghdr, nfgenmsg, NFQA_VERDICT_HDR (verdict, id), NFQA_MARK: everything but those three numbers is constant
         self._answer = bytearray(
             message(QUEUE, 1, REQUEST, attribute(2, bytes(8)) + attribute(3, bytes(4)), resource=num)
@@ -186,7 +189,8 @@ class Queue(Netlink):
                     hardware = parts.get(_HWADDR)
                     mac = bytes(hardware[4:10]) if hardware is not None else _NOWHERE
                     payload = parts.get(_PAYLOAD, b"")
-                    found.append(Queued(number(parts[_PACKET_HEADER][:4]), mac, bytes(payload)))
+                    mark = number(parts.get(_PACKET_MARK, b""))
+                    found.append(Queued(number(parts[_PACKET_HEADER][:4]), mac, bytes(payload), mark))
         return found
 
     def answer(self, packet: int, verdict: int, mark: int) -> None:
@@ -355,5 +359,43 @@ def generation(netlink: Netlink) -> int:
 def committer(body: memoryview) -> tuple[int, str]:
     """(pid, process name) of a commit, from the NEWGEN message that ends it."""
     parts = attributes(body)
-    name = bytes(parts.get(3, b"")).rstrip(b"\0").decode(errors="replace")
-    return number(parts.get(2, b"")), name
+    return number(parts.get(2, b"")), _text(parts.get(3, b""))
+
+
+class Commit(NamedTuple):
+    """Who committed what to nftables."""
+
+    pid: int  # as the kernel counts, which a container may not
+    port: int  # of the netlink socket; as a rule the pid as its own namespace counts
+    process: str
+    tables: frozenset[str]  # touched
+
+
+class Changes(Netlink):
+    """Every commit to nftables in this network namespace, a few milliseconds after it."""
+
+    def __init__(self) -> None:
+        super().__init__(receive=64 << 20, groups=(RULES_CHANGED,))  # a large load is told element by element
+        self._tables: set[str] = set()
+
+    def commits(self) -> list[Commit] | None:
+        """Those that one datagram ends; None if none is there. OSError ENOBUFS means that some were lost."""
+        data = self.read()
+        if data is None:
+            return None
+        found = []
+        at = 0
+        for kind, _, body in messages(data):
+            port = _HEADER.unpack_from(data, at)[4]
+            at += (16 + len(body) + 3) & ~3
+            if kind == NFTABLES << 8 | NEW_GENERATION:
+                pid, process = committer(body[4:])
+                found.append(Commit(pid, port, process, frozenset(self._tables)))
+                self._tables.clear()
+            elif kind >> 8 == NFTABLES:
+                self._tables.add(_text(attributes(body[4:]).get(1, b"")))  # the table's name, in every kind of message
+        return found
+
+
+def _text(data: Buffer) -> str:
+    return bytes(data).rstrip(b"\0").decode(errors="replace")

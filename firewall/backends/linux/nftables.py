@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import subprocess
+from collections import deque
 from importlib import resources
 from ipaddress import ip_address
 from string import Template
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TABLE: Final = "consentry"
 GROUP: Final = 66  # of NFLOG
 XTABLES: Final = (("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy"))
+CHILDREN: Final[deque[int]] = deque(maxlen=64)  # pids of the programs started here: what they commit is ours
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")  # what of dev_valid_name() is safe between nft's quotes
 
 
@@ -44,7 +46,13 @@ class Ruleset:
         Raises BackendError with what nft says.
         """
         text = self.render(state, learned, masquerade6=masquerade6)
-        nft("-c", "-f", "-", given=text)
+        try:
+            nft("-c", "-f", "-", given=text)
+        except BackendError:  # what stands may have other base chains: an older version's, or somebody's
+            if not table_stands():
+                raise
+            text = f"delete table inet {TABLE}\n{text}"
+            nft("-c", "-f", "-", given=text)
         nft("-f", "-", given=text)
         for tool in self._tools:
             rule = self._rule()
@@ -61,7 +69,7 @@ class Ruleset:
             "allowed": marks.ALLOWED,
             "allowed_http": allowed_http,
             "blocked": marks.BLOCKED,
-            "others": marks.EVERY & ~marks.PACKET,
+            "others": marks.OTHERS,
             "ct_others": marks.EVERY & ~marks.CONNECTION,
             "permit": marks.PERMIT,
             "permit_pass": marks.PERMIT | marks.PASS,
@@ -121,6 +129,11 @@ class Ruleset:
                     found[key] = int(element["elem"].get("expires", 0))
         return found
 
+    @property
+    def told_of(self) -> bool:
+        """Whether the kernel tells of every change: iptables-legacy is no part of nftables."""
+        return "legacy" not in self.kind
+
     def remove(self) -> None:
         """Take out everything that `load` put in."""
         run("nft", "delete", "table", "inet", TABLE)
@@ -133,7 +146,7 @@ class Ruleset:
         return "-m", "mark", "--mark", ask, "-j", "NFQUEUE", "--queue-num", str(self._queue)
 
     def _find_queue(self) -> tuple[str, tuple[str, ...]]:
-        """The way to ask: nft's `queue` where the kernel has it, else NFQUEUE through xtables. Never with a bypass."""
+        """How the kernel asks: by nft's own `queue` if it has it, else by xtables' NFQUEUE. Never with a bypass."""
         probe = f"table inet consentry_probe {{ chain c {{ queue num {self._queue}; }} }}"
         if run("nft", "-c", "-f", "-", given=probe).returncode == 0:
             return "nft queue", ()
@@ -155,12 +168,19 @@ def nft(*words: str, given: str = "") -> None:
 
 def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Raises BackendError if there is no such program."""
+    pipe = subprocess.PIPE
     try:
-        return subprocess.run(words, input=given, capture_output=True, text=True, check=False, timeout=30)
+        process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     except FileNotFoundError:
         raise BackendError(f"{words[0]} is not installed: apt-get install nftables iptables") from None
-    except subprocess.TimeoutExpired:
-        raise BackendError(f"{words[0]} has not answered for 30 s") from None
+    CHILDREN.append(process.pid)
+    with process:
+        try:
+            out, err = process.communicate(given, timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise BackendError(f"{words[0]} has not answered for 30 s") from None
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 def _add(name: str, elements: Iterable[str]) -> str:

@@ -40,7 +40,7 @@ def test_nothing_is_left_to_fill_in_and_nothing_bypasses(rules: Ruleset) -> None
     text = rules.render(state(), {}, masquerade6=True)
     assert "$" not in text
     assert not re.search(r"\bbypass\b", text.replace("# Behind", ""))
-    assert 'queue num 66' in text
+    assert "queue num 66" in text
     assert text.count("masquerade") == 2
     assert f"0x{marks.PERMIT:08x}" in text
 
