@@ -34,7 +34,7 @@ bench-check: ## fails if the last measurement is under a floor
 	$(BIN)/python bench/check.py
 
 screenshots: ## the README's pictures, from the real TUI
-	$(BIN)/python docs/screenshots.py
+	$(BIN)/python docs/make_screenshots.py
 
 constraints: ## renew the pins from a clean environment with the newest that pyproject.toml allows
 	d=$$(mktemp -d) && python3 -m venv $$d && $$d/bin/pip install --quiet '.[test]' && \

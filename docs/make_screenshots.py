@@ -49,19 +49,19 @@ PICTURES: tuple[tuple[tuple[int, int], str, *tuple[str, ...]], ...] = (
     (SMALL, "help", "question_mark"),
 )
 ACCOUNT = {
-    "rule": "xiaomi/1", "service": "xiaomi-account",
-    "reason": "rule xiaomi/1 (xiaomi 2026-11-21) asks for service Xiaomi account and messaging: api.account.xiaomi.com",
+    "rule": "xiaomi/2", "service": "xiaomi-account",
+    "reason": "rule xiaomi/2 (xiaomi 2026-11) asks for service Xiaomi account and messaging: api.account.xiaomi.com",
 }
 INVENTORY = {
-    "rule": "xiaomi/2", "service": "xiaomi-app-inventory",
-    "reason": "rule xiaomi/2 (xiaomi 2026-11-21) asks for service Xiaomi app inventory: policy.app.xiaomi.com",
+    "rule": "xiaomi/1", "service": "xiaomi-app-inventory",
+    "reason": "rule xiaomi/1 (xiaomi 2026-11) asks for service Xiaomi app inventory: policy.app.xiaomi.com",
 }
 NETWORK = {
-    "rule": "cnnic-own/1", "reason": "rule cnnic-own/1 (cnnic-own 2026-11-21) blocks service CNNIC's own network",
+    "rule": "cnnic-own/1", "reason": "rule cnnic-own/1 (cnnic-own 2026-11) blocks service CNNIC's own network",
     "service": "cnnic-own",
 }
 PRIVATE_DNS = {
-    "rule": "baseline/1", "service": "", "reason": "rule baseline/1 (baseline 2026-11-21) blocks proto:tcp port:853",
+    "rule": "baseline/1", "service": "", "reason": "rule baseline/1 (baseline 2026-11) blocks proto:tcp port:853",
 }
 BURST = {0: 1, 6: 1, 7: 2, 20: 1, 31: 3, 40: 4}
 
@@ -108,17 +108,17 @@ def rule(position: int, id_: str, action: str, match: str, source: str, hits: in
 RULES = [
     rule(1, "k3f7", "allow", "phone:phone2 service:xiaomi-cloud", "mine", 4, "agreed in May"),
     rule(2, "m2p9", "block", "name:ads.example.com", "mine", 91),
-    rule(3, "baseline/1", "block", "proto:tcp port:853", "baseline 2026-11-21", 3, "DNS that we cannot see (DoT)"),
-    rule(4, "xiaomi/1", "ask", "service:xiaomi-account", "xiaomi 2026-11-21", 208,
+    rule(3, "baseline/1", "block", "proto:tcp port:853", "baseline 2026-11", 3, "DNS that we cannot see (DoT)"),
+    rule(4, "xiaomi/2", "ask", "service:xiaomi-account", "xiaomi 2026-11", 208,
          "look-ups send the IMEI and contacts' numbers (F-Secure, 2014-08-07)"),
-    rule(5, "xiaomi/2", "ask", "service:xiaomi-app-inventory", "xiaomi 2026-11-21", 14, "the list of installed apps"),
-    rule(6, "cnnic-own/1", "block", "service:cnnic-own", "cnnic-own 2026-11-21", 2, "CNNIC's own servers"),
+    rule(5, "xiaomi/1", "ask", "service:xiaomi-app-inventory", "xiaomi 2026-11", 14, "the list of installed apps"),
+    rule(6, "cnnic-own/1", "block", "service:cnnic-own", "cnnic-own 2026-11", 2, "CNNIC's own servers"),
 ]
 EXPLAINED = {
-    "verdict": "ask", "rule": "xiaomi/1", "reason": ACCOUNT["reason"], "source": "xiaomi 2026-11-21", "revision": 3,
+    "verdict": "ask", "rule": "xiaomi/2", "reason": ACCOUNT["reason"], "source": "xiaomi 2026-11", "revision": 3,
     "service": "xiaomi-account", "service_title": "Xiaomi account and messaging", "names": [],
     "matches": [
-        {"id": "xiaomi/1", "rule": "ask service:xiaomi-account", "answer": "matches", "source": "xiaomi 2026-11-21",
+        {"id": "xiaomi/2", "rule": "ask service:xiaomi-account", "answer": "matches", "source": "xiaomi 2026-11",
          "note": "look-ups send the IMEI and contacts' numbers (F-Secure, 2014-08-07)"},
         {"id": "m9x2", "rule": "block addr:42.62.48.0/24", "answer": "matches", "source": "mine", "note": ""},
     ],

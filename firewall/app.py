@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firewall.backends import BackendError, open_backend
-from firewall.control import Server
+from firewall.control_server import Server
 from firewall.engine import Engine, clock
 from firewall.episodes import Episodes
 from firewall.gateway import Gateway

@@ -19,7 +19,7 @@ MOST_OPEN: Final = 20_000
 MOST_FLOWS: Final = 100_000  # flows whose bytes find their episode
 TRIES_SHOWN: Final = 60
 
-Key = tuple[str, str, object, str, str]
+Key = tuple[str, str, object, str, str, bool]
 
 
 class Episodes:
@@ -119,4 +119,5 @@ def _key(event: FlowDecided) -> Key:
     seen, decision = event.seen, event.decision
     name = best_name(seen)[0]
     place: object = name or (seen.addr, seen.port, seen.proto, seen.answered)
-    return seen.phone or "", decision.service, place, decision.rule, "" if event.flow else "dns"
+    # the verdict too: a rule that is edited keeps its id, and what it refused and what it lets pass are two rows
+    return seen.phone or "", decision.service, place, decision.rule, decision.verdict, event.flow is None

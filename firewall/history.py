@@ -1,25 +1,29 @@
 """history.db: what happened. One writer thread behind one bounded queue; readers have connections of their own.
 
-Trouble with the disk never reaches the gate: rows that cannot be written wait in memory, the oldest are given up and
-counted, and it is said.
+Trouble with the disk never reaches the gate: rows that cannot be written wait in memory, where queries find them; the
+oldest are given up and counted, and it is said.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import json
 import os
 import sqlite3
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import asdict, replace
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.episode import Episode
 from firewall.events import PolicyChanged, PolicyKept, StateChanged, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from firewall.events import Event
@@ -33,16 +37,21 @@ KEEP_ALLOWED_SECONDS: Final = 86_400  # the gateway is no spy: what was allowed 
 LARGEST: Final = 2 << 30  # bytes; beyond it the oldest rows go
 PRUNE_SECONDS: Final = 60.0
 PRUNE_ROWS: Final = 5_000  # at a time, so that writing never waits long
+DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
-_COLUMNS: Final = (
-    "id", "first", "last", "phone", "verdict", "src", "dst", "dport", "proto", "name", "names", "answered", "via",
-    "service", "rule", "reason", "revision", "count", "bytes_up", "bytes_down", "tries",
+_PLAIN: Final = (
+    "id", "first", "last", "phone", "verdict", "src", "dst", "dport", "proto", "name", "via", "service", "rule",
+    "reason", "revision", "count", "bytes_up", "bytes_down",
 )
+_NESTED: Final = ("names", "answered", "tries")  # stored as JSON
+_COLUMNS: Final = _PLAIN + _NESTED
 _UPSERT: Final = (
     f"INSERT INTO episodes ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608
     "ON CONFLICT (id) DO UPDATE SET last = excluded.last, count = excluded.count, bytes_up = excluded.bytes_up, "
     "bytes_down = excluded.bytes_down, tries = excluded.tries"
 )
+_plain, _nested = attrgetter(*_PLAIN), attrgetter(*_NESTED)
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=asdict).encode  # as Episode.to_json has it
 
 
 def _first_schema(db: sqlite3.Connection) -> None:
@@ -67,20 +76,21 @@ class HistoryError(Exception):
 
 
 class History:
-    """`append` never waits and never raises. All times are epoch seconds."""
+    """`append` never waits and never raises. All times are epoch seconds, also what `clock` tells."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._clock = clock
         self.trouble: str | None = None  # what the disk says, while it does
-        self.lost = 0  # rows given up because they could not be written
-        self._rows: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
+        self.lost = 0  # rows and notes given up since the last time this could be written down
+        self._rows: OrderedDict[int, Episode] = OrderedDict()
+        self._writing: OrderedDict[int, Episode] = OrderedDict()  # on their way into the file
         self._notes: list[tuple[float, str, str]] = []
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._closing = False
+        self._lock = threading.Lock()  # for the five above
+        self._closing = threading.Event()
+        self._damaged = threading.Event()  # a reader has met damage
         self._db: sqlite3.Connection | None = None
         self._pruned = 0.0
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._try(self._open)
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
@@ -91,33 +101,34 @@ class History:
             with contextlib.closing(_reader(self._path)) as db:
                 return int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM episodes").fetchone()[0])
         except sqlite3.Error:
-            return int(time.time() * 1_000)
+            return int(self._clock() * 1_000)
 
     def append(self, rows: Iterable[Episode], notes: Iterable[Event] = ()) -> None:
         """Rows are stored by their id: a newer state replaces the older one."""
         with self._lock:
             for row in rows:
                 self._rows.pop(row.id, None)
-                self._rows[row.id] = _values(row)
-            while len(self._rows) > MOST_WAITING:
-                self._rows.popitem(last=False)
-                self.lost += 1
+                self._rows[row.id] = replace(row, tries=dict(row.tries))  # as it is now: the row may still grow
             self._notes.extend(note for event in notes if (note := _note(event)) is not None)
-            del self._notes[:-MOST_WAITING]
+            self._give_up()
 
     def query(self, wanted: Filter, limit: int, now: float) -> list[Episode]:
-        """The newest rows that match, newest first. For a thread of its own; raises HistoryError."""
+        """The newest rows that match, newest first. For a thread of its own; raises HistoryError.
+
+        Rows that are not written yet are found as well; while there is `trouble` it may be only them.
+        """
+        with self._lock:
+            waiting = self._writing | self._rows
+        newest = sorted((row for row in waiting.values() if wanted.matches(row, now)), key=_age, reverse=True)
         try:
             with contextlib.closing(_reader(self._path)) as db:
-                found: list[Episode] = []
-                for row in _select(db, wanted, now):
-                    episode = _episode(row)
-                    if wanted.matches(episode, now):
-                        found.append(episode)
-                        if len(found) == limit:
-                            break
-                return found
+                stored = (row for row in _stored(db, wanted, now) if row.id not in waiting)
+                return list(islice(heapq.merge(newest, stored, key=_age, reverse=True), limit))
         except sqlite3.Error as error:
+            if _is_damage(error):
+                self._damaged.set()
+            elif self.trouble is not None:
+                return newest[:limit]
             raise HistoryError(f"{self._path}: {error}") from None
 
     def notes(self, limit: int) -> list[dict[str, Any]]:
@@ -131,47 +142,51 @@ class History:
 
     def close(self) -> None:
         """Write what waits, and end."""
-        self._closing = True
-        self._wake.set()
+        self._closing.set()
         self._thread.join(timeout=10)
+
+    def _give_up(self) -> None:
+        """What is too much to wait in memory: the oldest. Called with the lock held."""
+        while len(self._rows) > MOST_WAITING:
+            self._rows.popitem(last=False)
+            self.lost += 1
+        self.lost += max(0, len(self._notes) - MOST_WAITING)
+        del self._notes[:-MOST_WAITING]
 
     # -- the writer thread -------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._closing:
-            self._wake.wait(WRITE_SECONDS if self.trouble is None else RETRY_SECONDS)
+        while not self._closing.wait(WRITE_SECONDS if self.trouble is None else RETRY_SECONDS):
             self._try(self._write)
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
+        self._try(self._write)
+        self._forget_file()
 
-    def _try(self, step: Any) -> None:  # noqa: ANN401  a method without arguments
+    def _try(self, step: Callable[[], None]) -> None:
         """Do it; what the disk refuses becomes `trouble`, and is tried again."""
         try:
             step()
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the history's trouble and not the gate's
             self.trouble = f"the history cannot be written: {error}"
             if self._db is not None:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.rollback()
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            if _is_damage(error):
                 self._quarantine()
         else:
             self.trouble = None
 
     def _open(self) -> None:
+        """No check of every page, which takes minutes at 2 GiB: damage is found by whoever first reads or writes it."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        db = sqlite3.connect(self._path, timeout=1.0, check_same_thread=False)
+        db = sqlite3.connect(self._path, timeout=1.0, check_same_thread=False, isolation_level=None)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("PRAGMA secure_delete = ON")
-            problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if problem != "ok":
-                raise sqlite3.DatabaseError(problem)
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
                 raise sqlite3.OperationalError(f"a newer Consentry made it (schema {version} > {len(MIGRATIONS)})")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA secure_delete = ON")
             for number in range(version, len(MIGRATIONS)):
                 db.execute("BEGIN IMMEDIATE")
                 MIGRATIONS[number](db)
@@ -182,89 +197,132 @@ class History:
             raise
         self._db = db
 
+    def _forget_file(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
     def _write(self) -> None:
+        if self._damaged.is_set():
+            self._damaged.clear()
+            self._quarantine()
+        if not self._path.exists():  # somebody removed it: what we write would vanish with it
+            self._forget_file()
         if self._db is None:
             self._open()
         db = self._db
         assert db is not None
         with self._lock:
-            rows, self._rows = self._rows, OrderedDict()
-            notes, self._notes = self._notes, []
+            rows = self._writing = self._rows
+            notes, lost = self._notes, self.lost
+            self._rows, self._notes = OrderedDict(), []
         try:
-            if rows or notes:
+            if rows or notes or lost:
+                insert = "INSERT INTO notes (at, kind, text) VALUES (?, ?, ?)"
                 db.execute("BEGIN IMMEDIATE")
-                db.executemany(_UPSERT, rows.values())
-                db.executemany("INSERT INTO notes (at, kind, text) VALUES (?, ?, ?)", notes)
-                if self.lost:
-                    text = f"{self.lost} rows of the history could not be written and are lost"
-                    db.execute("INSERT INTO notes (at, kind, text) VALUES (?, 'trouble', ?)", (time.time(), text))
+                db.executemany(_UPSERT, map(_values, rows.values()))
+                db.executemany(insert, notes)
+                if lost:
+                    text = f"{lost} rows of the history could not be written and are lost"
+                    db.execute(insert, (self._clock(), "trouble", text))
                 db.commit()
-                self.lost = 0
         except sqlite3.Error:
             with self._lock:  # what came meanwhile is newer than what comes back
-                self._rows = OrderedDict((*rows.items(), *self._rows.items()))
+                self._rows = rows | self._rows
                 self._notes = notes + self._notes
+                self._give_up()
             raise
+        except Exception:  # no database would take these: they must not stand in the way of those behind them
+            with self._lock:
+                self.lost += len(rows) + len(notes)
+            raise
+        else:
+            with self._lock:
+                self.lost -= lost
+        finally:
+            self._writing = OrderedDict()
         if time.monotonic() - self._pruned > PRUNE_SECONDS:
             self._prune(db)
 
     def _prune(self, db: sqlite3.Connection) -> None:
-        """Forget what is too old, and the oldest if it is too much."""
-        self._pruned = time.monotonic()
-        now = time.time()
+        """Forget some of what is too old, and of the oldest if it is too much; the rest at the next writing."""
+        now = self._clock()
         one = "DELETE FROM episodes WHERE id IN (SELECT id FROM episodes WHERE {} ORDER BY last LIMIT ?)"
+        db.execute("BEGIN IMMEDIATE")
         allowed = one.format("verdict = 'allow' AND last < ?")
-        db.execute(allowed, (now - KEEP_ALLOWED_SECONDS, PRUNE_ROWS))
-        db.execute(one.format("last < ?"), (now - KEEP_SECONDS, PRUNE_ROWS))
-        if self._path.stat().st_size > LARGEST:
-            db.execute(one.format("1"), (PRUNE_ROWS,))
+        gone = [db.execute(allowed, (now - KEEP_ALLOWED_SECONDS, PRUNE_ROWS)).rowcount]
+        gone.append(db.execute(one.format("last < ?"), (now - KEEP_SECONDS, PRUNE_ROWS)).rowcount)
+        if _size(db) > LARGEST:
+            gone.append(db.execute(one.format("1"), (PRUNE_ROWS,)).rowcount)
         db.execute("DELETE FROM notes WHERE at < ?", (now - KEEP_SECONDS,))
         db.commit()
+        if max(gone) < PRUNE_ROWS:
+            self._pruned = time.monotonic()
 
     def _quarantine(self) -> None:
         """What is no sound database is kept under another name; a fresh one is begun at the next try."""
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
-        aside = self._path.with_name(f"{self._path.name}.corrupt-{int(time.time())}")
+        self._forget_file()
+        aside = self._path.with_name(f"{self._path.name}.corrupt-{int(self._clock())}")
         with contextlib.suppress(OSError):
             self._path.rename(aside)
             for suffix in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             with self._lock:
-                self._notes.append((time.time(), "trouble", f"the history was damaged; it is kept as {aside.name}"))
+                self._notes.append((self._clock(), "trouble", f"the history was damaged; it is kept as {aside.name}"))
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
 
 
-def _select(db: sqlite3.Connection, wanted: Filter, now: float) -> Iterator[tuple[Any, ...]]:
-    """A superset of what matches, newest first: only what an index can tell is left to SQL."""
-    conditions, values = ["1"], list[Any]()
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is no sound database. Extended result codes carry the primary one in their low byte."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE
+
+
+def _size(db: sqlite3.Connection) -> int:
+    """Bytes in use. The file itself never shrinks: pages of rows that were deleted stay in it for new ones."""
+    words = ("page_count", "freelist_count", "page_size")
+    pages, free, page = (int(db.execute(f"PRAGMA {word}").fetchone()[0]) for word in words)
+    return (pages - free) * page
+
+
+def _age(row: Episode) -> tuple[float, int]:
+    return row.last, row.id
+
+
+def _stored(db: sqlite3.Connection, wanted: Filter, now: float) -> Iterator[Episode]:
+    """What matches, newest first. SQL leaves out what an index can tell; the filter judges the rest.
+
+    One walk down an index for each phone, or else each verdict, that is wanted: asked for several at once, SQLite
+    would sort all their rows to find the newest.
+    """
     since, phones, verdicts = wanted.since(now), wanted.phones(), wanted.verdicts()
-    if since is not None:
-        conditions.append("last >= ?")
-        values.append(since)
-    for column, words in (("phone", phones), ("verdict", verdicts)):
-        if words is not None:
-            conditions.append(f"{column} IN ({', '.join('?' * len(words))})")
-            values += sorted(words)
+    conditions, values = ["last >= ?"], list[Any]([0.0 if since is None else since])
+    if phones is not None and verdicts is not None:
+        conditions.append(f"verdict IN ({', '.join('?' * len(verdicts))})")
+        values += verdicts
+    walks: list[list[str]] = [[]]
+    if phones is not None:
+        conditions.append("phone = ?")
+        walks = [[phone] for phone in phones]
+    elif verdicts is not None:
+        conditions.append("verdict = ?")
+        walks = [[verdict] for verdict in verdicts]
     columns, where = ", ".join(_COLUMNS), " AND ".join(conditions)
-    yield from db.execute(f"SELECT {columns} FROM episodes WHERE {where} ORDER BY last DESC, id DESC", values)  # noqa: S608
+    select = f"SELECT {columns} FROM episodes WHERE {where} ORDER BY last DESC, id DESC"  # noqa: S608
+    walked = (map(_episode, db.execute(select, values + walk)) for walk in walks)
+    return (row for row in heapq.merge(*walked, key=_age, reverse=True) if wanted.matches(row, now))
 
 
 def _values(row: Episode) -> tuple[Any, ...]:
-    told = row.to_json()
-    for column in ("names", "answered", "tries"):
-        told[column] = json.dumps(told[column], ensure_ascii=False, separators=(",", ":"))
-    return tuple(told[column] for column in _COLUMNS)
+    return (*_plain(row), *map(_json, _nested(row)))
 
 
 def _episode(row: tuple[Any, ...]) -> Episode:
     told = dict(zip(_COLUMNS, row, strict=True))
-    for column in ("names", "answered", "tries"):
+    for column in _NESTED:
         told[column] = json.loads(told[column])
     return Episode.from_json(told)
 

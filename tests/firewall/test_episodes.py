@@ -45,6 +45,14 @@ def test_other_names_verdicts_and_questions_are_other_rows() -> None:
     assert rows[-1].dst == ""
 
 
+def test_what_a_rule_refused_and_what_it_lets_pass_after_an_edit_are_two_rows() -> None:
+    episodes = Episodes(1)
+    refused = episodes.fold(decided(1.0, verdict=Verdict.ASK))
+    passed = episodes.fold(decided(2.0, verdict=Verdict.ALLOW))
+    assert (refused.verdict, refused.count) == ("ask", 1)
+    assert (passed.verdict, passed.count) == ("allow", 1)
+
+
 def test_a_row_is_closed_after_a_minute_and_a_new_one_begins() -> None:
     episodes = Episodes(1)
     first = episodes.fold(decided(100.0))

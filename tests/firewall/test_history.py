@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from firewall import history
 from firewall.episode import Episode
 from firewall.events import PolicyChanged, Trouble
-from firewall.history import History
+from firewall.history import History, HistoryError
 from rules.expression import parse_filter
 from rules.observation import Name, Source
 
@@ -52,7 +53,13 @@ def test_a_row_is_there_within_two_seconds_and_comes_back_whole(store: History) 
     store.append([row(1)])
     eventually(lambda: ids(store), 2.0)
     assert store.query(parse_filter(""), 1, NOW) == [row(1)]
-    assert store.next_id() == 2
+
+
+def test_ids_go_on_where_they_were(store: History, tmp_path: Path) -> None:
+    assert store.next_id() == 1
+    store.append([row(7)])
+    store.close()
+    assert History(tmp_path / "history.db").next_id() == 8
 
 
 def test_a_newer_state_replaces_the_older(store: History) -> None:
@@ -76,6 +83,53 @@ def test_filters_newest_first_and_limits(store: History) -> None:
     assert ids(store, "phone:tv") == [2]
     assert ids(store, "-phone:tv verdict:ask name:b.example") == [5]
     assert ids(store, "addr:42.62.48.0/24 name:a.example last:1h") == [3, 2, 1]
+
+
+def test_a_row_is_found_before_it_is_written_and_counts_once(store: History) -> None:
+    store.append([row(1), row(2, verdict="allow", last=NOW - 5)])
+    assert ids(store) == [1, 2]
+    assert ids(store, "verdict:ask") == [1]
+    eventually(lambda: not store._rows)
+    store.append([row(2, verdict="allow", last=NOW + 1, count=2)])
+    assert ids(store) == [2, 1]
+
+
+def test_a_row_that_grows_on_is_kept_as_it_was(store: History) -> None:
+    growing = row(1)
+    store.append([growing])
+    growing.count, growing.tries[5] = 99, 98
+    assert store.query(parse_filter(""), 1, NOW) == [row(1)]
+
+
+def test_what_was_appended_last_is_written_at_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    for number in range(1, 30):
+        store = History(file)
+        time.sleep(0.001 * (number % 3))  # the writer is somewhere else each time
+        store.append([row(number)])
+        store.close()
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            assert db.execute("SELECT max(id) FROM episodes").fetchone() == (number,)
+
+
+def test_three_hundred_a_second_are_there_within_two_seconds(store: History) -> None:
+    late = []
+    for tenth in range(20):
+        store.append([row(30 * tenth + n, last=NOW + tenth) for n in range(1, 31)])
+        until = time.monotonic() + 0.1
+        late.append(30 * tenth + 30 - len(ids(store, limit=1000)))
+        time.sleep(max(0.0, until - time.monotonic()))
+    assert max(late) == 0
+    eventually(lambda: not store._rows and not store._writing, 2.0)
+    with contextlib.closing(sqlite3.connect(store._path)) as db:
+        assert db.execute("SELECT count(*) FROM episodes").fetchone() == (600,)
+
+
+def test_a_path_with_odd_characters(tmp_path: Path) -> None:
+    store = History(tmp_path / "50% of #1?" / "history.db")
+    store.append([row(1)])
+    store.close()
+    assert ids(store) == [1]
 
 
 def test_notes_are_kept(store: History) -> None:
@@ -107,6 +161,57 @@ def test_a_damaged_file_is_kept_aside_and_a_fresh_one_begun(tmp_path: Path, dama
     eventually(lambda: store.trouble is None and ids(store) == [1], 8)
     assert "damaged" in store.notes(5)[-1]["text"]
     store.close()
+
+
+def test_damage_that_a_query_meets_first(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    store = History(file)
+    store.append([row(n, name=f"n{n}.example") for n in range(1, 3000)])
+    store.close()
+    data = bytearray(file.read_bytes())
+    data[4096 * 5 : -4096 * 20] = b"\xa5" * (len(data) - 4096 * 25)
+    file.write_bytes(data)
+    store = History(file)
+    with pytest.raises(HistoryError, match="malformed"):
+        ids(store, limit=10_000)
+    eventually(lambda: list(tmp_path.glob("history.db.corrupt-*")))
+    eventually(lambda: store.notes(1))
+    assert ids(store) == []
+    store.close()
+
+
+def test_a_file_that_was_removed_is_begun_anew(store: History, tmp_path: Path) -> None:
+    store.append([row(1)])
+    eventually(lambda: not store._rows and not store._writing)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    store.append([row(2)])
+    eventually(lambda: (tmp_path / "history.db").exists() and not store._rows)
+    store.close()
+    assert ids(store) == [2]
+
+
+def test_no_place_for_the_file_stops_nobody(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(history, "RETRY_SECONDS", 0.05)
+    (tmp_path / "state").write_text("a file where the directory should be")
+    store = History(tmp_path / "state" / "history.db")
+    assert "cannot be written" in store.trouble
+    assert store.next_id() > NOW * 1000 - 1
+    store.append([row(1)])
+    assert ids(store) == [1]  # from memory
+    (tmp_path / "state").unlink()
+    eventually(lambda: store.trouble is None)
+    store.close()
+    assert ids(store) == [1]
+
+
+def test_a_row_that_no_database_takes_does_not_stand_in_the_way(store: History) -> None:
+    store.append([row(1, reason="\ud800")])
+    eventually(lambda: store.trouble)
+    store.append([row(2)])
+    eventually(lambda: store.trouble is None, 8)
+    assert ids(store) == [2]
+    assert eventually(lambda: store.notes(1))[0]["text"].startswith("1 rows")
 
 
 def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
@@ -150,6 +255,30 @@ def test_old_rows_and_the_privacy_of_what_was_allowed(store: History, monkeypatc
     eventually(lambda: ids(store) == [5, 4, 3])
 
 
+def test_forgetting_goes_on_in_small_steps(store: History, monkeypatch) -> None:
+    monkeypatch.setattr(history, "PRUNE_ROWS", 10)
+    store.append([row(n, last=NOW - 91 * 86400) for n in range(1, 36)] + [row(100)])
+    eventually(lambda: not store._rows and not store._writing)
+    store._pruned = -1e9
+    eventually(lambda: ids(store) == [100])
+
+
+def test_of_too_much_the_oldest_rows_go_and_no_more(store: History, monkeypatch) -> None:
+    """Deleted rows leave pages behind and the file as large as it was: that must not count, or everything would go."""
+    monkeypatch.setattr(history, "WRITE_SECONDS", 0.02)
+    monkeypatch.setattr(history, "LARGEST", 600_000)
+    monkeypatch.setattr(history, "PRUNE_ROWS", 100)
+    store.append([row(n, last=NOW - 5000 + n, reason="x" * 400) for n in range(1, 2001)])
+    eventually(lambda: not store._rows and not store._writing)
+    size = store._path.stat().st_size + store._path.with_name("history.db-wal").stat().st_size
+    assert size > 1_000_000
+    store._pruned = -1e9
+    eventually(lambda: store._pruned > 0)
+    left = ids(store, limit=3000)
+    assert 300 < len(left) < 1500
+    assert left == list(range(2000, 2000 - len(left), -1))
+
+
 def test_a_full_disk_heals(tmp_path: Path) -> None:
     """On a tmpfs of 1 MiB of our own: rows are refused, said, and written when there is room again."""
     code = f"""
@@ -164,7 +293,7 @@ for n in range(1, 3000): store.append([t.row(n, reason="x" * 200)])
 t.eventually(lambda: store.trouble, 10)
 print(store.trouble)
 ballast.unlink()
-store.append([t.row(5000)]); 
+store.append([t.row(5000)])
 with store._lock: store._rows = type(store._rows)(list(store._rows.items())[-200:])
 t.eventually(lambda: store.trouble is None and 5000 in t.ids(store, limit=10), 10)
 print("healed"); store.close()

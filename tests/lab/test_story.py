@@ -53,7 +53,7 @@ def test_history_and_explain_say_which_phone_what_where_which_rule_and_why(lab: 
     bare = wait_for(lambda: lab.history("addr:42.62.48.0/24 via:none verdict:refused"), 3)
     assert {row["service"] for row in bare} == {"xiaomi-account"}
     told = json.loads(lab.consentry("explain", "phone1", "api.account.xiaomi.com", "--json").stdout)
-    assert (told["verdict"], told["rule"], told["service"]) == ("ask", "xiaomi/1", "xiaomi-account")
+    assert (told["verdict"], told["rule"], told["service"]) == ("ask", "xiaomi/2", "xiaomi-account")
     assert told["matches"][0]["source"].startswith("xiaomi")
     assert "F-Secure" in told["note"]
 

@@ -199,9 +199,9 @@ def test_names_mean_what_the_words_say(make, rules, chains, said) -> None:
 
 
 @pytest.mark.parametrize(("facts", "reason"), [
-    ({"sni": "api.account.xiaomi.com"}, "rule xiaomi/1 (xiaomi 2026-11) asks for service Xiaomi account and messaging: api.account.xiaomi.com"),
-    ({"addr": LISTED}, "rule xiaomi/1 (xiaomi 2026-11) asks for service Xiaomi account and messaging"),
-    ({"addr": LISTED, "sni": "cdn.good.com"}, "rule xiaomi/1 (xiaomi 2026-11) asks for service Xiaomi account and messaging: claims cdn.good.com, unproven"),
+    ({"sni": "api.account.xiaomi.com"}, "rule xiaomi/2 (xiaomi 2026-11) asks for service Xiaomi account and messaging: api.account.xiaomi.com"),
+    ({"addr": LISTED}, "rule xiaomi/2 (xiaomi 2026-11) asks for service Xiaomi account and messaging"),
+    ({"addr": LISTED, "sni": "cdn.good.com"}, "rule xiaomi/2 (xiaomi 2026-11) asks for service Xiaomi account and messaging: claims cdn.good.com, unproven"),
     ({"dns": [("shop.com", "tracker.net")]}, "rule r1 (mine) blocks name:tracker.net: shop.com, an alias of tracker.net"),
     ({"dns": [("shop.com",), ("tracker.net",)]}, "rule r1 (mine) blocks name:tracker.net: tracker.net, one of several names"),
     ({"port": 25, "sni": "mx.example"}, "rule r2 (mine) allows port:25: mx.example"),

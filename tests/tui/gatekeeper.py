@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from firewall.control import Done, Refused, Server, Verb
+from firewall.control import Done, Refused, Verb
+from firewall.control_server import Server
 from firewall.episode import Episode
 from rules.expression import parse_filter
 from rules.observation import Name, Source
