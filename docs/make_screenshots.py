@@ -157,7 +157,9 @@ async def take(socket: Path, size: tuple[int, int], name: str, out: Path, *keys:
             await pilot.pause(0.1)
             if app.screen.query_one(Table).rows and app.pulse.status(time.monotonic()):
                 break
-        await pilot.press(*keys)
+        rows = app.screen.query_one(Table).rows
+        refused = (at for at, row in enumerate(rows) if getattr(row, "verdict", "") in {"ask", "block"})
+        await pilot.press(*["down"] * next(refused, 0), *keys)  # the row that people came to see
         await pilot.pause(0.5)
         file = out / f"{name}-{size[0]}x{size[1]}.svg"
         svg = FONT.sub("", app.export_screenshot(title="consentry"))

@@ -48,6 +48,7 @@ class Episode:
             port=self.dport or None,
             answered=self.answered,
             said=tuple(name for name in self.names if name.source is not Source.DNS),
+            unfinished=self.via == "unfinished",
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rules", "firewall", "tui")
 LINES = 450  # what one person reads in one sitting
+LINES_OF_TESTS = 600  # a list of cases may be longer
 
 # Standard library that does things instead of computing them: files, sockets, clocks, threads, processes, chance.
 WORLD = frozenset({
@@ -100,7 +101,8 @@ def test_tests_mirror_the_pure_modules(path: str) -> None:
 @pytest.mark.parametrize("path", [*modules(*PACKAGES, "tests", "bench"), "consentry"])
 def test_files_stay_readable(path: str) -> None:
     lines = (ROOT / path).read_text("utf-8").count("\n")
-    assert lines <= LINES, f"{path} has {lines} lines: which of its concerns wants a file of its own?"
+    most = LINES_OF_TESTS if path.startswith("tests/") else LINES
+    assert lines <= most, f"{path} has {lines} lines: which of its concerns wants a file of its own?"
 
 
 def test_deciding_needs_neither_the_gate_nor_the_screen_nor_a_loop() -> None:
