@@ -25,7 +25,8 @@ MOST = 131_072  # flows remembered; the kernel remembers the verdicts of any bey
 HELD_SEGMENTS = 10
 HELD_SECONDS = 3.0
 HELD_FLOWS = 8  # of one phone
-BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are answered within this
+BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are seen within this
+BURST_BYTES = 1 << 16  # and are no more than this: the phone waits for an ACK then
 TCP = 6
 SEQUENCE = 1 << 32
 
@@ -138,18 +139,16 @@ class FlowTable:
         return Hearing.WAIT
 
     def continues(self, flow: Flow, packet: Packet, raw: bytes, boot: float) -> bool:
-        """Whether a packet that the kernel asks about belongs to what this flow was judged for.
+        """Whether a packet of whose flow the kernel knows no verdict belongs to what this flow was judged for.
 
-        It does if it was queued before the kernel learnt the verdict: at once, and without a gap. Anything else with
-        this key is a new connection (a port used again), and so is what begins like one.
+        It does if it was queued before the kernel had learnt the verdict: at once, and near by in the stream. Anything
+        else with this key is a new connection (a port used again), and so is what begins like one.
         """
-        if flow.next_seq is None or boot > flow.burst_until or packet.seq != flow.next_seq:
+        if flow.next_seq is None or boot > flow.burst_until:
             return False
-        data = raw[packet.payload : packet.end]
-        if Speech.begins(data):
-            return False
-        flow.next_seq = (flow.next_seq + len(data)) % SEQUENCE
-        return True
+        ahead = (packet.seq - flow.next_seq) % SEQUENCE
+        near = min(ahead, SEQUENCE - ahead) < BURST_BYTES
+        return near and not Speech.begins(raw[packet.payload : packet.end])
 
     def release(self, flow: Flow) -> list[int]:
         """The ids that waited, in their order. The flow holds nothing any more."""

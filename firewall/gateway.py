@@ -131,18 +131,22 @@ class Gateway:
             return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
         flow = self.flows.get(key)
-        if flow is not None and flow.decision is not None and flow.watch is Watch.NONE:
-            if self.flows.continues(flow, packet, seen.packet, now.boot):
-                self._commands.append(GiveVerdict(seen.id, flow.decision.verdict))
+        decision = flow.decision if flow else None
+        if flow is not None and decision is not None:
+            if not seen.watched and not self.flows.continues(flow, packet, seen.packet, now.boot):
+                flow = None
+            elif flow.watch is Watch.NONE:
+                self._commands.append(GiveVerdict(seen.id, decision.verdict))
                 return
-            flow = None
         if flow is None:
             flow = self.flows.open(key, seen.mac, self.phones.name(seen.mac))
+            if seen.watched:  # by a process that is gone: where in it the next request begins, nobody knows
+                self._judge(flow, UNFINISHED, [seen.id], seen.packet, now)
+                return
         heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot)
         if heard is Hearing.AGAIN:
             self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
         elif heard is Hearing.SAME:
-            decision = flow.decision
             self._commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.watch))
         elif heard is Hearing.WAIT:
             early = self._decide_early(flow, now)

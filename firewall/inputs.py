@@ -45,6 +45,7 @@ class PacketSeen:
     id: int  # the queue's name for it
     mac: bytes  # 6 bytes, sender
     packet: bytes = field(repr=False)  # from the IP header on
+    watched: bool = False  # the kernel knows the flow as allowed and watched; else it knows no verdict
 
 
 @dataclass(slots=True)

@@ -92,10 +92,12 @@ def test_continuing_wants_time_and_place(table, wire) -> None:
         return table.continues(flow, ip.parse(raw), raw, boot)
 
     assert not continues(b"\x17data", behind, 12.0)
-    assert not continues(b"\x17data", behind + 1)
+    assert not continues(b"\x17data", behind + flows.BURST_BYTES)
+    assert not continues(b"\x17data", (behind - flows.BURST_BYTES) % flows.SEQUENCE)
     assert not continues(wire.hello("other.example"), behind)
+    assert not continues(b"\r\nGET / HTTP/1.1\r\n", behind)
     assert continues(b"\x17data", behind)
-    assert continues(b"\x17data", behind + 5)
+    assert continues(b"\x17data", behind + 5_000)
 
 
 def test_the_oldest_flow_makes_room(table, monkeypatch) -> None:

@@ -78,9 +78,9 @@ class Play:
         except RuleError as error:
             self << PolicyRefused(error.problems, "test")
 
-    def packet(self, raw: bytes) -> int:
+    def packet(self, raw: bytes, *, watched: bool = False) -> int:
         self.ids += 1
-        self << PacketSeen(self.ids, MAC, raw)
+        self << PacketSeen(self.ids, MAC, raw, watched)
         return self.ids
 
     def ask(self, name: str) -> Play:
@@ -130,10 +130,10 @@ def test_a_listed_host_is_refused_and_later_requests_are_watched(play: Play, wir
     second = b"GET / HTTP/1.1\r\nHost: api.account.xiaomi.com\r\n\r\n"
     one = play.packet(wire.tcp(FRIEND, 80, first, seq=1000))
     assert play.verdicts() == [(one, ALLOW, Watch.HTTP)]
-    two = play.packet(wire.tcp(FRIEND, 80, first, seq=1000 + len(first)))
+    two = play.packet(wire.tcp(FRIEND, 80, first, seq=1000 + len(first)), watched=True)
     assert play.verdicts() == [(two, ALLOW, Watch.HTTP)]
     assert play.decided() == []  # the same again is no news
-    three = play.packet(wire.tcp(FRIEND, 80, second, seq=1000 + 2 * len(first)))
+    three = play.packet(wire.tcp(FRIEND, 80, second, seq=1000 + 2 * len(first)), watched=True)
     assert play.verdicts() == [(three, ASK, Watch.NONE)]
     assert len(play.decided()) == 1
 
@@ -228,6 +228,39 @@ def test_a_port_used_again_is_a_new_flow(play: Play, wire) -> None:
     play.boot += 0.5
     packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("api.account.xiaomi.com"), seq=1000 + len(wire.hello("example.com"))))
     assert play.verdicts() == [(packet, ASK, Watch.NONE)]
+
+
+def test_a_port_used_again_after_a_watched_flow_is_a_new_flow(play: Play, wire) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n"
+    play.packet(wire.tcp(FRIEND, 80, request % b"example.com", seq=1000))
+    packet = play.packet(wire.tcp(FRIEND, 80, request % b"example.org", seq=7_000_000))
+    assert play.verdicts() == [(packet, ALLOW, Watch.HTTP)]
+    assert len(play.decided()) == 1
+
+
+def test_a_new_connection_cannot_hide_in_the_body_of_the_one_before(play: Play, wire) -> None:
+    """Same port at once, with a sequence number chosen so that its request looks like more of the last one's body."""
+    first = b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 100000\r\n\r\n"
+    play.packet(wire.tcp(FRIEND, 80, first, seq=1000))
+    packet = play.packet(wire.tcp(FRIEND, 80, b"GET / HTTP/1.1\r\nHost: api.account.xiaomi.com\r\n\r\n", seq=1000 + len(first)))
+    assert play.verdicts() == [(packet, ASK, Watch.NONE)]
+
+
+def test_the_body_that_was_queued_with_its_head_is_the_same_flow(play: Play, wire) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 20\r\n\r\n"
+    play.packet(wire.tcp(FRIEND, 80, head, seq=1000))
+    packet = play.packet(wire.tcp(FRIEND, 80, b"0123456789", seq=1000 + len(head)))
+    assert play.verdicts() == [(packet, ALLOW, Watch.HTTP)]
+    assert play.decided() == []
+    early = play.packet(wire.tcp(FRIEND, 80, b"56789", seq=1000 + len(head) + 15))
+    assert play.verdicts() == [(early, HELD, Watch.NONE)]
+
+
+def test_a_watched_flow_of_a_gateway_that_died_begins_anew(play: Play, wire) -> None:
+    packet = play.packet(wire.tcp(FRIEND, 80, b"more of a body", seq=5000), watched=True)
+    assert play.verdicts() == [(packet, BLOCK, Watch.NONE)]
+    assert play.decided()[0].decision.rule == "baseline/1"
+    assert play.of(ResetServer)
 
 
 def test_what_was_queued_behind_the_first_packet_shares_its_verdict(play: Play, wire) -> None:

@@ -149,7 +149,7 @@ class LinuxBackend:
             for packet in found:
                 if packet.mark & marks.OTHERS:
                     self._foreign[packet.id] = packet.mark & marks.OTHERS
-            self._deliver([PacketSeen(packet.id, packet.mac, packet.packet) for packet in found])
+            self._deliver([PacketSeen(p.id, p.mac, p.packet, bool(p.mark & marks.WATCH)) for p in found])
 
     def _read_log(self, log: nfnl.Log) -> None:
         found = log.packets(A_TURN)

@@ -74,6 +74,7 @@ class Ruleset:
             "permit": marks.PERMIT,
             "permit_pass": marks.PERMIT | marks.PASS,
             "permit_ask": marks.PERMIT | marks.ASK,
+            "permit_ask_http": marks.PERMIT | marks.ASK | Watch.HTTP << marks.WATCH_SHIFT,  # no verdict, no way out
             "pass": marks.PASS,
             "answer": marks.ASK | marks.CONNECTION,
             "answer_allowed": marks.ASK | marks.ALLOWED,
