@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from judge import ALLOW_ALL, Lab, consentry, fresh_name, lab_up, wait_for
 
+from firewall.lab.lab import Lab as Wires
+
 pytestmark = pytest.mark.lab
 
 RATE = 100  # new flows a second; 8 of 11 of them must be refused
+START = "from firewall import start; from firewall.lab.cli import *; start.start(settings_of(Lab()), Lab().gateway_argv([]))"
 FEW = 20  # attempts that must fall into a fault's window, or the test has proved nothing
 
 
@@ -116,6 +121,27 @@ def test_bridge_nf_call_iptables(lab: Lab, tmp_path: Path, mode: int) -> None:
     for what in ("iptables", "ip6tables"):
         lab.gateway("sysctl", "-qw", f"net.bridge.bridge-nf-call-{what}={mode}")
     hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"), seconds=4)
+
+
+def test_nothing_passes_before_the_rules_are_loaded(tmp_path: Path) -> None:
+    """Phones are at it while the gate is still being built."""
+    wires = Wires(fresh_name())
+    wires.up(2)
+    try:
+        lab, out, pcap = Lab(wires.name), tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
+        with lab.capture(pcap):
+            storm = lab.storm(5.0, RATE, out)
+            wait_for(lambda: out.exists() and out.read_text().count("\n") > RATE // 2)
+            began = time.time()
+            subprocess.run([sys.executable, "-c", START], check=True, env=os.environ | {"CONSENTRY_LAB": wires.name})
+            ready = time.time()
+            assert storm.wait(timeout=30) == 0
+        tried = results(out)
+        assert len(within(tried, 0, ready, good=False)) >= FEW
+        assert not any(row["ok"] for row in within(tried, 0, began - 2.1, good=True))  # the way is closed before
+        judge(lab, tried, pcap)
+    finally:
+        wires.down()
 
 
 def test_broken_rules_at_the_start_lock(tmp_path: Path) -> None:

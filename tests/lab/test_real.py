@@ -1,0 +1,104 @@
+"""`run --lan --wan` as on a real box: the lab's wires, and the command line on the gateway instead of the lab's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from judge import fresh_name, wait_for
+
+from firewall.lab.lab import Lab as Wires
+from firewall.lab.topology import RESOLVERS
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def wires() -> Iterator[Wires]:
+    built = Wires(fresh_name())
+    built.up(2)
+    yield built
+    built.down()
+
+
+def on(wires: Wires, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"CONSENTRY_SOCKET": f"{wires.run_dir}/gate/gateway.sock"}
+    argv = wires.gateway_argv(words)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=check, env=env, stdin=subprocess.DEVNULL)
+
+
+def consentry(wires: Wires, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return on(wires, sys.executable, "-m", "firewall.cli", *words, check=check)
+
+
+def traces(wires: Wires) -> dict[str, str]:
+    """What a gate could leave behind on the box."""
+    files = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/netfilter/nf_conntrack_tcp_loose", "net/ipv4/conf/wan0/src_valid_mark", "net/netfilter/nf_conntrack_acct"]
+    return {
+        "nft": on(wires, "nft", "list", "ruleset").stdout.replace("\n", "") if "consentry" in on(wires, "nft", "list", "tables").stdout else "",
+        "queue": str("NFQUEUE" in on(wires, "iptables-nft", "-t", "mangle", "-S", check=False).stdout),
+        "rules4": on(wires, "ip", "-4", "rule").stdout,
+        "rules6": on(wires, "ip", "-6", "rule").stdout,
+    } | {name: on(wires, "cat", f"/proc/sys/{name}").stdout for name in files}
+
+
+def fetch(wires: Wires, url: str, *more: str) -> int:
+    argv = wires.exec_argv("phone1", ["curl", "-s", "-m", "4", "-o", "/dev/null", *more, url])
+    return subprocess.run(argv, timeout=30, check=False, env=wires.environment()).returncode
+
+
+def test_from_start_to_removal(wires: Wires, tmp_path: Path) -> None:
+    before = traces(wires)
+    where = ("--run-dir", f"{wires.run_dir}/gate", "--state-dir", str(tmp_path))
+    upstream = [word for address in RESOLVERS for word in ("--upstream", address)]
+    started = consentry(wires, "run", "--lan", "lan0", "--wan", "wan0", *where, *upstream)
+    assert "ENFORCING" in started.stderr
+    assert "no terminal here" in started.stderr
+    try:
+        again = consentry(wires, "run", "--lan", "lan0", "--wan", "wan0", *where, *upstream)
+        assert "starting" not in again.stderr  # it runs already
+        assert fetch(wires, "http://example.com/") == 0
+        assert fetch(wires, "https://example.com/", "-6") == 0
+        assert fetch(wires, "http://api.account.xiaomi.com/") != 0
+        rows = wait_for(lambda: consentry(wires, "history", "verdict:refused", "--json").stdout)
+        assert json.loads(rows.splitlines()[0])["phone"] == "phone-0101"  # by the end of its MAC
+
+        assert consentry(wires, "stop").stdout.strip() == "LOCKED"
+        wait_for(lambda: fetch(wires, "http://example.org/") != 0)
+        assert "LOCKED" in consentry(wires, "status").stdout
+        consentry(wires, "resume")
+        wait_for(lambda: fetch(wires, "http://example.org/") == 0)
+
+        assert on(wires, "sh", "-c", "ss -ltn | grep -c :5300", check=False).stdout.strip() != "0"
+        assert subprocess.run(wires.exec_argv("phone1", ["sh", "-c", "echo | timeout 2 bash -c 'cat > /dev/tcp/10.77.0.1/22'"]), check=False, capture_output=True).returncode != 0
+    finally:
+        removed = consentry(wires, "off", "--remove", "--run-dir", f"{wires.run_dir}/gate")
+    assert "now unfiltered" in removed.stdout
+    assert traces(wires) == before
+    assert consentry(wires, "status", check=False).returncode == 3
+
+
+def test_interfaces_that_are_not_there_are_said(wires: Wires, tmp_path: Path) -> None:
+    done = consentry(wires, "run", "--lan", "wlan9", "--wan", "wan0", "--run-dir", f"{wires.run_dir}/gate", "--state-dir", str(tmp_path), check=False)
+    assert done.returncode == 1
+    assert "there is no interface 'wlan9', only" in done.stderr
+    assert consentry(wires, "run", "--lan", "lan0", check=False).returncode == 2
+
+
+def test_the_phones_reach_no_other_service_of_the_box(wires: Wires, tmp_path: Path) -> None:
+    service = subprocess.Popen(wires.gateway_argv([sys.executable, "-m", "http.server", "-b", "::", "8000"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: fetch(wires, "http://10.77.0.1:8000/") == 0)
+        where = ("--run-dir", f"{wires.run_dir}/gate", "--state-dir", str(tmp_path))
+        consentry(wires, "run", "--lan", "lan0", "--wan", "wan0", *where)
+        for url in ("http://10.77.0.1:8000/", "http://[2001:db8:77::1]:8000/", "http://203.0.113.1:8000/"):
+            assert fetch(wires, url) != 0, url
+    finally:
+        service.kill()
+        service.wait()
+        consentry(wires, "off", "--remove", "--run-dir", f"{wires.run_dir}/gate", check=False)
