@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -65,11 +66,15 @@ def end(settings: Settings) -> bool:
     """End the supervisor and with it its gateway. The gate stays closed. False if none was running."""
     try:
         pid = int(settings.supervisor_pid_file.read_text())
-        os.kill(pid, signal.SIGTERM)
+        supervisor = os.pidfd_open(pid)
     except (OSError, ValueError):
         return False
-    until = time.monotonic() + END_SECONDS
-    while time.monotonic() < until and Path(f"/proc/{pid}").exists():
-        time.sleep(0.02)
+    try:
+        if b"firewall.supervisor" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return False  # it died without a word, and its number is somebody else's by now
+        signal.pidfd_send_signal(supervisor, signal.SIGTERM)
+        select.select([supervisor], [], [], END_SECONDS)  # readable once it has ended (pidfd_open(2))
+    finally:
+        os.close(supervisor)
     settings.supervisor_pid_file.unlink(missing_ok=True)
     return True
