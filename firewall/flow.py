@@ -144,8 +144,10 @@ class FlowTable:
         It does if it was queued before the kernel had learnt the verdict: at once, and near by in the stream. Anything
         else with this key is a new connection (a port used again), and so is what begins like one.
         """
-        if flow.next_seq is None or boot > flow.burst_until:
+        if boot > flow.burst_until:
             return False
+        if flow.next_seq is None:
+            return True  # no stream, and nothing said: the same phone, place and moment get the same verdict
         ahead = (packet.seq - flow.next_seq) % SEQUENCE
         near = min(ahead, SEQUENCE - ahead) < BURST_BYTES
         return near and not Speech.begins(raw[packet.payload : packet.end])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rules.expression import Expression
 from rules.index import Atom, Case, Index
 from rules.matchers.service import ServiceMatcher
-from rules.verdict import Answer
+from rules.verdict import Answer, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rules.observation import Observation
     from rules.rule import Pack, Rule
     from rules.service import Service
-    from rules.verdict import Decision, Verdict
+    from rules.verdict import Decision
 
 MEMO: Final = 8_192  # decisions remembered: phones ask the same again and again
 DEFAULT: Final = "default"
@@ -42,11 +42,17 @@ class CompiledRule:
     bits: int  # of all terms that are not negated: each must be there for a YES
 
     def answer(self, case: Case) -> Answer:
-        """Of all its terms together: one NO is a NO, one NOT_YET leaves it open."""
+        """Of all its terms together: one NO is a NO, one NOT_YET leaves it open.
+
+        BROKEN never opens, and closes: what cannot be told is taken for a match by rules that refuse.
+        """
         result = Answer.YES
         for matcher, bit, opening, negated in self.terms:
             answer = matcher.test(case, bit, opening=opening)
-            if answer is Answer.NOT_YET:
+            if answer is Answer.BROKEN:
+                if self.rule.action is Verdict.ALLOW:
+                    return Answer.NO
+            elif answer is Answer.NOT_YET:
                 result = answer
             elif (answer is Answer.YES) is negated:
                 return Answer.NO

@@ -25,6 +25,7 @@ class Answer(Enum):
     NO = "does not match"
     YES = "matches"
     NOT_YET = "could match"  # a fact is still missing
+    BROKEN = "cannot be told"  # its database never was valid: matches for block and ask, not for allow
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,19 @@ def test_the_answer_of_dns_names_a_flow_that_says_nothing(play: Play, wire) -> N
     assert play.verdicts() == [(packet, ASK, Watch.NONE)]
 
 
+def test_datagrams_queued_together_are_one_try(play: Play, wire) -> None:
+    first = play.packet(wire.udp(FRIEND, 9999, b"one"))
+    assert len(play.decided()) == 1
+    second = play.packet(wire.udp(FRIEND, 9999, b"two"))
+    assert play.verdicts() == [(second, ALLOW, Watch.NONE)]
+    assert play.decided() == []
+    play.boot += 60
+    later = play.packet(wire.udp(FRIEND, 9999, b"three"))
+    assert play.verdicts() == [(later, ALLOW, Watch.NONE)]
+    assert len(play.decided()) == 1
+    assert first < second < later
+
+
 def test_a_second_name_on_one_address_lifts_the_kernels_refusal_but_not_pythons(play: Play, wire) -> None:
     play.answer(("api.account.xiaomi.com",), MOVED)
     play.answer(("friendly.example",), MOVED)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from rules.decide import decide
-from rules.expression import parse_rule
+from rules.expression import Expression, Term, parse_rule
 from rules.policy import MEMO, compile_policy
 from rules.rule import Rule
 from rules.store import load_packs
-from rules.verdict import Verdict
+from rules.verdict import Answer, Verdict
 
 
 def test_the_owners_rules_come_before_the_packs_in_their_stated_order(make) -> None:
@@ -51,3 +51,26 @@ def test_names_tell_the_service_better_than_addresses(make) -> None:
     assert decide(policy, make.seen(addr="42.62.48.9", dns="data.mistat.xiaomi.com")).service == "xiaomi-telemetry"
     assert decide(policy, make.seen(addr="42.62.48.9")).service == "xiaomi-account"
     assert decide(policy, make.seen()).service == ""
+
+
+class Broken:
+    """A term whose database never was valid."""
+
+    key = "name"
+    values = ("x",)
+
+    def atom(self) -> None:
+        return None
+
+    def test(self, case, bit, *, opening) -> Answer:
+        return Answer.BROKEN
+
+
+@pytest.mark.parametrize("negated", [False, True])
+@pytest.mark.parametrize(("action", "becomes"), [("block", "block"), ("ask", "ask"), ("allow", "allow")])
+def test_what_cannot_be_told_closes_and_never_opens(make, action, becomes, negated) -> None:
+    rule = Rule("broken", Verdict(action), Expression((Term(Broken(), negated),)))
+    policy = compile_policy([rule], (), 1)
+    decision = decide(policy, make.seen())
+    assert decision.verdict == becomes
+    assert decision.rule == ("default" if action == "allow" else "broken")
