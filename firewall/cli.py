@@ -16,7 +16,7 @@ import click
 
 from firewall import control
 from firewall.lab.cli import lab
-from firewall.settings import RUN, STATE, Settings
+from firewall.settings import RUN, STATE, Settings, typed_as_root
 from firewall.text import inert
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def connect(ctx: click.Context) -> control.Client:
 
 def need_root(what: str) -> None:
     if os.geteuid() != 0:
-        command = " ".join(["sudo", "consentry", *sys.argv[1:]])
-        click.echo(f"{what} needs root, for it changes networks and firewall rules. Type: {command}", err=True)
+        click.echo(f"{what} needs root, for it changes networks and firewall rules. Type: {typed_as_root()}", err=True)
         sys.exit(REFUSED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -64,6 +65,11 @@ class Settings:
         values = json.loads(path.read_text("utf-8"))
         values["upstreams"] = tuple(values["upstreams"])
         return cls(**values)
+
+
+def typed_as_root() -> str:
+    """The command line as its owner would type it with root's rights, from a checkout as well."""
+    return " ".join(["sudo", os.environ.get("CONSENTRY_COMMAND", "consentry"), *sys.argv[1:]])
 
 
 def resolv_conf(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ import click
 from firewall import start
 from firewall.lab.lab import Lab
 from firewall.lab.topology import LAN_IF, RESOLVERS, WAN_IF, LabError
-from firewall.settings import Settings
+from firewall.settings import Settings, typed_as_root
 from firewall.text import inert
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ class LabGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own signature
         if os.geteuid() != 0:
-            command = " ".join(["sudo", "consentry", *sys.argv[1:]])
-            click.echo(f"the lab needs root, for it is made of network namespaces. Type: {command}", err=True)
+            click.echo(f"the lab needs root, for it is made of network namespaces. Type: {typed_as_root()}", err=True)
             ctx.exit(REFUSED)
         try:
             return super().invoke(ctx)

@@ -181,7 +181,7 @@ class Lab:
     def _start_players(
         self, path: Path, scenario: scenarios.Scenario, *, quiet: bool = False
     ) -> list[subprocess.Popen[bytes]]:
-        player = [sys.executable, "-m", "firewall.lab.player", str(path.resolve())]
+        player = [sys.executable, "-P", "-m", "firewall.lab.player", str(path.resolve())]
         commands = [self.exec_argv(phone, [*player, phone]) for phone in scenario.phones]
         self.move(moved=scenario.moved)
         out = subprocess.DEVNULL if quiet else subprocess.PIPE
@@ -203,7 +203,7 @@ class Lab:
         list(sinks.ask(self.run_dir / SOCKET, do="move", moved=moved))
 
     def _start_internet(self, topology: Topology) -> int:
-        command = [sys.executable, "-m", "firewall.lab.internet", str(self.run_dir)]
+        command = [sys.executable, "-P", "-m", "firewall.lab.internet", str(self.run_dir)]
         log = self.run_dir / "internet.log"
         with log.open("wb") as errors:
             internet = subprocess.Popen(
