@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import socket
+import time
+
+from firewall.episodes import Episodes
+from firewall.events import FlowDecided, State, StateChanged, Trouble
+from firewall.inputs import FlowKey
+from firewall.recorder import Recorder
+from rules.observation import Name, Observation, Source
+from rules.verdict import Decision, Verdict
+
+PHONE, THERE = socket.inet_aton("10.77.0.10"), socket.inet_aton("198.51.100.9")
+
+
+class Shelf:
+    """Stands where the history does."""
+
+    trouble = None
+
+    def __init__(self) -> None:
+        self.rows, self.notes = [], []
+
+    def append(self, rows, notes=()) -> None:
+        self.rows += [(row.id, row.count) for row in rows]
+        self.notes += notes
+
+
+def decided(name: str) -> FlowDecided:
+    seen = Observation("phone1", "tcp", THERE, 443, said=(Name(name, Source.SNI),))
+    return FlowDecided(time.time(), PHONE, FlowKey(6, PHONE, 1, THERE, 443), seen, Decision(Verdict.ASK, "xiaomi/2", "why", "", 1))
+
+
+def build() -> tuple[Recorder, Shelf, list]:
+    shelf, published = Shelf(), []
+    return Recorder(Episodes(1), shelf, published.append), shelf, published
+
+
+def test_what_changed_is_handed_over_once_in_its_newest_state() -> None:
+    recorder, shelf, published = build()
+    recorder.record([decided("a.example"), decided("a.example"), decided("b.example")])
+    assert (shelf.rows, published) == ([], [])  # nothing but folding in the hot path
+    recorder.flush()
+    recorder.flush()
+    assert shelf.rows == [(1, 2), (2, 1)]
+    assert [item["episode"]["name"] for item in published] == ["a.example", "b.example"]
+
+
+def test_hits_and_flows_per_second_are_counted() -> None:
+    recorder, _, _ = build()
+    recorder.record([decided("a.example")] * 3)
+    assert recorder.hits["xiaomi/2"][0] == 3
+    recorder._second -= 1
+    assert recorder.per_second()[-1] == 3
+    assert len(recorder.per_second()) == 60
+
+
+def test_states_and_troubles_are_notes_and_seen_at_once() -> None:
+    recorder, shelf, _ = build()
+    recorder.record([StateChanged(12.0, State.ENFORCING, ""), Trouble(13.0, "somebody flushed")])
+    assert (recorder.since, recorder.trouble) == (12.0, "somebody flushed")
+    recorder.flush()
+    assert len(shelf.notes) == 2
+    recorder._trouble_at -= 61
+    assert recorder.trouble is None
+    shelf.trouble = "the disk is full"
+    assert recorder.trouble == "the disk is full"
