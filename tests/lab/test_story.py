@@ -36,11 +36,8 @@ def test_not_one_byte_of_the_uploads_reaches_anybody(lab: Lab, tmp_path: Path, s
 
 def test_history_and_explain_say_which_phone_what_where_which_rule_and_why(lab: Lab) -> None:
     lab.play("redmi-1s-2014")
-    rows = wait_for(lambda: lab.history("phone:phone1 verdict:refused last:1h"), 3)
-    account = [row for row in rows if row["service"] == "xiaomi-account"]
-    inventory = [row for row in rows if row["service"] == "xiaomi-app-inventory"]
-    assert account
-    assert inventory
+    account = wait_for(lambda: lab.history("phone:phone1 verdict:refused service:xiaomi-account last:1h"), 3)
+    inventory = wait_for(lambda: lab.history("phone:phone1 verdict:refused service:xiaomi-app-inventory last:1h"), 3)
     for row in account + inventory:
         assert row["phone"] == "phone1"
         assert row["verdict"] == "ask"
@@ -51,7 +48,7 @@ def test_history_and_explain_say_which_phone_what_where_which_rule_and_why(lab: 
     assert any(row["name"] == "api.account.xiaomi.com" for row in account)
     lab.play("redmi-1s-2014-bare")
     bare = wait_for(lambda: lab.history("addr:42.62.48.0/24 verdict:refused"), 3)
-    assert {row["service"] for row in bare} <= {"xiaomi-account", "xiaomi-app-inventory"}
+    assert all(row["service"].startswith("xiaomi-") for row in bare)  # names learnt meanwhile tell which of its services
     told = json.loads(lab.consentry("explain", "phone1", "api.account.xiaomi.com", "--json").stdout)
     assert (told["verdict"], told["rule"], told["service"]) == ("ask", "xiaomi/2", "xiaomi-account")
     assert told["matches"][0]["source"].startswith("xiaomi")
