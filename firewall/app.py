@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,13 @@ from firewall.engine import Engine, clock
 from firewall.episodes import Episodes
 from firewall.gateway import Gateway
 from firewall.history import History
-from firewall.inputs import LockAsked, PolicyRefused, PolicyReplaced
+from firewall.inputs import Author, LockAsked, PolicyRefused, PolicyReplaced
 from firewall.phones import Phones
-from firewall.questions import Questions
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
 from firewall.settings import Settings, write_atomically
+from firewall.verbs import all_verbs
+from firewall.verbs.past import backlog
 from rules import store
 from rules.problem import RuleError
 
@@ -52,8 +54,7 @@ class App:
         self.history = History(settings.history_file)
         phones = {bytes.fromhex(mac.replace(":", "")): name for mac, name in settings.phones.items()}
         self.gateway = Gateway(Phones(phones), kernel_digest=self.revisions.digest)
-        questions = Questions(self)
-        self.server = Server(settings.socket, questions.verbs(), version("consentry"), questions.backlog)
+        self.server = Server(settings.socket, all_verbs(self), version("consentry"), partial(backlog, self))
         self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.recorder.record)
@@ -70,7 +71,7 @@ class App:
         self.backend.start(self.engine.deliver)
         await self.resolver.start(self.engine.deliver)
         self.engine.start()
-        self.load_rules("start")
+        self.load_rules(Author("start"))
         # What is there now stays. Flows come and go by reference count; a collector that walks over a hundred thousand
         # of them would make packets wait for 50 ms.
         gc.collect()
@@ -102,9 +103,9 @@ class App:
         """A change of rules.toml counts once it has been there for one look: an editor may be in the middle of it."""
         found = fingerprint(self.settings.rules_file)
         if found != self._rules_seen:
-            self.load_rules("the file")
+            self.load_rules(Author("the file"))
 
-    def load_rules(self, who: str) -> tuple[Problem, ...]:
+    def load_rules(self, who: Author) -> tuple[Problem, ...]:
         """Read rules.toml and the packs; what is wrong with them, if anything. Then the last good policy stays."""
         file = self.settings.rules_file
         self._rules_seen = fingerprint(file)
@@ -117,7 +118,7 @@ class App:
         self.engine.deliver((PolicyReplaced(policy, who),))
         return ()
 
-    def lock(self, who: str, *, locked: bool) -> None:
+    def lock(self, who: Author, *, locked: bool) -> None:
         self.engine.deliver((LockAsked(locked, who),))
 
     def boot_time(self) -> float:

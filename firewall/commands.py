@@ -69,6 +69,26 @@ class RefuseAddress:
     seconds: int
 
 
+@dataclass(slots=True)
+class AdmitPair:
+    """From now on packets of this sender with this source address are those of the phone with this slot.
+
+    No other sender can use the address then, nor answer for it (ARP, neighbour discovery). Outlives this process.
+    """
+
+    mac: bytes
+    addr: bytes
+    slot: int  # 1 to 1023
+
+
+@dataclass(slots=True)
+class ExpelPair:
+    """Forget it: whoever uses the address next is a newcomer."""
+
+    mac: bytes
+    addr: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class KernelState:
     """What the kernel shall enforce, whole. Loaded in one transaction."""
@@ -78,6 +98,7 @@ class KernelState:
     refused4: tuple[tuple[bytes, bytes], ...]  # first and last address, sorted, disjoint, not adjacent
     refused6: tuple[tuple[bytes, bytes], ...]
     keep_learned: bool  # False: forget what RefuseAddress put there
+    watched: tuple[int, ...] = ()  # slots of phones that `refused4` and `refused6` are not applied to
 
 
 @dataclass(slots=True)
@@ -111,5 +132,5 @@ class SendAnswer:
 
 Command = (
     GiveVerdict | ResetServer | MarkFlow | ForgetFlows |
-    RefuseAddress | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
+    RefuseAddress | AdmitPair | ExpelPair | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from firewall.inputs import Author
 from firewall.settings import RUN
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class Peer:
             return pwd.getpwuid(self.uid).pw_name
         except KeyError:
             return f"uid {self.uid}"
+
+    @property
+    def author(self) -> Author:
+        return Author(self.name, self.uid)
 
     @property
     def may_change(self) -> bool:

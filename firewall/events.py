@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from firewall.inputs import FlowKey
+    from firewall.inputs import Author, FlowKey
     from rules.observation import Observation
     from rules.problem import Problem
     from rules.verdict import Decision
@@ -49,7 +49,7 @@ class PolicyChanged:
     at: float
     revision: int
     rules: int
-    who: str
+    who: Author
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class PolicyKept:
     at: float
     revision: int
     problems: tuple[Problem, ...]
-    who: str
+    who: Author
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,9 +330,9 @@ def _episode(row: tuple[Any, ...]) -> Episode:
 def _note(event: Event) -> tuple[float, str, str] | None:
     match event:
         case PolicyChanged(at, revision, rules, who):
-            return at, "policy", f"revision {revision} with {rules} rules, by {who}"
+            return at, "policy", f"revision {revision} with {rules} rules, by {who.name}"
         case PolicyKept(at, revision, problems, who):
-            return at, "refused", f"new rules by {who} were refused, revision {revision} stays: {problems[0]}"
+            return at, "refused", f"new rules by {who.name} were refused, revision {revision} stays: {problems[0]}"
         case StateChanged(at, state, reason):
             return at, "state", f"{state}: {reason}" if reason else str(state)
         case Trouble(at, text):

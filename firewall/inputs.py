@@ -25,6 +25,13 @@ class Now(NamedTuple):
     trusted: bool  # whether the wall clock may be believed
 
 
+class Author(NamedTuple):
+    """Who did it. `uid` is what the kernel says of whoever is at the control socket; None: nobody is there."""
+
+    name: str
+    uid: int | None = None
+
+
 class FlowKey(NamedTuple):
     """A flow as its phone opened it (conntrack's original direction). Addresses packed; ports 0 where there are none.
 
@@ -54,6 +61,21 @@ class RefusedSeen:
 
     mac: bytes
     packet: bytes = field(repr=False)  # first 128 bytes, from the IP header on
+
+
+@dataclass(slots=True)
+class SpoofSeen:
+    """The kernel dropped a packet whose source address is another sender's (NFLOG; at most a few a second)."""
+
+    mac: bytes
+    packet: bytes = field(repr=False)  # first 128 bytes, from the IP header on
+
+
+@dataclass(slots=True)
+class PairsFound:
+    """What the kernel still knew of senders and their addresses when this process began: (MAC, address, slot)."""
+
+    pairs: tuple[tuple[bytes, bytes, int], ...]
 
 
 @dataclass(slots=True)
@@ -94,7 +116,7 @@ class PolicyReplaced:
     """A policy that compiled. Live flows are judged again."""
 
     policy: Policy
-    who: str
+    who: Author
 
 
 @dataclass(slots=True)
@@ -102,7 +124,7 @@ class PolicyRefused:
     """The rules could not be read: the last good policy stays, or the gate is LOCKED if there never was one."""
 
     problems: tuple[Problem, ...]
-    who: str
+    who: Author
 
 
 @dataclass(slots=True)
@@ -132,7 +154,7 @@ class LockAsked:
     """The owner closes the gate for everything undecided, or opens it again to what the rules allow."""
 
     locked: bool
-    who: str
+    who: Author
 
 
 @dataclass(slots=True)

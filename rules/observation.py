@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Source(StrEnum):
@@ -28,6 +29,18 @@ class Name:
     source: Source
 
 
+class Place(NamedTuple):
+    """Where an address stands and who runs it, by the databases. Empty: not in them; None: there is no valid one."""
+
+    country: str | None = ""  # ISO 3166-1 alpha-2, upper case: where the machine stands
+    operator_country: str | None = ""  # where its operator is registered
+    asn: int | None = 0  # autonomous system number
+    organisation: str = ""  # of that number; for people, no rule asks for it
+
+
+NOWHERE = Place()
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Everything the rules may ask about. Hashable: equal observations get equal decisions."""
@@ -40,6 +53,8 @@ class Observation:
     said: tuple[Name, ...] = ()  # what the flow itself said
     names_open: bool = False  # True: it may still say (another) name
     unfinished: bool = False  # True: it began to say a name and did not end in time, or in a way nobody can be sure of
+    group: str | None = ""  # the phone's; None: not known yet
+    place: Place = NOWHERE  # of `addr`
 
     @property
     def missing(self) -> tuple[str, ...]:

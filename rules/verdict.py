@@ -12,6 +12,7 @@ class Verdict(StrEnum):
     ALLOW = "allow"
     ASK = "ask"  # refused now; the owner is asked
     BLOCK = "block"
+    WATCH = "watch"  # would be refused, and passes because its owner only watches (architecture 5)
     HELD = "held"  # undecided: the facts known so far lead to different outcomes (decisions.md 1)
 
     @property

@@ -198,7 +198,7 @@ def demo(rules: Path | None, *, headless: bool) -> int:
 
 def _follow_as_text(built: Lab) -> int:
     """Without a terminal: one line a decision, until SIGINT or SIGTERM."""
-    from firewall.cli import history_line  # noqa: PLC0415  the main command imports this file
+    from firewall.cli.past import history_line  # noqa: PLC0415  the main command imports this file
     from firewall.control import NoGateway, connect  # noqa: PLC0415
 
     try:

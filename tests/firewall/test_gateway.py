@@ -23,6 +23,7 @@ from firewall.gateway import Gateway
 from firewall.inputs import (
     AnswerSeen,
     Applied,
+    Author,
     FlowCounted,
     FlowKey,
     LockAsked,
@@ -74,9 +75,9 @@ class Play:
         file.write_text(text)
         self.revision += 1
         try:
-            self << PolicyReplaced(store.load(file, self.revision), "test")
+            self << PolicyReplaced(store.load(file, self.revision), Author("test"))
         except RuleError as error:
-            self << PolicyRefused(error.problems, "test")
+            self << PolicyRefused(error.problems, Author("test"))
 
     def packet(self, raw: bytes, *, watched: bool = False) -> int:
         self.ids += 1
@@ -319,12 +320,12 @@ def test_broken_rules_later_keep_the_last_good_ones_and_say_so(play: Play, wire)
 
 
 def test_the_owner_locks_and_resumes(play: Play, wire) -> None:
-    play << LockAsked(True, "anna")
+    play << LockAsked(True, Author("anna"))
     assert play.of(Reconcile).desired.locked
     assert any(isinstance(event, StateChanged) and event.state is State.LOCKED for event in play.events)
     packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")))
     assert play.verdicts() == [(packet, HELD, Watch.NONE)]
-    play << LockAsked(False, "anna")
+    play << LockAsked(False, Author("anna"))
     play << Applied(play.of(Reconcile).desired.generation)
     assert play.gateway.state is State.ENFORCING
 

@@ -15,6 +15,7 @@ from firewall import history
 from firewall.episode import Episode
 from firewall.events import PolicyChanged, Trouble
 from firewall.history import History, HistoryError
+from firewall.inputs import Author
 from rules.expression import parse_filter
 from rules.observation import Name, Source
 
@@ -133,7 +134,7 @@ def test_a_path_with_odd_characters(tmp_path: Path) -> None:
 
 
 def test_notes_are_kept(store: History) -> None:
-    store.append([], [PolicyChanged(NOW, 4, 12, "anna"), Trouble(NOW, "somebody flushed")])
+    store.append([], [PolicyChanged(NOW, 4, 12, Author("anna")), Trouble(NOW, "somebody flushed")])
     notes = eventually(lambda: store.notes(10))
     assert [(note["kind"], note["text"]) for note in notes] == [("trouble", "somebody flushed"), ("policy", "revision 4 with 12 rules, by anna")]
 

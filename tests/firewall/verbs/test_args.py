@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from firewall.control import Refused
-from firewall.questions import HTTPS, Place, parse_place
+from firewall.verbs.args import HTTPS, Place, parse_place
 
 V4, V6 = socket.inet_aton("42.62.48.9"), socket.inet_pton(socket.AF_INET6, "2001:dc7::1")
 

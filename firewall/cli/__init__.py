@@ -1,0 +1,44 @@
+"""The command line (docs/cli.md). Lists are JSON Lines; exit status 0 done, 1 refused, 2 usage, 3 no gateway.
+
+One file for each group of commands; a command is in the menu because it is in COMMANDS.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from firewall.cli import gate, past, rules
+from firewall.cli.common import Cli
+from firewall.lab.cli import lab
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("consentry"), prog_name="consentry")
+@click.option("--socket", type=click.Path(path_type=Path), help="Control socket of the gateway to talk to.")
+@click.pass_context
+def main(ctx: click.Context, socket: Path | None) -> None:
+    """A gatekeeper for phones: stops unconsented uploads, says why, and remembers.
+
+    `sudo consentry run` is all it takes: without interfaces it builds a closed lab of two phones, a gateway and an
+    internet to look at; with --lan and --wan it gates real ones.
+    """
+    ctx.obj = socket
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a completion script: consentry completion bash > /etc/bash_completion.d/consentry"""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415
+
+    cls = get_completion_class(shell)
+    assert cls is not None
+    click.echo(cls(main, {}, "consentry", "_CONSENTRY_COMPLETE").source())
+
+
+COMMANDS = (*gate.COMMANDS, *past.COMMANDS, *rules.COMMANDS, lab)
+for command in COMMANDS:
+    main.add_command(command)

@@ -1,0 +1,5 @@
+"""`python -m firewall.cli`."""
+
+from firewall.cli import main
+
+main(prog_name="consentry")

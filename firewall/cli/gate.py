@@ -1,0 +1,139 @@
+"""Starting, stopping and looking at the gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from firewall import control
+from firewall.cli.common import REFUSED, as_json, connect, need_root
+from firewall.settings import RUN, STATE, Settings
+from firewall.text import inert
+
+
+@click.command()
+@click.option("--lan", help="Interface of the phones. Without it: the lab.")
+@click.option("--wan", help="Interface to the internet.")
+@click.option("--rules", type=click.Path(path_type=Path), help="Rules to use instead of the owner's rules.toml.")
+@click.option("--upstream", multiple=True, help="Resolver to ask (repeat for two). Default: those of /etc/resolv.conf.")
+@click.option("--ssh", is_flag=True, help="Let the phones' side reach this box's ssh.")
+@click.option("--headless", is_flag=True, help="No TUI: stay in the foreground (for services and benchmarks).")
+@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN, show_default=True, help="Sockets and pids.")
+@click.option("--state-dir", type=click.Path(path_type=Path), default=STATE, show_default=True, help="Rules, history.")
+@click.pass_context
+def run(
+    ctx: click.Context, *, lan: str | None, wan: str | None, rules: Path | None, upstream: tuple[str, ...], ssh: bool,
+    headless: bool, run_dir: Path, state_dir: Path,
+) -> None:
+    """Start the gateway (if none runs) and show it.
+
+    Without --lan and --wan this is the lab, and leaving the TUI (q, Ctrl-C) removes all of it. On real interfaces
+    leaving the TUI leaves the gate closed and working; `consentry stop` and `consentry off --remove` end it.
+    """
+    need_root("run")
+    if not lan and not wan:
+        from firewall.lab.cli import demo  # noqa: PLC0415  the lab's libraries are slow to load
+
+        sys.exit(demo(rules, headless=headless))
+    if not lan or not wan or lan == wan:
+        raise click.UsageError("a real gateway has two sides: --lan IF --wan IF, and they differ")
+    settings = Settings(
+        lan=lan, wan=wan, run_dir=str(run_dir), state_dir=str(state_dir), upstreams=upstream, ssh=ssh,
+        rules=str(rules.resolve()) if rules else "",
+    )
+    from firewall import start  # noqa: PLC0415
+
+    if headless:
+        file = settings.write()
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "firewall.supervisor", str(file)])  # noqa: S606
+    if start.status_of(settings.socket) is None:
+        click.echo(f"starting the gate between {lan} (phones) and {wan} (internet) ...", err=True)
+        try:
+            status = start.start(settings)
+        except start.NotStartedError as error:
+            click.echo(f"the gateway did not start: {error}\nits log: {settings.log_file}", err=True)
+            ctx.exit(REFUSED)
+        click.echo(f"{status['state']}  rules: {status['rules']}", err=True)
+    if not sys.stdout.isatty():
+        click.echo("no terminal here, so no TUI; the gate goes on. Attach one with: sudo consentry tui", err=True)
+        return
+    show_tui(settings.socket)
+    click.echo("the gate goes on. Again: consentry tui   lock: consentry stop   restore: consentry off --remove")
+
+
+def show_tui(socket: Path, *, in_lab: bool = False) -> int:
+    """The TUI is a program of its own: a crash of the one is nothing to the other."""
+    return subprocess.call([sys.executable, "-P", "-m", "tui", "--socket", str(socket), *(["--lab"] if in_lab else [])])
+
+
+@click.command()
+@click.pass_context
+def tui(ctx: click.Context) -> None:
+    """Attach a TUI to the gateway that runs."""
+    connect(ctx).close()
+    ctx.exit(show_tui(ctx.obj or control.default_socket()))
+
+
+@click.command()
+@as_json
+@click.pass_context
+def status(ctx: click.Context, *, as_json: bool) -> None:
+    """Whether the gate is closed, since when, and how its queue does."""
+    with connect(ctx) as client:
+        seen = client.ask("status").done
+    if as_json:
+        click.echo(json.dumps(seen))
+        return
+    queue = seen["queue"]
+    since = time.strftime("%a %H:%M", time.localtime(seen["since"]))
+    click.echo(f"{seen['state']}  {inert(seen['reason'])}".rstrip() + f"  since {since}")
+    click.echo(f"{seen['lan']} -> {seen['wan']}  {seen['phones']} phones  policy revision {seen['revision']}")
+    click.echo(f"queue {queue['waiting']}  lost {queue['lost']}  ({queue['kind']})")
+    click.echo(f"rules {seen['rules']}")
+    if seen["trouble"]:
+        click.echo(f"trouble: {inert(seen['trouble'])}")
+
+
+@click.command()
+@click.pass_context
+def stop(ctx: click.Context) -> None:
+    """Lock the gate: what was decided goes on, nothing undecided passes, until `resume`."""
+    with connect(ctx) as client:
+        click.echo(client.ask("stop").done["state"])
+
+
+@click.command()
+@click.pass_context
+def resume(ctx: click.Context) -> None:
+    """End what `stop` began."""
+    with connect(ctx) as client:
+        click.echo(client.ask("resume").done["state"])
+
+
+@click.command()
+@click.option("--remove", is_flag=True, required=True, help="Say that you mean it.")
+@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN, show_default=True)
+def off(*, remove: bool, run_dir: Path) -> None:
+    """End the gateway and put the box back as it was. The phones are then unfiltered."""
+    need_root("off")
+    from firewall import start  # noqa: PLC0415
+    from firewall.backends import open_backend  # noqa: PLC0415
+
+    file = run_dir / "settings.json"
+    if not remove or not file.exists():
+        click.echo(f"nothing to remove: {file} is not there", err=True)
+        sys.exit(REFUSED)
+    settings = Settings.read(file)
+    start.end(settings)
+    open_backend(settings).remove()
+    file.unlink()
+    click.echo(f"removed. Phones behind {settings.lan} are now unfiltered.")
+
+
+COMMANDS = (run, tui, status, stop, resume, off)

@@ -1,0 +1,36 @@
+"""The gate itself: how it does, locking it and opening it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from firewall.control import Done, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from firewall.app import App
+    from firewall.control import Peer
+
+
+class GateVerbs:
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def verbs(self) -> dict[str, Verb]:
+        return {
+            "status": Verb(self.status),
+            "stop": Verb(self.stop, changes=True),
+            "resume": Verb(self.resume, changes=True),
+        }
+
+    async def status(self, _peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        yield Done(self._app.status())
+
+    async def stop(self, peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        self._app.lock(peer.author, locked=True)
+        yield Done({"state": str(self._app.gateway.state)})
+
+    async def resume(self, peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        self._app.lock(peer.author, locked=False)
+        yield Done({"state": str(self._app.gateway.state)})
