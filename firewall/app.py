@@ -13,11 +13,13 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from firewall import memory
 from firewall.backends import BackendError, open_backend
 from firewall.control_server import Server
 from firewall.engine import Engine, clock
@@ -25,21 +27,26 @@ from firewall.episodes import Episodes
 from firewall.gateway import Gateway
 from firewall.history import History
 from firewall.inputs import Author, LockAsked, PolicyRefused, PolicyReplaced
-from firewall.phones import Phones
+from firewall.phones import ENFORCE, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
 from firewall.settings import Settings, write_atomically
+from firewall.state import State, StateError
 from firewall.verbs import all_verbs
 from firewall.verbs.past import backlog
+from firewall.verbs.phones import from_store, to_store
 from rules import store
+from rules.observation import NOWHERE
 from rules.problem import RuleError
 
 if TYPE_CHECKING:
+    from rules.observation import Place
     from rules.policy import Policy
     from rules.problem import Problem
 
 WATCH_SECONDS = 0.5  # how often rules.toml is looked at
 STATUS_SECONDS = 1.0
+PHONES_SECONDS = 5.0
 UNABLE = 2  # exit status: starting again would not help
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -49,11 +56,12 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.memory = Path(settings.run_dir, "live.json")
         self.revisions = Revisions(Path(settings.state_dir, "revision.json"))
         self.backend = open_backend(settings)
         self.history = History(settings.history_file)
-        phones = {bytes.fromhex(mac.replace(":", "")): name for mac, name in settings.phones.items()}
-        self.gateway = Gateway(Phones(phones), kernel_digest=self.revisions.digest)
+        self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
+        self.gateway = Gateway(self._phones(), self.place)
         self.server = Server(settings.socket, all_verbs(self), version("consentry"), partial(backlog, self))
         self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
@@ -71,6 +79,9 @@ class App:
         self.backend.start(self.engine.deliver)
         await self.resolver.start(self.engine.deliver)
         self.engine.start()
+        self.engine.deliver((memory.load(self.memory, await asyncio.to_thread(self.backend.flows)),))
+        if self.state is None:
+            self.engine.deliver((LockAsked(locked=True, who=Author(self._state_trouble)),))
         self.load_rules(Author("start"))
         # What is there now stays. Flows come and go by reference count; a collector that walks over a hundred thousand
         # of them would make packets wait for 50 ms.
@@ -82,7 +93,9 @@ class App:
             (WATCH_SECONDS, self.look_at_rules),
             (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
         )
-        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(every(seconds, duty)) for seconds, duty in duties]
+        kept = (self.keep_phones(), memory.keep(self.memory, self.gateway))
+        running = (*(every(seconds, duty) for seconds, duty in duties), *kept)
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in running]
         waiting: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
         # a duty that fails ends the process: the supervisor starts a sound one, and the kernel stays closed meanwhile
         done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -91,11 +104,41 @@ class App:
         self.engine.stop()
         await self.resolver.close()
         await self.server.close()
+        await memory.save(self.memory, self.gateway)
         self.backend.close()
         self.recorder.flush()
         self.history.close()
         for task in done:
             task.result()
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def need_state(self) -> State:
+        """Raises StateError while what must survive a power cut cannot be read."""
+        if self.state is None:
+            raise StateError(self._state_trouble)
+        return self.state
+
+    def _phones(self) -> Phones:
+        given = {bytes.fromhex(mac.replace(":", "")): name for mac, name in self.settings.phones.items()}
+        if self.state is None:
+            return Phones(given=given)
+        stored = (from_store(phone) for phone in self.state.phones())
+        return Phones(stored, given, self.state.word("mode", self.settings.mode or ENFORCE))
+
+    async def keep_phones(self) -> None:
+        """Store those that came or were seen again. Tried again with the next ones if the disk does not take them."""
+        phones = self.gateway.phones
+        while self.state is not None:
+            await asyncio.sleep(PHONES_SECONDS)
+            unsaved = [to_store(phone) for phone in phones.unsaved]
+            if unsaved:
+                with suppress(StateError):
+                    await asyncio.to_thread(self.state.save_phones, unsaved)
+                    phones.unsaved -= {phone for phone in phones.unsaved if to_store(phone) in unsaved}
+
+    def place(self, addr: bytes) -> Place:  # noqa: ARG002  until the databases are wired
+        return NOWHERE
 
     # -- rules -------------------------------------------------------------------------------------------------------
 
@@ -136,6 +179,8 @@ class App:
             "revision": gateway.policy.revision if gateway.policy else 0,
             "rules": str(settings.rules_file),
             "phones": len(gateway.phones),
+            "mode": gateway.phones.mode,
+            "watching": sorted(phone.name for phone in gateway.phones if gateway.phones.watches(phone)),
             "queue": {
                 "waiting": gauges.waiting, "lost": gauges.lost, "unanswered": gauges.unanswered, "kind": gauges.queue,
             },
@@ -168,6 +213,14 @@ class Revisions:
     def use(self, policy: Policy) -> None:
         self._revision, self.digest = policy.revision, policy.digest
         write_atomically(self._path, json.dumps({"revision": self._revision, "digest": self.digest}))
+
+
+def open_state(path: Path) -> tuple[State | None, str]:
+    """The state, or why it cannot be read; the gate is then LOCKED (decisions.md 8)."""
+    try:
+        return State(path), ""
+    except StateError as error:
+        return None, str(error)
 
 
 def fingerprint(path: Path) -> object:

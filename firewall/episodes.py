@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from firewall.episode import Episode
-from firewall.events import FlowBytes, FlowDecided
+from firewall.events import FlowBytes, FlowDecided, FlowResumed
 
 if TYPE_CHECKING:
     from firewall.events import Event
@@ -28,7 +28,7 @@ class Episodes:
     def __init__(self, next_id: int) -> None:
         self._next_id = next_id
         self._open: OrderedDict[Key, Episode] = OrderedDict()  # in the order of their first try
-        self._flows: OrderedDict[FlowKey, tuple[Key, FlowDecided]] = OrderedDict()
+        self._flows: OrderedDict[FlowKey, tuple[Key, FlowDecided | FlowResumed]] = OrderedDict()
 
     def fold(self, event: Event) -> Episode | None:
         """The episode that this event changed, if any."""
@@ -46,7 +46,9 @@ class Episodes:
             if event.flow is not None:
                 self._remember(event.flow, key, event)
             return episode
-        if isinstance(event, FlowBytes):
+        if isinstance(event, FlowResumed):
+            self._remember(event.flow, _key(event), event)
+        elif isinstance(event, FlowBytes):
             known = self._flows.pop(event.flow, None) if event.ended else self._flows.get(event.flow)
             if known is None or not (event.up or event.down):
                 return None
@@ -70,7 +72,7 @@ class Episodes:
             closed.append(episode)
         return tuple(closed)
 
-    def _begin(self, key: Key, event: FlowDecided, *, tries: int, at: float | None = None) -> Episode:
+    def _begin(self, key: Key, event: FlowDecided | FlowResumed, *, tries: int, at: float | None = None) -> Episode:
         seen, decision = event.seen, event.decision
         when = event.at if at is None else at
         name, via = best_name(seen)
@@ -98,7 +100,7 @@ class Episodes:
         self._next_id += 1
         return episode
 
-    def _remember(self, flow: FlowKey, key: Key, event: FlowDecided) -> None:
+    def _remember(self, flow: FlowKey, key: Key, event: FlowDecided | FlowResumed) -> None:
         self._flows[flow] = key, event
         if len(self._flows) > MOST_FLOWS:
             self._flows.popitem(last=False)
@@ -115,7 +117,7 @@ def best_name(seen: Observation) -> tuple[str, str]:
     return "", "unfinished" if seen.unfinished else "none"
 
 
-def _key(event: FlowDecided) -> Key:
+def _key(event: FlowDecided | FlowResumed) -> Key:
     seen, decision = event.seen, event.decision
     name = best_name(seen)[0]
     place: object = name or (seen.addr, seen.port, seen.proto, seen.answered)

@@ -77,4 +77,25 @@ class Trouble:
     text: str
 
 
-Event = FlowDecided | FlowBytes | PolicyChanged | PolicyKept | StateChanged | Trouble
+@dataclass(frozen=True, slots=True)
+class FlowResumed:
+    """A flow that an earlier process had judged goes on under this one. No new try."""
+
+    at: float
+    src: bytes
+    flow: FlowKey
+    seen: Observation
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerActed:
+    """Somebody with the right to do so changed something. `kind` is "mode", "phone" or "lock"."""
+
+    at: float
+    kind: str
+    text: str
+    who: Author
+
+
+Event = FlowDecided | FlowResumed | OwnerActed | FlowBytes | PolicyChanged | PolicyKept | StateChanged | Trouble

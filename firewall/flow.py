@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from firewall.commands import Watch
+from firewall.inputs import LiveFlow
 from firewall.speech import MORE, NO_NAME, NOTHING_NEW, UNFINISHED, Heard, Speech
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from firewall.dissect.ip import Packet
     from firewall.inputs import FlowKey
+    from firewall.phones import Phone
     from rules.verdict import Decision
 
 MOST = 131_072  # flows remembered; the kernel remembers the verdicts of any beyond
@@ -44,10 +46,10 @@ class Flow:
 
     __slots__ = (
         "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac", "may_say_more", "next_seq",
-        "phone", "said", "speech", "unfinished", "up", "watch",
+        "phone", "resumed", "said", "speech", "unfinished", "up", "watch",
     )
 
-    def __init__(self, key: FlowKey, mac: bytes, phone: str) -> None:
+    def __init__(self, key: FlowKey, mac: bytes, phone: Phone) -> None:
         self.key = key
         self.mac = mac
         self.phone = phone
@@ -61,6 +63,7 @@ class Flow:
         self.said = NO_NAME.said
         self.unfinished = False
         self.may_say_more = False
+        self.resumed = False  # by an earlier process: where in its stream it is, nobody knows
         self.burst_until = 0.0
         self.up = self.down = 0
 
@@ -75,7 +78,7 @@ class FlowTable:
     def __init__(self) -> None:
         self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._holding: dict[FlowKey, Flow] = {}  # in the order they began to wait
-        self._held_of: defaultdict[str, int] = defaultdict(int)
+        self._held_of: defaultdict[Phone, int] = defaultdict(int)
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -86,13 +89,40 @@ class FlowTable:
     def get(self, key: FlowKey) -> Flow | None:
         return self._flows.get(key)
 
-    def open(self, key: FlowKey, mac: bytes, phone: str) -> Flow:
+    def open(self, key: FlowKey, mac: bytes, phone: Phone) -> Flow:
         """A flow that nothing is known of; whatever bore this key before is over."""
         self.forget(key)
         if len(self._flows) >= MOST:
             self.forget(next(iter(self._flows)))
         flow = self._flows[key] = Flow(key, mac, phone)
         return flow
+
+    def resume(self, was: LiveFlow, phone: Phone) -> Flow:
+        """A flow that an earlier process had let pass, with what that one knew of it."""
+        flow = self.open(was.flow, was.mac, phone)
+        flow.decision, flow.said, flow.unfinished = was.decision, was.said, was.unfinished
+        flow.may_say_more, flow.watch, flow.resumed = was.may_say_more, Watch(was.watch), True
+        flow.up, flow.down = was.up, was.down
+        return flow
+
+    def live(self) -> Iterator[LiveFlow]:
+        """What passes, for the process after this one."""
+        for flow in self._flows.values():
+            decision = flow.decision
+            if decision is not None and not decision.verdict.refuses:
+                yield LiveFlow(
+                    flow.key, flow.mac, flow.said, flow.unfinished, flow.may_say_more, flow.watch, decision,
+                    flow.up, flow.down,
+                )
+
+    def hand_over(self, gone: Phone, phone: Phone) -> None:
+        """What was one phone's is another's."""
+        for flow in self._flows.values():
+            if flow.phone is gone:
+                self._held_of[phone] += bool(flow.held)
+                self._held_of[gone] -= bool(flow.held)
+                flow.phone = phone
+        self._held_of.pop(gone, None)
 
     def forget(self, key: FlowKey) -> Flow | None:
         flow = self._flows.pop(key, None)

@@ -4,24 +4,34 @@ DNS said is kept in names, what it means is decided in rules. The time is told.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from firewall.commands import (
     Command,
-    ForgetFlows,
     ForwardQuery,
     GiveVerdict,
-    KernelState,
     MarkFlow,
     Reconcile,
-    RefuseAddress,
     RefuseQuery,
     ResetServer,
     SendAnswer,
     Watch,
 )
 from firewall.dissect import NOT_MINE, ip
-from firewall.events import Event, FlowBytes, FlowDecided, PolicyChanged, PolicyKept, State, StateChanged, Trouble
+from firewall.enforced import Enforced
+from firewall.events import (
+    Event,
+    FlowBytes,
+    FlowDecided,
+    FlowResumed,
+    OwnerActed,
+    PolicyChanged,
+    PolicyKept,
+    State,
+    StateChanged,
+    Trouble,
+)
 from firewall.flow import Flow, FlowTable, Hearing
 from firewall.inputs import (
     AnswerSeen,
@@ -31,32 +41,36 @@ from firewall.inputs import (
     FlowKey,
     Input,
     LockAsked,
+    ModeAsked,
     Now,
     PacketSeen,
+    PairsFound,
+    PhoneChanged,
     PolicyRefused,
     PolicyReplaced,
     QuerySeen,
     RefusedSeen,
+    Remembered,
+    SpoofSeen,
     Tampered,
     Tick,
 )
 from firewall.names import GRACE, NameTable
 from firewall.speech import NO_NAME, UNFINISHED
 from rules.decide import decide
-from rules.observation import Observation
-from rules.refusals import refusal, refused_networks
+from rules.observation import NOWHERE, Observation
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from firewall.phones import Phones
+    from firewall.phones import Phone, Phones
     from firewall.speech import Heard
+    from rules.observation import Place
     from rules.policy import Policy
     from rules.verdict import Decision
 
 REJUDGED_A_TURN = 256  # live flows judged again per turn after an edit, so that packets of others wait a few ms at most
-RETRY_SECONDS = 1.0  # until a load that the kernel refused is tried again
 TCP = 6
 WORDS = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}
 
@@ -70,23 +84,19 @@ class Turn(NamedTuple):
 
 
 class Gateway:
-    """One owner for everything that changes.
+    """One owner for everything that changes. `place` tells where an address stands."""
 
-    `kernel_digest` names the policy whose learnt refusals the kernel may still hold from before a restart.
-    """
-
-    def __init__(self, phones: Phones, kernel_digest: str = "") -> None:
+    def __init__(self, phones: Phones, place: Callable[[bytes], Place] = lambda _: NOWHERE) -> None:
         self.phones = phones
+        self._place = place
         self.names = NameTable()
         self.flows = FlowTable()
         self.policy: Policy | None = None
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"
-        self._kernel_digest = kernel_digest
-        self._generation = 0
+        self.enforced = Enforced(phones, self.names, place)
         self._locked_by = ""
-        self._retry_at: float | None = None
-        self._refused: dict[tuple[bytes, bytes], float] = {}  # (mac, address) refused in the kernel, until (boot time)
+        self._unknown: frozenset[FlowKey] = frozenset()  # flows that pass, and nobody knows why any more
         self._to_rejudge: Iterator[Flow] = iter(())
         self._rejudging = False
         self._commands: list[Command] = []
@@ -94,6 +104,7 @@ class Gateway:
         self._route: dict[type, Callable[..., None]] = {
             PacketSeen: self._packet,
             RefusedSeen: self._refused_by_kernel,
+            SpoofSeen: self._spoofed,
             QuerySeen: self._query,
             AnswerSeen: self._answer,
             FlowCounted: self._counted,
@@ -103,6 +114,10 @@ class Gateway:
             CommandFailed: self._command_failed,
             Tampered: self._tampered,
             LockAsked: self._lock_asked,
+            ModeAsked: self._mode_asked,
+            PhoneChanged: self._phone_changed,
+            PairsFound: self._pairs_found,
+            Remembered: self._remembered,
             Tick: self._tick,
         }
 
@@ -117,6 +132,15 @@ class Gateway:
             self._rejudge(now)
         return Turn(commands, events, self._wake_at(now))
 
+    def live(self, now: Now) -> Iterator[tuple[Observation, Decision]]:
+        """Every flow that has its decision, as the rules would see it now: for trying other rules on it."""
+        for flow in list(self.flows):
+            if flow.decision is not None:
+                yield self._as_judged(flow, now), flow.decision
+
+    def _as_judged(self, flow: Flow, now: Now) -> Observation:
+        return self._observe(flow, NO_NAME._replace(said=flow.said, unfinished=flow.unfinished), now)
+
     @property
     def locked(self) -> bool:
         """Nothing undecided may pass: there are no rules, or the owner said so."""
@@ -129,6 +153,10 @@ class Gateway:
         if packet is NOT_MINE or self.locked:
             self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
             return
+        phone = self._admit(seen.mac, packet.src, now)
+        if phone is None:
+            self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
+            return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
         flow = self.flows.get(key)
         decision = flow.decision if flow else None
@@ -138,8 +166,8 @@ class Gateway:
             elif flow.watch is Watch.NONE:
                 self._commands.append(GiveVerdict(seen.id, decision.verdict))
                 return
-        if flow is None:
-            flow = self.flows.open(key, seen.mac, self.phones.name(seen.mac))
+        if flow is None or (flow.resumed and seen.watched):
+            flow = self.flows.open(key, seen.mac, phone)
             if seen.watched:  # by a process that is gone: where in it the next request begins, nobody knows
                 self._judge(flow, UNFINISHED, [seen.id], seen.packet, now)
                 return
@@ -160,7 +188,7 @@ class Gateway:
     def _observe(self, flow: Flow, heard: Heard, now: Now, *, names_open: bool = False) -> Observation:
         key = flow.key
         return Observation(
-            phone=flow.phone,
+            phone=flow.phone.name,
             proto=WORDS.get(key.proto) or str(key.proto),
             addr=key.dst,
             port=key.dport or None,
@@ -168,18 +196,27 @@ class Gateway:
             said=heard.said,
             names_open=names_open,
             unfinished=heard.unfinished,
+            group=flow.phone.group,
+            place=self._place(key.dst),
         )
+
+    def _decide(self, phone: Phone, seen: Observation) -> Decision:
+        """By the rules; or what they would have said, if the owner of this phone only watches."""
+        assert self.policy is not None
+        decision = decide(self.policy, seen)
+        if decision.verdict.refuses and self.phones.watches(phone):
+            reason = f"would be refused, and is only watched: {decision.reason}"
+            return replace(decision, verdict=Verdict.WATCH, reason=reason)
+        return decision
 
     def _decide_early(self, flow: Flow, now: Now) -> Decision | None:
         """A decision that no name still to come can change, or None."""
-        assert self.policy is not None
-        decision = decide(self.policy, self._observe(flow, NO_NAME, now, names_open=True))
+        decision = self._decide(flow.phone, self._observe(flow, NO_NAME, now, names_open=True))
         return None if decision.verdict is Verdict.HELD else decision
 
     def _judge(self, flow: Flow, heard: Heard, ids: list[int], packet: bytes, now: Now) -> None:
-        assert self.policy is not None
         seen = self._observe(flow, heard, now)
-        self._give(flow, decide(self.policy, seen), heard, seen, ids, packet, now)
+        self._give(flow, self._decide(flow.phone, seen), heard, seen, ids, packet, now)
 
     def _give(
         self, flow: Flow, decision: Decision, heard: Heard, seen: Observation, ids: list[int], packet: bytes, now: Now
@@ -212,7 +249,7 @@ class Gateway:
         if packet is NOT_MINE or self.policy is None:
             return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
-        flow = Flow(key, seen.mac, self.phones.name(seen.mac))
+        flow = Flow(key, seen.mac, self.phones.of(seen.mac, now.wall))
         decision = self._decide_early(flow, now)
         if decision is not None and decision.verdict.refuses:  # else the rules changed between the packet and us
             self._tell(flow, self._observe(flow, NO_NAME, now, names_open=True), decision, now)
@@ -221,6 +258,8 @@ class Gateway:
         flow = self.flows.forget(seen.flow) if seen.ended else self.flows.get(seen.flow)
         if flow is None:
             return
+        if seen.up > flow.up:
+            self.phones.used(seen.flow.src, now.boot)
         self._commands.extend(GiveVerdict(packet_id, Verdict.HELD) for packet_id in flow.held)
         if flow.decision is None or flow.decision.verdict.refuses:
             return  # what conntrack counted of it was headers of its handshake and packets that we refused
@@ -234,7 +273,8 @@ class Gateway:
     def _query(self, seen: QuerySeen, now: Now) -> None:
         if self.locked:
             return  # the question expires unanswered
-        if not self._refused_by_name(seen.token, seen.mac, seen.src, (seen.qname,), now):
+        phone = self._admit(seen.mac, seen.src, now)
+        if phone is not None and not self._refused_by_name(seen.token, phone, seen.src, (seen.qname,), now):
             self._commands.append(ForwardQuery(seen.token))
 
     def _answer(self, seen: AnswerSeen, now: Now) -> None:
@@ -242,48 +282,94 @@ class Gateway:
         policy = self.policy
         if policy is None or self.locked:
             return
-        if len(seen.chain) > 1 and self._refused_by_name(seen.token, seen.mac, seen.src, seen.chain, now):
+        phone = self.phones.of(seen.mac, now.wall)
+        if len(seen.chain) > 1 and self._refused_by_name(seen.token, phone, seen.src, seen.chain, now):
             return
-        phone = self.phones.name(seen.mac)
         self.names.learn(phone, seen.chain, seen.addresses, seen.ttl, now.boot)
         for addr in seen.addresses:
-            self._learn_refusal(policy, phone, seen.mac, addr, seen.ttl + int(GRACE), now)
+            seconds = seen.ttl + int(GRACE)
+            self._commands.extend(self.enforced.learn(policy, phone, seen.mac, addr, seconds, now.boot))
         self._commands.append(SendAnswer(seen.token))
 
-    def _refused_by_name(self, token: object, mac: bytes, src: bytes, chain: tuple[str, ...], now: Now) -> bool:
+    def _refused_by_name(self, token: object, phone: Phone, src: bytes, chain: tuple[str, ...], now: Now) -> bool:
+        seen = Observation(phone.name, None, None, None, answered=(chain,), names_open=True, group=phone.group)
         assert self.policy is not None
-        seen = Observation(self.phones.name(mac), None, None, None, answered=(chain,), names_open=True)
-        decision = decide(self.policy, seen)
-        if decision.verdict is not Verdict.BLOCK:
+        if decide(self.policy, seen).verdict is not Verdict.BLOCK:
             return False  # `ask` gets the true answer and is stopped at the flow: a name alone is no evidence
-        self._commands.append(RefuseQuery(token, decision))
+        decision = self._decide(phone, seen)
         self._events.append(FlowDecided(now.wall, src, None, seen, decision))
-        return True
+        if decision.verdict.refuses:
+            self._commands.append(RefuseQuery(token, decision))
+        return decision.verdict.refuses
 
-    def _learn_refusal(self, policy: Policy, phone: str, mac: bytes, addr: bytes, seconds: int, now: Now) -> None:
-        """Refuse this phone's way to `addr` in the kernel, from its first packet on, if no name could still open it."""
-        chains = self.names.chains(phone, addr, now.boot)
-        refused = refusal(policy, Observation(phone, None, addr, None, answered=chains, names_open=True))
-        if refused is not None:
-            self._refused[mac, addr] = now.boot + seconds
-            self._commands.append(RefuseAddress(mac, addr, seconds))
-        elif self._refused.pop((mac, addr), None) is not None:  # another name for this address has come up since
-            self._commands.append(RefuseAddress(mac, addr, 0))
+    # -- who it is ---------------------------------------------------------------------------------------------------
+
+    def _admit(self, mac: bytes, addr: bytes, now: Now) -> Phone | None:
+        """The phone that sent this; None if it used another's address."""
+        phone, commands = self.phones.admit(mac, addr, now.boot, now.wall)
+        if commands:
+            self._commands.extend(commands)
+        return phone
+
+    def _spoofed(self, seen: SpoofSeen, now: Now) -> None:
+        packet = ip.parse(seen.packet)
+        if packet is NOT_MINE:
+            return
+        text, commands = self.phones.spoofed(seen.mac, packet.src, now.boot)
+        self._commands.extend(commands)
+        if text:
+            self._events.append(Trouble(now.wall, text))
+
+    def _pairs_found(self, seen: PairsFound, now: Now) -> None:
+        self._commands.extend(self.phones.adopt(seen.pairs, now.boot))
+
+    def _phone_changed(self, seen: PhoneChanged, now: Now) -> None:
+        gone, commands = self.phones.forget(seen.forgotten)  # first: its MACs may go to the other
+        self._commands.extend(commands)
+        phone = self.phones.change(seen.phone) if seen.phone else self.phones.stranger
+        if seen.forgotten:
+            self.names.forget(gone)
+            self.flows.hand_over(gone, phone)
+        self._events.append(OwnerActed(now.wall, "phone", seen.text, seen.who))
+        self._judge_all_again(now)
+
+    def _mode_asked(self, seen: ModeAsked, now: Now) -> None:
+        self.phones.mode = seen.mode
+        self._events.append(OwnerActed(now.wall, "mode", f"{seen.mode}: all without a mode of their own", seen.who))
+        self._judge_all_again(now)
 
     # -- what the owner wants ----------------------------------------------------------------------------------------
 
     def _policy_replaced(self, seen: PolicyReplaced, now: Now) -> None:
-        policy = seen.policy
-        if self.policy is None and self._kernel_digest not in ("", policy.digest):
-            self._commands.append(ForgetFlows())  # the rules were changed while no gateway lived
-        self.policy = policy
+        policy = self.policy = seen.policy
         self._events.append(PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
+        self._judge_all_again(now)
+
+    def _judge_all_again(self, now: Now) -> None:
+        """Rules, modes or phones are not what they were: kernel, learnt refusals and live flows follow."""
+        policy = self.policy
+        if policy is None:
+            return
+        if self.enforced.digest_of(policy) != self.enforced.digest:
+            # what passes for reasons that nobody remembers begins anew, or ends
+            self._commands.extend(MarkFlow(key, Verdict.HELD) for key in self._unknown)
+            self._unknown = frozenset()
         self._reconcile()
-        self._refused.clear()
-        for phone, addr, left in self.names.entries(now.boot):
-            for mac in self.phones.macs(phone):
-                self._learn_refusal(policy, phone, mac, addr, int(left), now)
+        self._commands.extend(self.enforced.learn_again(policy, now.boot))
         self._to_rejudge, self._rejudging = iter(list(self.flows)), True
+
+    def _remembered(self, seen: Remembered, now: Now) -> None:
+        """What a gateway before this one knew. Judged again when there are rules."""
+        self.enforced.digest = seen.digest
+        for name in seen.names:
+            phone = self.phones.slot(name.slot)
+            self.names.learn(phone, name.chain, (name.addr,), name.until - now.boot - GRACE, now.boot)
+        for was in seen.flows:
+            if was.flow in seen.alive:
+                flow = self.flows.resume(was, self.phones.of(was.mac, now.wall))
+                again = self._as_judged(flow, now)
+                self._events.append(FlowResumed(now.wall, was.flow.src, was.flow, again, was.decision))
+        self._unknown = seen.alive - {flow.key for flow in self.flows}
 
     def _policy_refused(self, seen: PolicyRefused, now: Now) -> None:
         kept = self.policy.revision if self.policy else 0
@@ -302,17 +388,15 @@ class Gateway:
 
     def _rejudge(self, now: Now) -> None:
         """Some more of the live flows, by the policy of today; the rest in the turns that follow."""
-        policy = self.policy
         for _ in range(REJUDGED_A_TURN):
             flow = next(self._to_rejudge, None)
-            if flow is None or policy is None:
+            if flow is None or self.policy is None:
                 self._rejudging = False
                 return
             if flow.decision is None or self.flows.get(flow.key) is not flow:
                 continue
-            heard = NO_NAME._replace(said=flow.said, unfinished=flow.unfinished)
-            seen = self._observe(flow, heard, now)
-            before, watch, decision = flow.decision, flow.watch, decide(policy, seen)
+            seen = self._as_judged(flow, now)
+            before, watch, decision = flow.decision, flow.watch, self._decide(flow.phone, seen)
             flow.decision = decision
             flow.watch = self._watch(flow, now)
             if decision.verdict is before.verdict and flow.watch is watch:
@@ -329,26 +413,18 @@ class Gateway:
     # -- the kernel --------------------------------------------------------------------------------------------------
 
     def _reconcile(self) -> None:
-        policy = self.policy
-        refused4, refused6 = refused_networks(policy) if policy else ((), ())
-        digest = policy.digest if policy else ""
-        self._generation += 1
-        keep = digest == self._kernel_digest
-        self._kernel_digest = digest
-        self._commands.append(Reconcile(KernelState(self._generation, self.locked, refused4, refused6, keep)))
+        self._commands.append(self.enforced.whole(self.policy, locked=self.locked))
 
     def _applied(self, seen: Applied, now: Now) -> None:
-        if seen.generation != self._generation:
+        if not self.enforced.applied(seen.generation):
             return
-        self._retry_at = None
         if not self.locked and self.state is not State.ENFORCING:
             self._become(State.ENFORCING, "", now)
 
     def _command_failed(self, seen: CommandFailed, now: Now) -> None:
         self._events.append(Trouble(now.wall, f"{type(seen.command).__name__}: {seen.error}"))
         if isinstance(seen.command, Reconcile):
-            self._kernel_digest = ""  # nobody knows what it holds
-            self._retry_at = now.boot + RETRY_SECONDS
+            self.enforced.failed(now.boot)
             if not self.locked:
                 self._become(State.DEGRADED, f"the kernel refused the rules: {seen.error}", now)
 
@@ -366,14 +442,15 @@ class Gateway:
             first = flow.first_held
             self._judge(flow, UNFINISHED, self.flows.release(flow), first, now)
         self.names.expire(now.boot)
-        for pair in [pair for pair, until in self._refused.items() if until <= now.boot]:
-            del self._refused[pair]
-        if self._retry_at is not None and self._retry_at <= now.boot:
-            self._retry_at = None
+        self._commands.extend(self.phones.sweep(now.boot))
+        self.enforced.expire(now.boot)
+        if self.enforced.due(now.boot):
             self._reconcile()
+            if self.policy is not None:
+                self._commands.extend(self.enforced.learn_again(self.policy, now.boot))
 
     def _wake_at(self, now: Now) -> float | None:
         if self._rejudging:
             return now.boot
-        times = [time for time in (self.flows.next_due(), self._retry_at) if time is not None]
+        times = [time for time in (self.flows.next_due(), self.enforced.retry_at) if time is not None]
         return min(times) if times else None

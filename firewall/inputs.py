@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from firewall.commands import Command
+    from firewall.phones import Phone
+    from rules.observation import Name
     from rules.policy import Policy
     from rules.problem import Problem
+    from rules.verdict import Decision
 
 
 class Now(NamedTuple):
@@ -158,11 +161,63 @@ class LockAsked:
 
 
 @dataclass(slots=True)
+class ModeAsked:
+    """The owner only watches from now on ("watch"), or enforces ("enforce"): all phones without a mode of their own."""
+
+    mode: str
+    who: Author
+
+
+@dataclass(slots=True)
+class PhoneChanged:
+    """The owner named a phone, gave it another group, mode or MAC, or wants to forget one. It is stored already."""
+
+    phone: Phone | None  # as it shall be; None: nothing but the forgetting
+    text: str  # what was done, in words
+    who: Author
+    forgotten: int = 0  # slot of a phone that is no more (0: none); its flows go to `phone`, or to nobody
+
+
+class LiveFlow(NamedTuple):
+    """What was known of a flow that an earlier process had let pass."""
+
+    flow: FlowKey
+    mac: bytes
+    said: tuple[Name, ...]
+    unfinished: bool
+    may_say_more: bool
+    watch: int  # firewall.commands.Watch
+    decision: Decision
+    up: int
+    down: int
+
+
+class LearntName(NamedTuple):
+    """What our DNS had told a phone. `until` is boot time."""
+
+    slot: int
+    addr: bytes
+    chain: tuple[str, ...]
+    until: float
+
+
+@dataclass(slots=True)
+class Remembered:
+    """At the start: what an earlier process knew, and every flow that the kernel still lets pass because of it."""
+
+    flows: tuple[LiveFlow, ...]
+    names: tuple[LearntName, ...]
+    digest: str  # of the rules and modes that it had last put into the kernel
+    alive: frozenset[FlowKey]
+
+
+@dataclass(slots=True)
 class Tick:
     """Time has passed."""
 
 
 Input = (
-    PacketSeen | RefusedSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused | Applied
-    | CommandFailed | Tampered | LockAsked | Tick
+    PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
+    | ModeAsked | PhoneChanged | LockAsked | PairsFound | Remembered | Applied | CommandFailed
+    | Tampered | Tick
 )

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from firewall.inputs import LearntName
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from firewall.phones import Phone
 
 SHORTEST = 60  # seconds; what is answered with less is still being connected to then
 # Seconds a name outlives its TTL. Phones keep addresses longer than they may: Java's cache, connection pools and
@@ -20,7 +24,7 @@ MOST_CHAINS = 16  # of one address; large CDNs answer hundreds of names with one
 class Entry(NamedTuple):
     """One address that a phone knows."""
 
-    phone: str
+    phone: Phone
     addr: bytes
     left: float  # seconds until its last name is forgotten
 
@@ -29,7 +33,7 @@ class NameTable:
     """(phone, address) -> the chains that were answered with it. A chain is the asked name, then its CNAMEs."""
 
     def __init__(self) -> None:
-        self._of: dict[str, OrderedDict[bytes, dict[tuple[str, ...], float]]] = {}  # chain -> boot time of its end
+        self._of: dict[Phone, OrderedDict[bytes, dict[tuple[str, ...], float]]] = {}  # chain -> boot time of its end
         self._size = 0
 
     def __len__(self) -> int:
@@ -37,7 +41,7 @@ class NameTable:
         return self._size
 
     def learn(
-        self, phone: str, chain: tuple[str, ...], addresses: tuple[bytes, ...], ttl: float, boot: float
+        self, phone: Phone, chain: tuple[str, ...], addresses: tuple[bytes, ...], ttl: float, boot: float
     ) -> None:
         """The phone is told, at `boot`, that the end of `chain` has these addresses, for `ttl` seconds."""
         if not addresses:
@@ -57,13 +61,13 @@ class NameTable:
             if len(chains) > MOST_CHAINS:
                 del chains[next(iter(chains))]
 
-    def chains(self, phone: str, addr: bytes, boot: float) -> tuple[tuple[str, ...], ...]:
+    def chains(self, phone: Phone, addr: bytes, boot: float) -> tuple[tuple[str, ...], ...]:
         """Every chain that may have led the phone to `addr`, the newest last."""
         known = self._of.get(phone)
         chains = known.get(addr) if known else None
         return tuple(chain for chain, until in chains.items() if until > boot) if chains else ()
 
-    def addresses(self, phone: str, name: str, boot: float) -> tuple[bytes, ...]:
+    def addresses(self, phone: Phone, name: str, boot: float) -> tuple[bytes, ...]:
         """The addresses that the phone may reach `name` at: asked for, or a CNAME on the way."""
         known = self._of.get(phone)
         return tuple(
@@ -79,6 +83,17 @@ class NameTable:
                 left = max(chains.values()) - boot
                 if left > 0:
                     yield Entry(phone, addr, left)
+
+    def learnt(self, boot: float) -> Iterator[LearntName]:
+        """All that is known, one by one, for a process that comes after this one."""
+        for phone, known in self._of.items():
+            for addr, chains in known.items():
+                for chain, until in chains.items():
+                    if until > boot:
+                        yield LearntName(phone.slot, addr, chain, until)
+
+    def forget(self, phone: Phone) -> None:
+        self._size -= len(self._of.pop(phone, ()))
 
     def expire(self, boot: float) -> None:
         """Let go of what has had its time. What was learnt after something that lives longer goes with that."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from firewall.commands import Command
-    from firewall.inputs import Input
+    from firewall.inputs import FlowKey, Input
     from firewall.settings import Settings
 
 
@@ -38,6 +38,9 @@ class Backend(Protocol):
         """Do them in their order. Never waits but for the kernel's acknowledgement (about 0.1 ms)."""
 
     def gauges(self) -> Gauges: ...
+
+    def flows(self) -> list[FlowKey]:
+        """The flows that the kernel lets pass now. It may wait: call it in a thread."""
 
     def mac_of(self, address: bytes) -> bytes | None:
         """The MAC of a neighbour on the phones' side; None if there is none."""

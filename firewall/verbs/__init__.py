@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from firewall.verbs.gate import GateVerbs
 from firewall.verbs.past import PastVerbs
+from firewall.verbs.phones import PhonesVerbs
 from firewall.verbs.rules import RulesVerbs
 
 if TYPE_CHECKING:
     from firewall.app import App
     from firewall.control import Verb
 
-ROOMS = (GateVerbs, PastVerbs, RulesVerbs)
+ROOMS = (GateVerbs, PastVerbs, PhonesVerbs, RulesVerbs)
 
 
 def all_verbs(app: App) -> dict[str, Verb]:

@@ -55,7 +55,8 @@ class PastVerbs:
         gateway = self._app.gateway
         if gateway.policy is None:
             raise Refused(f"there is no policy: {gateway.reason}")
-        phone, what = text(args, "phone"), text(args, "what")
+        called, what = text(args, "phone"), text(args, "what")
+        phone = gateway.phones.named(called) or gateway.phones.stranger
         place = parse_place(what)
         boot = self._app.boot_time()
         addr = place.addr
@@ -67,11 +68,14 @@ class PastVerbs:
         else:
             assert addr is not None
             answered = gateway.names.chains(phone, addr, boot)
-        seen = Observation(phone, "tcp", addr or UNLISTED, place.port, answered)
+        there = addr or UNLISTED
+        seen = Observation(
+            called, "tcp", there, place.port, answered, group=phone.group, place=self._app.place(there)
+        )
         told = explain(gateway.policy, seen).to_json()
-        told |= {"phone": phone, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": place.port}
+        told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": place.port}
         if addr is None:
-            told["note"] = f"{phone} has not asked for {place.name} yet; an address that no rule lists is assumed"
+            told["note"] = f"{called} has not asked for {place.name} yet; an address that no rule lists is assumed"
         yield Done(told)
 
 

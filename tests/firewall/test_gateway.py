@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from firewall.commands import (
+    AdmitPair,
+    ExpelPair,
     ForwardQuery,
     GiveVerdict,
     MarkFlow,
@@ -18,7 +20,16 @@ from firewall.commands import (
     SendAnswer,
     Watch,
 )
-from firewall.events import FlowBytes, FlowDecided, PolicyKept, State, StateChanged
+from firewall.events import (
+    FlowBytes,
+    FlowDecided,
+    FlowResumed,
+    OwnerActed,
+    PolicyKept,
+    State,
+    StateChanged,
+    Trouble,
+)
 from firewall.gateway import Gateway
 from firewall.inputs import (
     AnswerSeen,
@@ -27,16 +38,21 @@ from firewall.inputs import (
     FlowCounted,
     FlowKey,
     LockAsked,
+    ModeAsked,
     Now,
     PacketSeen,
+    PhoneChanged,
     PolicyRefused,
     PolicyReplaced,
     QuerySeen,
     RefusedSeen,
+    Remembered,
+    SpoofSeen,
     Tick,
 )
 from firewall.phones import Phones
 from rules import store
+from rules.observation import Source
 from rules.problem import RuleError
 from rules.verdict import Verdict
 
@@ -53,7 +69,7 @@ class Play:
     """`play << input` is one turn; what came out of the last one is in `commands` and `events`."""
 
     def __init__(self, rules: str = "", tmp: Path | None = None) -> None:
-        self.gateway = Gateway(Phones({MAC: "phone1"}))
+        self.gateway = Gateway(Phones(given={MAC: "phone1"}))
         self.boot = 1000.0
         self.ids = 0
         self.tmp = tmp
@@ -334,3 +350,131 @@ def test_garbage_is_dropped_and_nothing_is_raised(play: Play) -> None:
     for raw in (b"", b"\x45", bytes(60), b"\x60" + bytes(10)):
         packet = play.packet(raw)
         assert play.verdicts() == [(packet, HELD, Watch.NONE)]
+
+
+# -- who it is, watching, and what a gateway before this one knew ------------------------------------------------------
+
+
+OTHER = bytes.fromhex("0200000001ff")
+
+
+def test_a_senders_address_is_admitted_before_its_packet_is_answered(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
+    kinds = [type(command) for command in play.commands]
+    assert kinds.index(AdmitPair) < kinds.index(GiveVerdict)
+    pair = play.of(AdmitPair)
+    assert (pair.mac, pair.slot) == (MAC, play.gateway.phones.named("phone1").slot)
+
+
+def test_another_senders_packet_with_a_phones_address_is_dropped_and_joins_no_flow(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
+    play << PacketSeen(99, OTHER, wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org"), seq=5000))
+    assert play.verdicts() == [(99, HELD, Watch.NONE)]
+    assert play.events == []
+    play << QuerySeen("q", OTHER, packed("10.77.0.10"), "good.example", 1)
+    assert play.commands == []
+
+
+def test_watching_lets_pass_what_would_be_refused_and_says_so(play: Play, wire) -> None:
+    play << ModeAsked("watch", Author("anna", 1000))
+    (event,) = [event for event in play.events if isinstance(event, OwnerActed)]
+    assert (event.kind, event.who.uid) == ("mode", 1000)
+    assert play.of(Reconcile).desired.refused4 == ()
+    packet = play.packet(wire.tcp(LISTED, 443, wire.hello("api.account.xiaomi.com")))
+    assert play.verdicts() == [(packet, Verdict.WATCH, Watch.NONE)]
+    (event,) = play.decided()
+    assert event.decision.verdict is Verdict.WATCH
+    assert event.decision.rule.startswith("xiaomi/")
+    assert event.decision.reason.startswith("would be refused")
+
+
+def test_enforcing_again_cuts_what_only_watching_let_pass(play: Play, wire) -> None:
+    play << ModeAsked("watch", Author("anna", 1000))
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("api.account.xiaomi.com")))
+    play << ModeAsked("enforce", Author("anna", 1000))
+    assert play.of(MarkFlow).verdict is ASK
+    (event,) = play.decided()
+    assert event.decision.verdict is ASK
+
+
+def test_watching_a_question_answers_it(play: Play) -> None:
+    play.rules('[[rule]]\naction = "block"\nmatch = "name:tracker.example"\n')
+    play.ask("tracker.example")
+    assert [type(command) for command in play.commands][-1] is RefuseQuery
+    play << ModeAsked("watch", Author("anna"))
+    play.ask("tracker.example")
+    assert isinstance(play.commands[-1], ForwardQuery)
+    (event,) = play.decided()
+    assert event.decision.verdict is Verdict.WATCH
+
+
+def test_one_phone_can_be_watched_and_its_learnt_refusals_go(play: Play) -> None:
+    play.ask("api.account.xiaomi.com").answer(("api.account.xiaomi.com",), MOVED)
+    assert play.of(RefuseAddress).seconds > 0
+    wanted = play.gateway.phones.edited("phone1", mode="watch")
+    play << PhoneChanged(wanted, "phone1 was set to watch", Author("anna"))
+    desired = play.of(Reconcile).desired
+    assert desired.watched == (wanted.slot,)
+    assert desired.refused4  # others are still refused
+    assert not desired.keep_learned
+    assert not [command for command in play.commands if isinstance(command, RefuseAddress)]
+
+
+def test_rules_follow_a_phone_to_its_new_name_and_group(play: Play, wire) -> None:
+    play.rules('[[rule]]\naction = "block"\nmatch = "phone:anna"\n')
+    packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
+    assert play.verdicts() == [(packet, ALLOW, Watch.NONE)]
+    play << PhoneChanged(play.gateway.phones.edited("phone1", new_name="anna"), "named", Author("anna"))
+    assert play.of(MarkFlow).verdict is BLOCK
+    (event,) = play.decided()
+    assert event.seen.phone == "anna"
+
+
+def test_who_is_forgotten_has_nothing_left(play: Play, wire) -> None:
+    play.rules('[[rule]]\naction = "allow"\nmatch = "phone:phone1"\n[[rule]]\naction = "block"\nmatch = ""\n')
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
+    phone = play.gateway.phones.named("phone1")
+    play << PhoneChanged(None, "phone1 was forgotten", Author("anna"), forgotten=phone.slot)
+    assert play.of(MarkFlow).verdict is BLOCK
+    assert play.of(ExpelPair).mac == MAC
+
+
+def test_a_restart_knows_names_and_verdicts_of_live_flows(play: Play, wire, tmp_path: Path) -> None:
+    play.ask("en.wikipedia.org").answer(("en.wikipedia.org",), FRIEND)
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
+    flows, names = tuple(play.gateway.flows.live()), tuple(play.gateway.names.learnt(play.boot))
+    (flow,) = flows
+    other = flow.flow._replace(sport=9)
+    again = Play(None, tmp_path)
+    again << Remembered(flows, names, play.gateway.enforced.digest, frozenset({flow.flow, other}))
+    (resumed,) = again.events
+    assert isinstance(resumed, FlowResumed)
+    assert {name.source for name in resumed.seen.names} == {Source.SNI, Source.DNS}
+    again.revision = play.revision - 1
+    again.rules("")
+    assert again.of(Reconcile).desired.keep_learned  # the same rules: what the kernel refuses still holds
+    assert not [command for command in again.commands if isinstance(command, MarkFlow)]
+    again.rules('[[rule]]\naction = "block"\nmatch = "name:wikipedia.org"\n')
+    marks = {command.flow: command.verdict for command in again.commands if isinstance(command, MarkFlow)}
+    assert marks == {flow.flow: BLOCK, other: HELD}  # nobody knows why the other passes: it begins anew or ends
+
+
+def test_a_watched_flow_of_a_dead_gateway_is_not_guessed_at(play: Play, wire, tmp_path: Path) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    play.packet(wire.tcp(FRIEND, 80, request, seq=1000))
+    flows = tuple(play.gateway.flows.live())
+    assert flows[0].watch == Watch.HTTP
+    again = Play(None, tmp_path)
+    again << Remembered(flows, (), "", frozenset({flows[0].flow}))
+    again.rules("")
+    packet = again.packet(wire.tcp(FRIEND, 80, request, seq=1000 + len(request)), watched=True)
+    assert again.verdicts() == [(packet, BLOCK, Watch.NONE)]
+
+
+def test_a_spoof_is_told(play: Play, wire) -> None:
+    raw = wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org"))
+    play.packet(raw)
+    play << SpoofSeen(OTHER, raw)
+    (event,) = play.events
+    assert isinstance(event, Trouble)
+    assert "uses an address of phone1" in event.text

@@ -74,7 +74,7 @@ def test_the_screen_imports_nothing_that_gates():
     """Also a matter of speed: what is not imported costs nothing before the first frame."""
     code = "import sys, tui.app; print(*sorted(m for m in sys.modules if m.startswith('firewall.')))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert set(out) == {"firewall.control", "firewall.episode", "firewall.settings", "firewall.text"}
+    assert set(out) == {"firewall.control", "firewall.episode", "firewall.inputs", "firewall.settings", "firewall.text"}
 
 
 async def test_the_first_frame_is_quick(tmp_path):

@@ -17,6 +17,8 @@ from firewall.backends.linux.links import RULES_CHANGED, Closed, Neighbours, Sys
 from firewall.backends.linux.nftables import CHILDREN, GROUP, TABLE, Ruleset, table_stands
 from firewall.backends.linux.reset import RawSender, rst
 from firewall.commands import (
+    AdmitPair,
+    ExpelPair,
     ForgetFlows,
     GiveVerdict,
     KernelState,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from firewall.commands import Command
-    from firewall.inputs import Input
+    from firewall.inputs import FlowKey, Input
     from firewall.settings import Settings
 
 QUEUE: Final = 66
@@ -81,6 +83,8 @@ class LinuxBackend:
             MarkFlow: self._mark_flow,
             ForgetFlows: self._forget_flows,
             RefuseAddress: self._refuse_address,
+            AdmitPair: lambda _: None,  # replaced by the slots that are being built
+            ExpelPair: lambda _: None,
             Reconcile: self._reconcile,
         }
 
@@ -138,6 +142,14 @@ class LinuxBackend:
         self._sysctls.restore()
         self._rules.remove()
         self._closed.remove()
+
+    def flows(self) -> list[FlowKey]:
+        dump = nfnl.Netlink()
+        try:
+            rows = dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT))
+            return [counted.flow for _, body in rows if (counted := nfnl.counted(body)) is not None]
+        finally:
+            dump.close()
 
     # -- what the kernel tells ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,110 @@
+"""What the next process has to know of live flows: their names and verdicts, in a file that a reboot takes with it.
+
+The kernel goes on letting allowed flows pass when this process dies. A picture of them is written every few seconds, a
+slice at a time so that packets do not wait; the next process joins it with what conntrack still knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall.engine import clock
+from firewall.inputs import FlowKey, LearntName, LiveFlow, Remembered
+from firewall.settings import write_atomically
+from rules.observation import Name, Source
+from rules.verdict import Decision, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from firewall.gateway import Gateway
+
+SECONDS: Final = 2.0  # between pictures; a flow that ends within is in none
+SHARE: Final = 50  # times as long as a picture took: it costs 2 % of a core at most
+SLICE: Final = 64  # rows at a time: a third of a millisecond
+
+
+async def keep(path: Path, gateway: Gateway) -> None:
+    """Write a picture now and then, for ever. What cannot be written is a restart's loss and nobody else's."""
+    loop = asyncio.get_running_loop()
+    pause = SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        began = loop.time()
+        await save(path, gateway)
+        pause = max(SECONDS, SHARE * (loop.time() - began))
+
+
+async def save(path: Path, gateway: Gateway) -> None:
+    """One picture, written atomically. Raises nothing: a full disk is told by the history already."""
+    lines = [json.dumps({"digest": gateway.enforced.digest})]
+    lines += await _rows(gateway.flows.live(), _flow)
+    lines += await _rows(gateway.names.learnt(clock().boot), _learnt)
+    try:
+        await asyncio.to_thread(write_atomically, path, "\n".join(lines), 0o600)
+    except OSError:  # what stands there is older, and true of the flows that are still alive
+        return
+
+
+def load(path: Path, alive: Iterable[FlowKey]) -> Remembered:
+    """The last picture. What cannot be read is not remembered; that is never an error."""
+    digest, flows, names = "", list[LiveFlow](), list[LearntName]()
+    try:
+        head, *rows = path.read_text("utf-8").split("\n")
+        digest = str(json.loads(head)["digest"])
+        for row in rows:
+            told = json.loads(row)
+            if "flow" in told:
+                flows.append(_to_flow(told))
+            else:
+                chain = tuple(map(str, told["chain"]))
+                names.append(LearntName(int(told["slot"]), bytes.fromhex(told["addr"]), chain, float(told["until"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        digest, flows, names = "", [], []
+    return Remembered(tuple(flows), tuple(names), digest, frozenset(alive))
+
+
+async def _rows(seen: Iterable[Any], row: Any) -> list[str]:  # noqa: ANN401  any shape and its way to JSON
+    """The table may change between two slices: it was copied first."""
+    lines = []
+    for at, one in enumerate(list(seen)):
+        lines.append(json.dumps(row(one), separators=(",", ":")))
+        if at % SLICE == SLICE - 1:
+            await asyncio.sleep(0)
+    return lines
+
+
+def _flow(was: LiveFlow) -> dict[str, Any]:
+    key, decision = was.flow, was.decision
+    return {
+        "flow": [key.proto, key.src.hex(), key.sport, key.dst.hex(), key.dport],
+        "mac": was.mac.hex(),
+        "said": [[name.name, str(name.source)] for name in was.said],
+        "unfinished": was.unfinished,
+        "may_say_more": was.may_say_more,
+        "watch": was.watch,
+        "decision": [str(decision.verdict), decision.rule, decision.reason, decision.service, decision.revision],
+        "bytes": [was.up, was.down],
+    }
+
+
+def _to_flow(told: dict[str, Any]) -> LiveFlow:
+    proto, src, sport, dst, dport = told["flow"]
+    verdict, *rest = told["decision"]
+    return LiveFlow(
+        FlowKey(int(proto), bytes.fromhex(src), int(sport), bytes.fromhex(dst), int(dport)),
+        bytes.fromhex(told["mac"]),
+        tuple(Name(name, Source(source)) for name, source in told["said"]),
+        bool(told["unfinished"]),
+        bool(told["may_say_more"]),
+        int(told["watch"]),
+        Decision(Verdict(verdict), *rest),
+        *map(int, told["bytes"]),
+    )
+
+
+def _learnt(name: LearntName) -> dict[str, Any]:
+    return {"slot": name.slot, "addr": name.addr.hex(), "chain": name.chain, "until": name.until}

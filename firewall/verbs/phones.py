@@ -1,0 +1,124 @@
+"""The phones: who they are, and what their owner says of them."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from firewall.control import Done, Refused, Verb
+from firewall.inputs import ModeAsked, PhoneChanged
+from firewall.phones import ENFORCE, WATCH, Phone, PhoneError
+from firewall.state import StateError, StoredPhone
+from firewall.verbs.args import text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from firewall.app import App
+    from firewall.control import Peer
+
+
+class PhonesVerbs:
+    """What is changed is on the disk before it counts, and before it is said."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def verbs(self) -> dict[str, Verb]:
+        return {
+            "phones": Verb(self.phones),
+            "phones.set": Verb(self.set, changes=True),
+            "phones.join": Verb(self.join, changes=True),
+            "phones.forget": Verb(self.forget, changes=True),
+            "mode": Verb(self.mode, changes=True),
+        }
+
+    async def phones(self, _peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        phones = sorted(self._app.gateway.phones, key=lambda phone: phone.name)
+        for phone in phones:
+            yield self._told(phone)
+        yield Done({"count": len(phones)})
+
+    async def set(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        called = text(args, "phone")
+        name, group, mode = (text(args, key) if key in args else None for key in ("name", "group", "mode"))
+        phones = self._app.gateway.phones
+        try:
+            wanted = phones.edited(called, new_name=name, group=group, mode=mode)
+        except PhoneError as error:
+            raise Refused(str(error)) from None
+        did = [
+            *([f"called {name}"] if name is not None else ()),
+            *([f"put into group {group}"] if group is not None else ()),
+            *([f"set to {mode or 'the mode of all'}"] if mode is not None else ()),
+        ]
+        if not did:
+            raise Refused("name, group or mode: say what shall change", 2)
+        self._change(wanted, f"{called} was {' and '.join(did)}", peer)
+        yield Done(self._told(phones.slot(wanted.slot)))
+
+    async def join(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        called, into = text(args, "phone"), text(args, "into")
+        phones = self._app.gateway.phones
+        try:
+            gone, wanted = phones.need(called), phones.joined(called, into)
+        except PhoneError as error:
+            raise Refused(str(error)) from None
+        self._change(wanted, f"{called} is {into} as well", peer, forgotten=gone.slot)
+        yield Done(self._told(phones.slot(wanted.slot)))
+
+    async def forget(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        called = text(args, "phone")
+        try:
+            phone = self._app.gateway.phones.need(called)
+        except PhoneError as error:
+            raise Refused(str(error)) from None
+        self._change(None, f"{called} was forgotten", peer, forgotten=phone.slot)
+        yield Done()
+
+    async def mode(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        mode = text(args, "mode")
+        if mode not in {WATCH, ENFORCE}:
+            raise Refused(f"{mode!r} is no mode: watch or enforce", 2)
+        try:
+            self._app.need_state().set_word("mode", mode)
+        except StateError as error:
+            raise Refused(f"not changed, for it could not be stored: {error}") from None
+        self._app.engine.deliver((ModeAsked(mode, peer.author),))
+        yield Done({"mode": mode})
+
+    def _change(self, wanted: Phone | None, what: str, peer: Peer, forgotten: int = 0) -> None:
+        stored = (to_store(wanted),) if wanted else ()
+        try:
+            self._app.need_state().save_phones(stored, (forgotten,) if forgotten else ())
+        except StateError as error:
+            raise Refused(f"not changed, for it could not be stored: {error}") from None
+        self._app.engine.deliver((PhoneChanged(wanted, what, peer.author, forgotten),))
+
+    def _told(self, phone: Phone) -> dict[str, Any]:
+        return {
+            "slot": phone.slot,
+            "name": phone.name,
+            "group": phone.group,
+            "mode": phone.mode,
+            "named": phone.named,
+            "macs": [mac.hex(":") for mac in phone.macs],
+            "addresses": [str(ip_address(addr)) for addr in sorted(phone.addresses, key=_by_family)],
+            "first": phone.first,
+            "last": phone.last,
+            "today": {},
+        }
+
+
+def _by_family(addr: bytes) -> tuple[int, bytes]:
+    return len(addr), addr
+
+
+def from_store(phone: StoredPhone) -> Phone:
+    return Phone(phone.slot, phone.name, phone.group, phone.mode, phone.named, phone.first, phone.last, phone.macs)
+
+
+def to_store(phone: Phone) -> StoredPhone:
+    return StoredPhone(
+        phone.slot, phone.name, phone.group, phone.mode, phone.named, phone.first, phone.last, phone.macs
+    )
