@@ -26,7 +26,7 @@ from firewall.engine import Engine, clock
 from firewall.episodes import Episodes
 from firewall.gateway import Gateway
 from firewall.history import History
-from firewall.inputs import Author, LockAsked, PolicyRefused, PolicyReplaced
+from firewall.inputs import Author, LockAsked, ModeAsked, PolicyRefused, PolicyReplaced
 from firewall.phones import ENFORCE, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
@@ -83,6 +83,8 @@ class App:
         if self.state is None:
             self.engine.deliver((LockAsked(locked=True, who=Author(self._state_trouble)),))
         self.load_rules(Author("start"))
+        if self.gateway.phones.mode != ENFORCE:  # an opening of the owner's is said again after every start
+            self.engine.deliver((ModeAsked(self.gateway.phones.mode, Author("start")),))
         # What is there now stays. Flows come and go by reference count; a collector that walks over a hundred thousand
         # of them would make packets wait for 50 ms.
         gc.collect()
@@ -124,7 +126,7 @@ class App:
         if self.state is None:
             return Phones(given=given)
         stored = (from_store(phone) for phone in self.state.phones())
-        return Phones(stored, given, self.state.word("mode", self.settings.mode or ENFORCE))
+        return Phones(stored, given, self.state.word("mode", ENFORCE))
 
     async def keep_phones(self) -> None:
         """Store those that came or were seen again. Tried again with the next ones if the disk does not take them."""

@@ -26,7 +26,6 @@ class Settings:
     upstreams: tuple[str, ...] = ()  # resolvers to ask; empty: those of /etc/resolv.conf
     phones: dict[str, str] = field(default_factory=dict)  # MAC -> name that somebody gave
     lab: bool = False
-    mode: str = ""  # "watch" or "enforce" where the owner has not chosen yet; "" = enforce
     ssh: bool = False  # the phones' side may reach this box's ssh
 
     @property

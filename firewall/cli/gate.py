@@ -15,6 +15,7 @@ from firewall import control
 from firewall.cli.common import REFUSED, as_json, connect, need_root
 from firewall.phones import ENFORCE, WATCH
 from firewall.settings import RUN, STATE, Settings
+from firewall.state import State, StateError
 from firewall.text import inert
 
 
@@ -23,15 +24,15 @@ from firewall.text import inert
 @click.option("--wan", help="Interface to the internet.")
 @click.option("--rules", type=click.Path(path_type=Path), help="Rules to use instead of the owner's rules.toml.")
 @click.option("--upstream", multiple=True, help="Resolver to ask (repeat for two). Default: those of /etc/resolv.conf.")
-@click.option("--watch/--enforce", default=None, help="Only record what would be refused, or refuse it. Asked once.")
+@click.option("--watch/--enforce", default=None, help="Only record what would be refused, or refuse it.")
 @click.option("--ssh", is_flag=True, help="Let the phones' side reach this box's ssh.")
 @click.option("--headless", is_flag=True, help="No TUI: stay in the foreground (for services and benchmarks).")
 @click.option("--run-dir", type=click.Path(path_type=Path), default=RUN, show_default=True, help="Sockets and pids.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE, show_default=True, help="Rules, history.")
 @click.pass_context
 def run(
-    ctx: click.Context, *, lan: str | None, wan: str | None, rules: Path | None, upstream: tuple[str, ...], ssh: bool, watch: bool | None,
-    headless: bool, run_dir: Path, state_dir: Path,
+    ctx: click.Context, *, lan: str | None, wan: str | None, rules: Path | None, upstream: tuple[str, ...], ssh: bool,
+    watch: bool | None, headless: bool, run_dir: Path, state_dir: Path,
 ) -> None:
     """Start the gateway (if none runs) and show it.
 
@@ -47,14 +48,20 @@ def run(
         raise click.UsageError("a real gateway has two sides: --lan IF --wan IF, and they differ")
     settings = Settings(
         lan=lan, wan=wan, run_dir=str(run_dir), state_dir=str(state_dir), upstreams=upstream, ssh=ssh,
-        rules=str(rules.resolve()) if rules else "", mode=first_mode(state_dir, watch=watch),
+        rules=str(rules.resolve()) if rules else "",
     )
     from firewall import start  # noqa: PLC0415
 
+    running = start.status_of(settings.socket) is not None
+    if not running:
+        choose_mode(state_dir, watch=watch)
+    elif watch is not None:
+        with control.connect(settings.socket) as client:
+            client.ask("mode", mode=WATCH if watch else ENFORCE)
     if headless:
         file = settings.write()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "firewall.supervisor", str(file)])  # noqa: S606
-    if start.status_of(settings.socket) is None:
+    if not running:
         click.echo(f"starting the gate between {lan} (phones) and {wan} (internet) ...", err=True)
         try:
             status = start.start(settings)
@@ -69,17 +76,24 @@ def run(
     click.echo("the gate goes on. Again: consentry tui   lock: consentry stop   restore: consentry off --remove")
 
 
-def first_mode(state_dir: Path, *, watch: bool | None) -> str:
-    """What a gate that never ran begins with: its owner is asked once. Whoever cannot be asked gets a closed gate."""
-    if watch is None and not (state_dir / "state.db").exists() and sys.stdin.isatty() and sys.stdout.isatty():
+def choose_mode(state_dir: Path, *, watch: bool | None) -> None:
+    """What the gate begins with: its owner is asked once. Whoever cannot be asked gets a closed gate."""
+    file = state_dir / "state.db"
+    if watch is None and not file.exists() and sys.stdin.isatty() and sys.stdout.isatty():
         click.echo(
             "The first start. Watching lets everything pass and records what the rules would refuse, so that you see\n"
             "what your phones do before anything of theirs stops. Enforcing refuses from the first packet on: phones\n"
             "that you have not named yet may then do little. Change it at any time: consentry phones watch | enforce",
             err=True,
         )
-        watch = click.prompt("watch or enforce", type=click.Choice(["watch", "enforce"]), default="watch") == "watch"
-    return WATCH if watch else ENFORCE if watch is not None else ""
+        watch = click.prompt("watch or enforce", type=click.Choice([WATCH, ENFORCE]), default=WATCH) == WATCH
+    if watch is None:
+        return
+    try:
+        State(file).set_word("mode", WATCH if watch else ENFORCE)
+    except StateError as error:
+        click.echo(f"the choice cannot be stored: {error}", err=True)
+        sys.exit(REFUSED)
 
 
 def show_tui(socket: Path, *, in_lab: bool = False) -> int:

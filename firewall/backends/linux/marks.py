@@ -37,6 +37,6 @@ OTHERS: Final = EVERY & ~PACKET  # of the packet mark
 
 def connection(verdict: Verdict, watch: Watch) -> int:
     """What is remembered of a flow. HELD is undecided: nothing."""
-    if verdict is Verdict.ALLOW:
+    if verdict is Verdict.ALLOW or verdict is Verdict.WATCH:
         return ALLOWED | watch << WATCH_SHIFT
     return BLOCKED if verdict.refuses else 0
