@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from firewall import memory
+from firewall.gateway import Gateway
+from firewall.inputs import FlowKey, LiveFlow, Now, Remembered
+from firewall.phones import Phones
+from rules.observation import Name, Source
+from rules.verdict import Decision, Verdict
+
+MAC = b"\2\0\0\0\1\1"
+V4 = FlowKey(6, bytes([10, 77, 0, 10]), 40000, bytes([198, 18, 7, 7]), 443)
+V6 = FlowKey(17, bytes(15) + b"\1", 40000, bytes(15) + b"\2", 443)
+DECISION = Decision(Verdict.ALLOW, "default", "no rule speaks of it", "", 4)
+
+
+async def test_a_picture_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SLICE", 1)
+    gateway = Gateway(Phones(given={MAC: "phone1"}))
+    phone = gateway.phones.named("phone1")
+    assert phone is not None
+    watched = DECISION.__class__(Verdict.WATCH, "xiaomi/1", 'a "quoted" ‹name›\n', "xiaomi-account", 4)
+    flows = (
+        LiveFlow(V4, MAC, (Name("bücher.example", Source.SNI),), False, True, 1, DECISION, 10, 20),
+        LiveFlow(V6, MAC, (), True, False, 0, watched, 0, 0),
+    )
+    gateway.handle([Remembered(flows, (), "digest", frozenset((V4, V6)))], Now(100.0, 1e9, trusted=True))
+    gateway.names.learn(phone, ("a.example", "b.example"), (V4.dst,), 1e9, 100.0)
+    file = tmp_path / "live.json"
+    await memory.save(file, gateway)
+    again = memory.load(file, [V4])
+    assert again.flows == flows
+    (name,) = again.names
+    assert (name.slot, name.addr, name.chain) == (phone.slot, V4.dst, ("a.example", "b.example"))
+    assert (again.digest, again.alive) == ("digest", {V4})
+
+
+@pytest.mark.parametrize("text", ["", "no json", "{}", '{"digest": 1}\n{"flow": [1]}', '{"digest": ""}\n{"slot": "x"}', "[]\n[]", '{"digest": "d"}\n{"flow": [6, "zz", 1, "", 2]}', '{"digest": "d"}\n3'])
+def test_what_cannot_be_read_is_not_remembered(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "live.json"
+    file.write_text(text)
+    again = memory.load(file, [V4])
+    assert (again.flows, again.names) == ((), ())
+    assert again.alive == {V4}
+
+
+async def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
+    await memory.save(tmp_path / "none" / "live.json", Gateway(Phones()))
+    assert memory.load(tmp_path / "none" / "live.json", ()) == Remembered((), (), "", frozenset())
