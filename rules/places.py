@@ -36,6 +36,17 @@ class Places:
         found = re.compile(rf"^[ \t]*{re.escape(key)}[ \t]*=[ \t]*", re.MULTILINE).search(self._bare, begin, end)
         return self._place(self._into(found.end(), offset)) if found else (self._place(begin)[0], 0)
 
+    def packs(self, key: str, word: str = "") -> tuple[int, int]:
+        """A key under [packs], and the word in its list; the line of [packs] if it is written in another way."""
+        header = re.search(r"^[ \t]*\[[ \t]*packs[ \t]*\]", self._bare, re.MULTILINE)
+        if header is None:
+            return self.top("packs"), 0
+        found = re.compile(rf"^[ \t]*{re.escape(key)}[ \t]*=", re.MULTILINE).search(self._bare, header.end())
+        if found is None:
+            return self._place(header.start())[0], 0
+        quoted = re.compile(rf"([\"']){re.escape(word)}\1").search(self._text, found.end()) if word else None
+        return self._place(quoted.start() + 1 if quoted else found.start())
+
     @cached_property
     def _bare(self) -> str:
         """The text, as long as it is, with nothing in its strings and comments that could be taken for a key."""
