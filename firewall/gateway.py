@@ -32,7 +32,7 @@ from firewall.events import (
     StateChanged,
     Trouble,
 )
-from firewall.flow import Flow, FlowTable, Hearing
+from firewall.flow import TCP, Flow, FlowTable, Hearing
 from firewall.inputs import (
     AnswerSeen,
     Applied,
@@ -71,8 +71,6 @@ if TYPE_CHECKING:
     from rules.verdict import Decision
 
 REJUDGED_A_TURN = 256  # live flows judged again per turn after an edit, so that packets of others wait a few ms at most
-TCP = 6
-WORDS = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}
 
 
 class Turn(NamedTuple):
@@ -116,7 +114,7 @@ class Gateway:
             LockAsked: self._lock_asked,
             ModeAsked: self._mode_asked,
             PhoneChanged: self._phone_changed,
-            PairsFound: self._pairs_found,
+            PairsFound: lambda seen, now: self._commands.extend(self.phones.adopt(seen.pairs, now.boot)),
             Remembered: self._remembered,
             Tick: self._tick,
         }
@@ -189,7 +187,7 @@ class Gateway:
         key = flow.key
         return Observation(
             phone=flow.phone.name,
-            proto=WORDS.get(key.proto) or str(key.proto),
+            proto=key.word,
             addr=key.dst,
             port=key.dport or None,
             answered=self.names.chains(flow.phone, key.dst, now.boot),
@@ -307,8 +305,7 @@ class Gateway:
     def _admit(self, mac: bytes, addr: bytes, now: Now) -> Phone | None:
         """The phone that sent this; None if it used another's address."""
         phone, commands = self.phones.admit(mac, addr, now.boot, now.wall)
-        if commands:
-            self._commands.extend(commands)
+        self._commands += commands
         return phone
 
     def _spoofed(self, seen: SpoofSeen, now: Now) -> None:
@@ -319,9 +316,6 @@ class Gateway:
         self._commands.extend(commands)
         if text:
             self._events.append(Trouble(now.wall, text))
-
-    def _pairs_found(self, seen: PairsFound, now: Now) -> None:
-        self._commands.extend(self.phones.adopt(seen.pairs, now.boot))
 
     def _phone_changed(self, seen: PhoneChanged, now: Now) -> None:
         gone, commands = self.phones.forget(seen.forgotten)  # first: its MACs may go to the other

@@ -7,7 +7,7 @@ server sent is carried as bytes and never shown by `repr`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rules.policy import Policy
     from rules.problem import Problem
     from rules.verdict import Decision
+
+
+WORDS: Final = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}
 
 
 class Now(NamedTuple):
@@ -46,6 +49,11 @@ class FlowKey(NamedTuple):
     sport: int
     dst: bytes
     dport: int
+
+    @property
+    def word(self) -> str:
+        """The protocol, as `proto:` has it."""
+        return WORDS.get(self.proto) or str(self.proto)
 
 
 @dataclass(slots=True)
