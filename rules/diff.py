@@ -1,0 +1,103 @@
+"""A dry run: what would be decided otherwise if the rules were others. Nothing is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from rules.decide import decide
+from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from rules.observation import Observation
+    from rules.policy import Policy
+    from rules.verdict import Decision
+
+EXAMPLES: Final = 5
+QUESTION: Final = "dns"  # the protocol of a row that is a DNS question
+
+
+class Past(Protocol):
+    """What is kept of decisions: firewall.episode.Episode is one."""
+
+    @property
+    def seen(self) -> Observation: ...
+    @property
+    def phone(self) -> str: ...
+    @property
+    def proto(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def dst(self) -> str: ...
+    @property
+    def dport(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def last(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    phone: str
+    what: str
+    before: str
+    after: str
+    last: float  # epoch seconds
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in ("phone", "what", "before", "after", "last", "count")}
+
+
+@dataclass(slots=True)
+class Diff:
+    """`of`: decisions looked at; `changed`: those that would be others."""
+
+    of: int = 0
+    changed: int = 0
+    examples: list[Example] = field(default_factory=list)
+
+
+def compare(before: Policy, after: Policy, past: Iterable[Past]) -> Diff:
+    """Both policies judge what was seen: what was decided then may be an older policy's word.
+
+    The examples are of different phones and places; the first met come first.
+    """
+    diff = Diff()
+    shown = set()
+    for row in past:
+        diff.of += row.count
+        seen = row.seen
+        if row.proto == QUESTION:
+            seen = replace(seen, names_open=True)  # as the gateway asks: the flow is still to come
+        old, new = _verdict(before, seen, row), _verdict(after, seen, row)
+        if old is new:
+            continue
+        diff.changed += row.count
+        what = row.name or f"{row.dst}:{row.dport}"
+        if len(diff.examples) < EXAMPLES and (row.phone, what) not in shown:
+            shown.add((row.phone, what))
+            diff.examples.append(Example(row.phone, what, str(old), str(new), row.last, row.count))
+    return diff
+
+
+def _verdict(policy: Policy, seen: Observation, row: Past) -> Verdict:
+    verdict = decide(policy, seen).verdict
+    if row.proto == QUESTION and verdict is not Verdict.BLOCK:
+        return Verdict.ALLOW  # the question would be answered, and the flow judged
+    return verdict
+
+
+def cuts(after: Policy, live: Iterable[tuple[Observation, Decision]], watched: Collection[str] = ()) -> tuple[int, int]:
+    """How many of these live flows would be cut, and how many pass now. Flows of `watched` phones go on whatever."""
+    cut = passing = 0
+    for seen, decision in live:
+        if decision.verdict.refuses or decision.verdict is Verdict.HELD:
+            continue
+        passing += 1
+        cut += seen.phone not in watched and decide(after, seen).verdict.refuses
+    return cut, passing
