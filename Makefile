@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := menu
-.PHONY: menu run test lint type unit lab bench bench-check screenshots constraints clean
+.PHONY: menu run test lint type unit lab bench bench-peers bench-check bench-readme screenshots constraints clean
 
 menu: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -27,11 +27,22 @@ unit: ## tests that need neither root nor namespaces
 lab: ## tests in network namespaces, from a phone to the internet
 	sudo $(BIN)/pytest -m lab
 
-bench: ## the promises, measured beside plain NAT, into bench/results/
+bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (ten minutes)
 	sudo $(BIN)/python bench/run.py
 
-bench-check: ## fails if the last measurement is under a floor
+bench-peers: ## what we are compared with: Debian's packages, and mitmproxy in a venv of its own
+	for program in iperf3 wrk nginx dnsperf dnsmasq unbound ethtool; do \
+		PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing=1; done; \
+	[ -z "$$missing" ] || sudo apt-get install -y --no-install-recommends \
+		iperf3 wrk nginx-light dnsperf dnsmasq-base unbound ethtool || echo "without them: skipped, visibly"
+	[ -x bench/.cache/peers/bin/mitmdump ] || { python3 -m venv bench/.cache/peers && \
+		bench/.cache/peers/bin/pip install --quiet -r bench/peers.txt; } || echo "without mitmproxy: skipped, visibly"
+
+bench-check: ## fails if the last measurement is under a floor (bench/floors.toml)
 	$(BIN)/python bench/check.py
+
+bench-readme: ## the last measurement becomes bench/results.json and the README's table
+	$(BIN)/python bench/table.py
 
 screenshots: ## the README's pictures, from the real TUI
 	$(BIN)/python docs/make_screenshots.py
@@ -42,5 +53,5 @@ constraints: ## renew the pins from a clean environment with the newest that pyp
 	mv constraints.new constraints.txt && rm -r $$d
 
 clean: ## remove what tools made here; the next start prepares anew
-	sudo rm -rf .venv bench/results .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	sudo rm -rf .venv bench/results bench/.cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	sudo find . -name __pycache__ -prune -exec rm -r {} +

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import TYPE_CHECKING
 
-from pairs import Case, Figures, compare
-from topology import PHONE, inside, serving
+from pairs import Case, Figure, ratio, take_turns
+from topology import PHONE, gate, inside, plain_nat, serving, topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 NEEDS = {"iperf3": "iperf3", "ethtool": "ethtool"}  # program: Debian package
 CASES = (Case(4, offloads=True), Case(4, offloads=False), Case(6, offloads=True), Case(6, offloads=False))
-FLOOR = 0.9
 PORT = 5201
 
 
-def measure(pairs: int, seconds: int) -> dict[str, Figures]:
-    return {str(case): compare(case, lambda family: gigabits(family, seconds), pairs, "Gbit/s") for case in CASES}
+def measure(pairs: int, seconds: int) -> dict[str, Figure]:
+    return {str(case): compared(case, pairs, seconds) for case in CASES}
+
+
+def compared(case: Case, pairs: int, seconds: int) -> Figure:
+    """Every run in new namespaces, so that none inherits conntrack entries or warm queues."""
+
+    def through(way: Callable[[], AbstractContextManager[int]]) -> float:
+        with topology(offloads=case.offloads), way():
+            return gigabits(case.family, seconds)
+
+    runs = take_turns({"gate": lambda: through(gate), "plain NAT": lambda: through(plain_nat)}, pairs)
+    return ratio(runs, "gate", "plain NAT", "of plain NAT")
 
 
 def gigabits(family: int, seconds: int) -> float:

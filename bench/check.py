@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 
-import bulk
-import connections
-import decide
-from run import RESULTS
+RESULTS = Path(__file__).parent / "results"
+FLOORS = Path(__file__).parent / "floors.toml"
 
 
 def main() -> int:
@@ -17,27 +17,30 @@ def main() -> int:
     if newest is None:
         print("nothing measured yet. Type: make bench", file=sys.stderr)
         return 1
-    broken = broken_promises(json.loads(newest.read_text()))
+    broken = broken_promises(json.loads(newest.read_text()), promises())
     for promise in broken:
         print(promise, file=sys.stderr)
     print(f"{newest.name}: {'NOT kept' if broken else 'all kept'}")
     return 1 if broken else 0
 
 
-def broken_promises(results: dict[str, Any]) -> list[str]:
+def promises() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tomllib.loads(FLOORS.read_text())["promise"]
+    return found
+
+
+def broken_promises(results: dict[str, Any], promised: list[dict[str, Any]]) -> list[str]:
     """One sentence for each that is not kept, or was not measured."""
     said = []
-    for name, floor in (("bulk", bulk.FLOOR), ("connections", connections.FLOOR)):
-        said += [f"{name} was not measured"] if name not in results else [
-            f"{name}, {case}: {figures['ratio']:.2f} of plain NAT, promised {floor}"
-            for case, figures in results[name].items() if figures["ratio"] < floor
-        ]
-    costs = results.get("decide", {})
-    said += [f"{name} was not measured" for name in decide.CEILINGS if name not in costs]
-    said += [
-        f"{name}: {costs[name]['microseconds']:.1f} us, promised {ceiling}"
-        for name, ceiling in decide.CEILINGS.items() if name in costs and costs[name]["microseconds"] > ceiling
-    ]
+    for promise in promised:
+        name, case = promise["name"], promise["case"]
+        found = results.get(name, {}).get(case)
+        if found is None:
+            said.append(f"{name}, {case}: was not measured ({results.get('skipped', {}).get(name, 'not asked for')})")
+        elif found["value"] < promise.get("floor", found["value"]):
+            said.append(f"{name}, {case}: {found['value']:g} {found['unit']}, the floor is {promise['floor']:g}")
+        elif found["value"] > promise.get("ceiling", found["value"]):
+            said.append(f"{name}, {case}: {found['value']:g} {found['unit']}, the ceiling is {promise['ceiling']:g}")
     return said
 
 

@@ -1,4 +1,7 @@
-"""Promise: what Python does once per flow costs microseconds. No network: rules.decide and the dissectors alone."""
+"""Promise: what Python does once per flow costs microseconds. No network: rules.decide and the dissectors alone.
+
+A yardstick is timed in turn with them: a hundred additions in a Python loop, so that a slow machine shows as one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import struct
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
+
+from pairs import Figure, figure, ratio, take_turns
 
 from firewall.dissect.http import Requests
 from firewall.dissect.tls import Hello, client_hello
@@ -22,48 +27,48 @@ if TYPE_CHECKING:
 
 RULES = 200
 CALLS = 5_000
-CEILINGS = {"decide, new": 15.0, "client_hello": 10.0}  # microseconds
+NEEDS: dict[str, str] = {}
 REQUEST = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: phone/1.0\r\nAccept: */*\r\n\r\n"
 
 
-class Cost(TypedDict):
-    """Microseconds a call: the best round, since other work on the machine can only add; and the rounds' range."""
-
-    microseconds: float
-    range: tuple[float, float]
-
-
-def measure(rounds: int) -> dict[str, Cost]:
+def measure(pairs: int, _: int) -> dict[str, Figure]:
     policy = policy_of(RULES)
     numbers = itertools.count()
-
-    def new() -> None:
-        decide(policy, observation(next(numbers)))
-
     known = observation(next(numbers))
-    made = cost(lambda: observation(next(numbers)), rounds)
     hello = hello_of("www.example.com")
     assert isinstance(client_hello(hello), Hello)
     assert Requests().feed(REQUEST)
-    costs = {
-        "decide, new": cost(new, rounds, without=made["microseconds"]),
-        "decide, known": cost(lambda: decide(policy, known), rounds),
-        "client_hello": cost(lambda: client_hello(hello), rounds),
-        "http request": cost(lambda: Requests().feed(REQUEST), rounds),
-    }
     assert decide(policy, known).rule == "default"
-    return costs
+
+    def decide_new() -> float:
+        """Without what making the observation takes."""
+        made = cost(lambda: observation(next(numbers)))
+        return cost(lambda: decide(policy, observation(next(numbers)))) - made
+
+    runs = take_turns({
+        "yardstick": lambda: cost(yardstick),
+        "new": decide_new,
+        "known": lambda: cost(lambda: decide(policy, known)),
+        "hello": lambda: cost(lambda: client_hello(hello)),
+        "request": lambda: cost(lambda: Requests().feed(REQUEST)),
+    }, max(pairs, 7))
+    figures = {name: figure(runs[name], "us", {name: runs[name]}) for name in runs}
+    return figures | {f"{name}, yardsticks": ratio(runs, name, "yardstick", "yardsticks") for name in ("new", "hello")}
 
 
-def cost(call: Callable[[], object], rounds: int, without: float = 0.0) -> Cost:
-    """`without` is what preparing the call takes."""
-    single = []
-    for _ in range(rounds):
-        began = time.perf_counter_ns()
-        for _ in range(CALLS):
-            call()
-        single.append(round((time.perf_counter_ns() - began) / CALLS / 1000 - without, 2))
-    return Cost(microseconds=min(single), range=(min(single), max(single)))
+def yardstick() -> int:
+    total = 0
+    for number in range(100):
+        total += number
+    return total
+
+
+def cost(call: Callable[[], object]) -> float:
+    """Microseconds a call."""
+    began = time.perf_counter_ns()
+    for _ in range(CALLS):
+        call()
+    return (time.perf_counter_ns() - began) / CALLS / 1_000
 
 
 def policy_of(rules: int) -> Policy:

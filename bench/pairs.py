@@ -1,16 +1,16 @@
-"""Comparing two ways through the same kernel: pairs of runs, alternating which goes first, told as ratios."""
+"""Comparing ways through the same machine: runs that take turns, told as ratios of their neighbours in time."""
 
 from __future__ import annotations
 
+import os
 import statistics
+import time
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from topology import gate, plain_nat, topology
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-WAYS = {"plain": plain_nat, "gate": gate}
+Runs = dict[str, list[float]]
 
 
 class Case(NamedTuple):
@@ -23,29 +23,47 @@ class Case(NamedTuple):
         return f"ipv{self.family}, offloads {'on' if self.offloads else 'off'}"
 
 
-class Figures(TypedDict):
-    """gate / plain NAT over all pairs, and what each single run gave."""
+class Figure(TypedDict):
+    """A median, the range it is from, and what each run gave."""
 
-    ratio: float  # median
+    value: float
+    unit: str  # "of plain NAT", "x dnsmasq", "us": what stands behind the value
     range: tuple[float, float]
-    unit: str
-    gate: list[float]
-    plain: list[float]
+    runs: Runs
 
 
-def compare(case: Case, measure: Callable[[int], float], pairs: int, unit: str) -> Figures:
-    """Every run in new namespaces, so that none inherits conntrack entries or warm queues."""
-    runs: dict[str, list[float]] = {way: [] for way in WAYS}
-    for pair in range(pairs):
-        for way in sorted(WAYS, reverse=pair % 2 == 0):
-            with topology(offloads=case.offloads), WAYS[way]():
-                runs[way].append(round(measure(case.family), 2))
-    return summary(runs, unit)
+def take_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> Runs:
+    """A B, B A, A B, ...: whatever else the machine does falls on all of them alike."""
+    runs: Runs = {way: [] for way in ways}
+    for turn in range(rounds):
+        for way in sorted(ways, reverse=turn % 2 == 0):
+            runs[way].append(rounded(ways[way]()))
+    return runs
 
 
-def summary(runs: Mapping[str, list[float]], unit: str) -> Figures:
-    ratios = [round(gated / plain, 3) for gated, plain in zip(runs["gate"], runs["plain"], strict=True)]
-    return Figures(
-        ratio=statistics.median(ratios), range=(min(ratios), max(ratios)), unit=unit,
-        gate=runs["gate"], plain=runs["plain"],
+def ratio(runs: Runs, over: str, under: str, unit: str) -> Figure:
+    """`over` / `under`, round by round."""
+    ratios = [rounded(a / b) for a, b in zip(runs[over], runs[under], strict=True)]
+    return figure(ratios, unit, {over: runs[over], under: runs[under]})
+
+
+def figure(values: Sequence[float], unit: str, runs: Runs | None = None) -> Figure:
+    return Figure(
+        value=rounded(statistics.median(values)), unit=unit, range=(rounded(min(values)), rounded(max(values))),
+        runs=runs if runs is not None else {"": [rounded(value) for value in values]},
     )
+
+
+def rounded(value: float) -> float:
+    """Four digits that count."""
+    return float(f"{value:.4g}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process have used, user and system, to the nanosecond (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def load() -> float:
+    """How many programs want a processor (/proc/loadavg, over a minute)."""
+    return round(os.getloadavg()[0], 2)

@@ -1,74 +1,101 @@
-"""`make bench [PROMISES...]`: measures promises and writes bench/results/TIME-COMMIT.json. About three minutes."""
+"""`make bench`: measures promises beside their peers and writes bench/results/TIME-COMMIT.json. About ten minutes.
+
+A promise that cannot be measured here (a peer is missing, a part does not exist yet) is skipped, with the reason in the
+result; `make bench-check` then says so.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import bulk
-import connections
-import decide
+from check import RESULTS
+from pairs import load
 from topology import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RESULTS = Path(__file__).parent / "results"
-NETWORKED = {"bulk": bulk, "connections": connections}
+PROMISES = ("bulk", "connections", "delay", "dns", "decide", "history", "screen", "idle")
+NETWORKED = frozenset(("bulk", "connections", "delay", "dns", "idle"))
+LOAD_SECONDS = 5.0
+TOOLS = {"ip": "iproute2", "nft": "nftables", "sysctl": "procps", "ss": "iproute2"}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure what the project promises, beside plain NAT.")
-    parser.add_argument("promises", nargs="*", metavar="PROMISE", help="bulk, connections, decide (default: all)")
-    parser.add_argument("--pairs", type=int, default=3, help="paired runs of gate and plain NAT (default 3)")
+    parser = argparse.ArgumentParser(description="Measure what the project promises, beside its peers.")
+    parser.add_argument("promises", nargs="*", metavar="PROMISE", help=f"{', '.join(PROMISES)} (default: all)")
+    parser.add_argument("--pairs", type=int, default=5, help="rounds in which the ways take turns (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="length of one run (default 3)")
     asked = parser.parse_args()
-    wanted = asked.promises or [*NETWORKED, "decide"]
-    if unknown := set(wanted) - {*NETWORKED, "decide"}:
+    wanted = [name for name in PROMISES if name in (asked.promises or PROMISES)]
+    if unknown := set(asked.promises) - set(PROMISES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    networked = [name for name in NETWORKED if name in wanted]
-    if why := missing(networked):
-        print(why, file=sys.stderr)
+    if os.geteuid() != 0 and NETWORKED.intersection(wanted):
+        print("network namespaces need root. Type: sudo make bench", file=sys.stderr)
         return 1
 
-    results: dict[str, Any] = {"machine": machine(), "pairs": asked.pairs, "seconds": asked.seconds}
-    for name in networked:
+    results: dict[str, Any] = {"machine": machine(), "pairs": asked.pairs, "seconds": asked.seconds, "skipped": {}}
+    loads = Loads()
+    for name in wanted:
         print(f"{name} ...", file=sys.stderr)
         try:
-            results[name] = NETWORKED[name].measure(asked.pairs, asked.seconds)
+            results[name] = measure(name, asked.pairs, asked.seconds)
         except NotReadyError as error:
-            print(f"{name}: {error}; what it said stands above", file=sys.stderr)
-            return 1
-        show(name, results[name])
-    if "decide" in wanted:
-        results["decide"] = decide.measure(max(asked.pairs, 5))
-        show("decide", results["decide"])
+            results["skipped"][name] = str(error)
+            print(f"{name}: SKIPPED: {error}", file=sys.stderr)
+        else:
+            show(name, results[name])
+    results["machine"]["load"] = loads.end()
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}-{results['machine']['commit']}.json"
     path.write_text(json.dumps(results, indent=1) + "\n")
     print(path)
-    return 0
+    return 1 if results["skipped"] else 0
 
 
-def missing(promises: list[str]) -> str:
-    """What stands in the way, with the remedy; "" if nothing."""
-    if not promises:
-        return ""
-    if os.geteuid() != 0:
-        return "network namespaces need root. Type: sudo make bench"
-    needs = {"ip": "iproute2", "nft": "nftables", "sysctl": "procps"}
-    for name in promises:
-        needs |= NETWORKED[name].NEEDS
-    packages = [package for program, package in needs.items() if not shutil.which(program)]
-    return f"missing. Type: apt-get install --no-install-recommends {' '.join(packages)}" if packages else ""
+def measure(name: str, pairs: int, seconds: int) -> dict[str, Any]:
+    """Raises NotReadyError with the remedy if it cannot be."""
+    try:
+        bench = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise NotReadyError(f"there is no bench/{name}.py yet") from None
+    needs = (TOOLS if name in NETWORKED else {}) | bench.NEEDS
+    if packages := sorted({package for program, package in needs.items() if not shutil.which(program)}):
+        raise NotReadyError(f"missing. Type: apt-get install --no-install-recommends {' '.join(packages)}")
+    found: dict[str, Any] = bench.measure(pairs, seconds)
+    return found
+
+
+class Loads:
+    """How many programs wanted a processor while we measured, ours among them."""
+
+    def __init__(self) -> None:
+        self._seen = [load()]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def end(self) -> dict[str, float]:
+        self._over.set()
+        self._thread.join()
+        return {"before": self._seen[0], "median": sorted(self._seen)[len(self._seen) // 2], "most": max(self._seen)}
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOAD_SECONDS):
+            self._seen.append(load())
 
 
 def machine() -> dict[str, Any]:
@@ -85,8 +112,7 @@ def machine() -> dict[str, Any]:
 def show(name: str, figures: Mapping[str, Mapping[str, Any]]) -> None:
     for case, figure in figures.items():
         low, high = figure["range"]
-        value = f"{figure['ratio']:.2f} of plain NAT" if "ratio" in figure else f"{figure['microseconds']:.2f} us"
-        print(f"{name:12} {case:24} {value:>20}   ({low:.2f} to {high:.2f})")
+        print(f"{name:12} {case:22} {figure['value']:>9.4g} {figure['unit']}   ({low:.4g} to {high:.4g})", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,10 +30,18 @@ ENDS = (
     (GATEWAY, "wan0", "198.51.100.2/24", "2001:db8:5::2/64", ("198.51.100.1", "2001:db8:5::1")),
     (INTERNET, "eth0", "198.51.100.1/24", "2001:db8:5::1/64", None),
 )
+MITMDUMP = Path(__file__).parent / ".cache" / "peers" / "bin" / "mitmdump"
 PLAIN_NAT = """
 table inet plain {
     chain post { type nat hook postrouting priority srcnat; oifname "wan0" masquerade; }
 }
+"""
+
+
+REDIRECT = """
+table inet plain {{
+    chain pre {{ type nat hook prerouting priority dstnat; iifname "lan0" tcp dport {port} redirect to :8080; }}
+}}
 """
 
 
@@ -87,36 +95,53 @@ def sysctl(namespace: str, key: str, value: str) -> None:
 
 
 @contextlib.contextmanager
-def plain_nat() -> Iterator[None]:
-    """What the gate is compared with: the same kernel, forwarding and masquerading."""
+def plain_nat() -> Iterator[int]:
+    """What the gate is compared with: the same kernel, forwarding and masquerading. No process: 0."""
     sh(f"ip netns exec {GATEWAY} nft -f -", stdin=PLAIN_NAT)
     sysctl(GATEWAY, "net.ipv4.ip_forward", "1")
     sysctl(GATEWAY, "net.ipv6.conf.all.forwarding", "1")
     sh(f"ip -n {INTERNET} route add 2001:db8:99::/64 via 2001:db8:5::2")
-    yield
+    yield 0
 
 
 @contextlib.contextmanager
-def gate() -> Iterator[None]:
-    """Consentry with the packs that it ships, between lan0 and wan0."""
+def mitmproxy(port: int = 80) -> Iterator[int]:
+    """The other Python program that reads what phones say: transparent, and only looking. Gives its process."""
+    if not MITMDUMP.exists():
+        raise NotReadyError("mitmproxy is not installed. Type: make bench-peers")
+    sysctl(GATEWAY, "net.ipv4.ip_forward", "1")
+    sh(f"ip netns exec {GATEWAY} nft -f -", stdin=REDIRECT.format(port=port))
+    listening = f"ip netns exec {GATEWAY} ss -Hltn sport = :8080"
+    with tempfile.TemporaryDirectory(prefix="ckbench-") as folder:
+        command = (str(MITMDUMP), "--mode", "transparent", "--quiet", "--set", f"confdir={folder}/conf")
+        with started(inside(GATEWAY, *command), Path(folder, "log")) as process:
+            wait(lambda: sh(listening) != "", process, "mitmproxy")
+            yield process.pid
+
+
+@contextlib.contextmanager
+def gate(rules: str = "") -> Iterator[int]:
+    """Consentry with these rules before the packs that it ships, between lan0 and wan0. Gives the gateway's process."""
     sh(f"ip -n {INTERNET} route add 2001:db8:99::/64 via 2001:db8:5::2")
     consentry = str(Path(sys.executable).with_name("consentry"))
     with tempfile.TemporaryDirectory(prefix="ckbench-") as folder:
         run_dir, state_dir = Path(folder, "run"), Path(folder, "state")
         state_dir.mkdir()
+        Path(state_dir, "rules.toml").write_text(rules)
         command = inside(
             GATEWAY, consentry, "run", "--headless", "--lan", "lan0", "--wan", "wan0",
             "--run-dir", str(run_dir), "--state-dir", str(state_dir), "--upstream", SERVERS[4],
         )
         ask = [consentry, "--socket", str(run_dir / "gateway.sock"), "status", "--json"]
         with started(command, Path(folder, "log")) as process:
-            wait(lambda: enforces(ask), process, "the gate")
-            yield
+            wait(lambda: status(ask).get("state") == "ENFORCING", process, "the gate")
+            yield int(status(ask)["pid"])
 
 
-def enforces(ask: list[str]) -> bool:
+def status(ask: list[str]) -> dict[str, Any]:
     done = subprocess.run(ask, text=True, capture_output=True, check=False)
-    return done.returncode == 0 and json.loads(done.stdout)["state"] == "ENFORCING"
+    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
 
 
 @contextlib.contextmanager
