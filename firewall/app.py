@@ -48,6 +48,7 @@ WATCH_SECONDS = 0.5  # how often rules.toml is looked at
 STATUS_SECONDS = 1.0
 PHONES_SECONDS = 5.0
 UNABLE = 2  # exit status: starting again would not help
+AGAIN = 3  # and: it would, and is wanted
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -67,10 +68,12 @@ class App:
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.recorder.record)
         self._rules_seen: object = None
+        self._ended = asyncio.Event()
+        self._status = 0
 
-    async def run(self) -> None:
-        """Until SIGTERM. The kernel is closed before anything listens, and stays closed after."""
-        ended = asyncio.Event()
+    async def run(self) -> int:
+        """Until SIGTERM. The kernel is closed before anything listens, and stays closed after. The exit status."""
+        ended = self._ended
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
@@ -81,7 +84,7 @@ class App:
         self.engine.start()
         self.engine.deliver((memory.load(self.memory, await asyncio.to_thread(self.backend.flows)),))
         if self.state is None:
-            self.engine.deliver((LockAsked(locked=True, who=Author(self._state_trouble)),))
+            self.engine.deliver((LockAsked(True, Author("start"), self._state_trouble),))
         self.load_rules(Author("start"))
         if self.gateway.phones.mode != ENFORCE:  # an opening of the owner's is said again after every start
             self.engine.deliver((ModeAsked(self.gateway.phones.mode, Author("start")),))
@@ -112,6 +115,7 @@ class App:
         self.history.close()
         for task in done:
             task.result()
+        return self._status
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -120,6 +124,15 @@ class App:
         if self.state is None:
             raise StateError(self._state_trouble)
         return self.state
+
+    def begin_anew(self) -> None:
+        """End in a way that makes the supervisor start a fresh process, if the state can be read now.
+
+        Raises StateError if it still cannot.
+        """
+        State(Path(self.settings.state_dir, "state.db")).close()
+        self._status = AGAIN
+        self._ended.set()
 
     def _phones(self) -> Phones:
         given = {bytes.fromhex(mac.replace(":", "")): name for mac, name in self.settings.phones.items()}
@@ -131,10 +144,10 @@ class App:
     async def keep_phones(self) -> None:
         """Store those that came or were seen again. Tried again with the next ones if the disk does not take them."""
         phones = self.gateway.phones
-        while self.state is not None:
+        while True:
             await asyncio.sleep(PHONES_SECONDS)
             unsaved = [to_store(phone) for phone in phones.unsaved]
-            if unsaved:
+            if unsaved and self.state is not None:
                 with suppress(StateError):
                     await asyncio.to_thread(self.state.save_phones, unsaved)
                     phones.unsaved -= {phone for phone in phones.unsaved if to_store(phone) in unsaved}
@@ -252,11 +265,10 @@ def main(file: str) -> int:
             sys.stderr.write(f"another gateway runs already: {lock.name} is locked\n")
             return UNABLE
         try:
-            asyncio.run(App(settings).run())
+            return asyncio.run(App(settings).run())
         except BackendError as error:
             sys.stderr.write(f"{error}\n")
             return UNABLE
-    return 0
 
 
 if __name__ == "__main__":

@@ -375,9 +375,9 @@ class Gateway:
             self._become(State.DEGRADED, f"new rules were refused, revision {kept} stays: {seen.problems[0]}", now)
 
     def _lock_asked(self, seen: LockAsked, now: Now) -> None:
-        self._locked_by = seen.who.name if seen.locked else ""
+        self._locked_by = seen.reason or f"stopped by {seen.who.name}" if seen.locked else ""
         if seen.locked:
-            self._become(State.LOCKED, f"stopped by {seen.who.name}", now)
+            self._become(State.LOCKED, self._locked_by, now)
         self._reconcile()
 
     def _rejudge(self, now: Now) -> None:

@@ -166,6 +166,7 @@ class LockAsked:
 
     locked: bool
     who: Author
+    reason: str = ""  # where it is not simply the owner's wish
 
 
 @dataclass(slots=True)

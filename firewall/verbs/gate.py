@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from firewall.control import Done, Verb
+from firewall.control import Done, Refused, Verb
+from firewall.state import StateError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,5 +33,13 @@ class GateVerbs:
         yield Done({"state": str(self._app.gateway.state)})
 
     async def resume(self, peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        if self._app.state is None:
+            try:
+                self._app.begin_anew()
+            except StateError as error:
+                remedy = "Repair it, or move it away (phones, modes and undo go with it)"
+                raise Refused(f"LOCKED: {error}. {remedy}") from None
+            yield Done({"state": "STARTING"})
+            return
         self._app.lock(peer.author, locked=False)
         yield Done({"state": str(self._app.gateway.state)})

@@ -121,3 +121,29 @@ def test_a_restart_still_knows_names_and_verdicts_of_what_goes_on(tmp_path: Path
         took = time.monotonic() - began
         assert took < 5
         print(f"an upload from before a kill ended {took:.2f} s after the edit of rules.toml")
+
+
+def test_a_state_that_cannot_be_read_locks_the_gate(tmp_path: Path) -> None:
+    """Nobody knows who may what: nothing undecided passes until it can be read again."""
+    with lab_up() as lab:
+        state = Path(f"/run/consentry/{lab.name}/state/state.db")
+        whole = tmp_path / "state.db"
+        ask(lab, "phones.set", phone="phone1", group="kids")
+        url = ["curl", "-s", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", "http://example.com/"]
+        assert lab.phone(*url).stdout == "200"
+        whole.write_bytes(state.read_bytes())
+        pid = json.loads(lab.consentry("status", "--json").stdout)["pid"]
+        for suffix in ("-wal", "-shm"):
+            state.with_name(state.name + suffix).unlink(missing_ok=True)
+        state.write_bytes(b"garbage" * 1000)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: lab.state_is("LOCKED"))
+        assert "state.db" in json.loads(lab.consentry("status", "--json").stdout)["reason"]
+        assert lab.phone(*url, check=False).stdout == "000"
+        assert "Repair it" in lab.consentry("resume", check=False).stderr
+        assert "state.db" in refused(lab, "mode", mode="watch")
+        assert lab.phone(*url, check=False).stdout == "000"
+        state.write_bytes(whole.read_bytes())
+        lab.consentry("resume")
+        wait_for(lambda: lab.state_is("ENFORCING"))
+        assert lab.phone(*url).stdout == "200"
