@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firewall.backends import BackendError, Gauges
 from firewall.backends.linux import marks, nfnl
-from firewall.backends.linux.links import RULES_CHANGED, Closed, Neighbours, Sysctls, has_global6, index
-from firewall.backends.linux.nftables import CHILDREN, GROUP, TABLE, Ruleset, table_stands
+from firewall.backends.linux.links import (
+    LINKS_CHANGED,
+    RULES_CHANGED,
+    Closed,
+    Sides,
+    Sysctls,
+    has_global6,
+    listen,
+    waiting,
+)
+from firewall.backends.linux.neighbours import NEIGHBOURS_CHANGED, Neighbours, gone, unpin_all
+from firewall.backends.linux.nftables import CHILDREN, GROUP, SPOOFED, TABLE, Held, Ruleset, table_stands
+from firewall.backends.linux.pairs import Pairs
 from firewall.backends.linux.reset import RawSender, rst
 from firewall.commands import (
     AdmitPair,
@@ -27,12 +37,23 @@ from firewall.commands import (
     RefuseAddress,
     ResetServer,
 )
-from firewall.inputs import Applied, CommandFailed, FlowCounted, PacketSeen, RefusedSeen, Tampered
+from firewall.inputs import (
+    Applied,
+    CommandFailed,
+    FlowCounted,
+    PacketSeen,
+    PairsFound,
+    RefusedSeen,
+    SpoofSeen,
+    Tampered,
+)
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine, Sequence
 
+    from firewall.backends.linux.pairs import Pair
     from firewall.commands import Command
     from firewall.inputs import FlowKey, Input
     from firewall.settings import Settings
@@ -54,18 +75,19 @@ class LinuxBackend:
     def __init__(self, settings: Settings) -> None:
         if os.geteuid() != 0:
             raise BackendError("the gate needs root: it changes routes and firewall rules")
-        index(settings.lan)
-        index(settings.wan)
+        self._sides = Sides(settings.lan, settings.wan)
         self._lan = settings.lan
         self._rules = Ruleset(settings.lan, settings.wan, QUEUE, ssh=settings.ssh)
         self._closed = Closed(settings.lan)
         self._sysctls = Sysctls(settings.wan, Path(settings.run_dir, "sysctl-before.json"))
-        self._neighbours = Neighbours(settings.lan)
+        self._neighbours = Neighbours(self._sides.lan)
         self._queue: nfnl.Queue | None = None
         self._calls = nfnl.Netlink()  # marks and elements: a question and its acknowledgement
         self._raw = RawSender()
         self._foreign: dict[int, int] = {}  # queued packet -> other programs' bits in its mark
-        self._learned: dict[tuple[bytes, bytes], float] = {}  # (MAC, address) -> until, monotonic: to put back if lost
+        self._pairs = Pairs(self._calls, self._neighbours)
+        self._loaded: dict[Pair, int] = {}  # what the last whole load knew of them
+        self._learned: dict[Pair, float] = {}  # (MAC, address) -> until, monotonic: to put back if lost
         self._state: KernelState | None = None  # what the kernel holds, or shall
         self._fingerprint = ""
         self._unanswered = 0
@@ -83,8 +105,8 @@ class LinuxBackend:
             MarkFlow: self._mark_flow,
             ForgetFlows: self._forget_flows,
             RefuseAddress: self._refuse_address,
-            AdmitPair: lambda _: None,  # replaced by the slots that are being built
-            ExpelPair: lambda _: None,
+            AdmitPair: self._admit_pair,
+            ExpelPair: self._expel_pair,
             Reconcile: self._reconcile,
         }
 
@@ -97,6 +119,7 @@ class LinuxBackend:
         if table_stands():
             now = time.monotonic()
             self._learned = {pair: now + seconds for pair, seconds in self._rules.learned().items()}
+            self._pairs.use(self._rules.pairs())
         else:
             self._load(KernelState(0, locked=True, refused4=(), refused6=(), keep_learned=True))
 
@@ -109,9 +132,8 @@ class LinuxBackend:
         log = nfnl.Log(GROUP)
         ended = nfnl.Netlink(receive=64 << 20, groups=(nfnl.CT_DESTROYED,))
         changes = nfnl.Changes()
-        routes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        routes.bind((0, RULES_CHANGED))
-        routes.setblocking(False)
+        routes = listen(RULES_CHANGED | LINKS_CHANGED)
+        neighbours = listen(NEIGHBOURS_CHANGED)
         loop = asyncio.get_running_loop()
         readers: tuple[tuple[Any, Callable[[Any], None]], ...] = (
             (self._queue, self._read_queue),
@@ -119,12 +141,15 @@ class LinuxBackend:
             (ended, self._read_ended),
             (changes, self._read_changes),
             (routes, self._read_routes),
+            (neighbours, self._read_neighbours),
         )
         for source, read in readers:
             loop.add_reader(source.fileno(), read, source)
             self._sources.append(source)
         self._spawn(self._keep_looking())
         self._spawn(self._keep_counting())
+        self._pairs.pin_all()
+        self._deliver([PairsFound(tuple((*pair, slot) for pair, slot in self._pairs.slots().items()))])
 
     def close(self) -> None:
         loop = asyncio.get_running_loop()
@@ -141,15 +166,8 @@ class LinuxBackend:
         """Forwarding first: nothing may pass between our rules going and the machine being as it was."""
         self._sysctls.restore()
         self._rules.remove()
+        unpin_all(self._sides.lan)
         self._closed.remove()
-
-    def flows(self) -> list[FlowKey]:
-        dump = nfnl.Netlink()
-        try:
-            rows = dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT))
-            return [counted.flow for _, body in rows if (counted := nfnl.counted(body)) is not None]
-        finally:
-            dump.close()
 
     # -- what the kernel tells ---------------------------------------------------------------------------------------
 
@@ -166,7 +184,7 @@ class LinuxBackend:
     def _read_log(self, log: nfnl.Log) -> None:
         found = log.packets(A_TURN)
         if found:
-            self._deliver([RefusedSeen(packet.mac, packet.packet) for packet in found])
+            self._deliver([(SpoofSeen if p.prefix == SPOOFED else RefusedSeen)(p.mac, p.packet) for p in found])
 
     def _read_ended(self, source: nfnl.Netlink) -> None:
         ended: list[Input] = []
@@ -207,11 +225,15 @@ class LinuxBackend:
                     self._look.set()
 
     def _read_routes(self, source: socket.socket) -> None:
-        with suppress(BlockingIOError, OSError):
-            while source.recv(65_536):
-                pass
-        self._suspect = "somebody changed the policy rules"
-        self._look.set()
+        for datagram in waiting(source):
+            if datagram is None or self._sides.told(datagram):
+                self._suspect = self._suspect or "whoever changed interfaces or policy rules"
+                self._look.set()
+
+    def _read_neighbours(self, source: socket.socket) -> None:
+        for datagram in waiting(source):
+            if datagram is not None and any(addr in self._pairs for addr in gone(datagram, self._sides.lan)):
+                self._look.set()
 
     async def _keep_looking(self) -> None:
         """Compare what stands with what should at every sign of a change, and now and then, and put it right."""
@@ -227,8 +249,12 @@ class LinuxBackend:
             async with self._whole:
                 if self._state is None:
                     continue
-                touched, self._touched = self._touched, False
+                news = self._sides.look()
+                self._neighbours.index = self._sides.lan
+                touched, self._touched = self._touched or bool(news), False
                 try:
+                    if news and self._sides.complete:
+                        self._sysctls.close()
                     lost = await asyncio.to_thread(self._mend, touched)
                 except BackendError as error:
                     self._generation = -1
@@ -237,18 +263,20 @@ class LinuxBackend:
                     continue
                 self._generation = nfnl.generation(self._calls)
             self._catch_up()
-            if lost:
+            if self._pairs.pin_all():
+                lost.append("the phones' neighbour entries")
+            if lost or news:
                 by, self._suspect = self._suspect or "somebody", ""
-                self._deliver([Tampered(f"{lost}, by {by}")])
+                self._deliver([Tampered(f"{' and '.join(news or lost)}, by {by}")])
 
-    def _mend(self, touched: bool) -> str:  # noqa: FBT001  the one thing it is told
-        """What had been lost or changed, in words; "" if nothing. In a thread."""
+    def _mend(self, touched: bool) -> list[str]:  # noqa: FBT001  the one thing it is told
+        """What had been lost or changed, in words. In a thread."""
         assert self._state is not None
         lost = ["a policy rule"] if self._closed.ensure() else []
         if touched or self._rules.fingerprint() != self._fingerprint:
             self._load(self._state)
             lost.append("the ruleset")
-        return " and ".join(lost)
+        return lost
 
     async def _keep_counting(self) -> None:
         dump = nfnl.Netlink()
@@ -316,6 +344,20 @@ class LinuxBackend:
             self._learned.pop((mac, addr), None)
             self._call(command, nfnl.batch(nfnl.elements(nfnl.DELETE_ELEMENT, TABLE, name, [found])))
 
+    def _admit_pair(self, command: AdmitPair) -> None:
+        self._pair(command, lambda: self._pairs.admit(command.mac, command.addr, command.slot))
+
+    def _expel_pair(self, command: ExpelPair) -> None:
+        self._pair(command, lambda: self._pairs.expel(command.mac, command.addr))
+
+    def _pair(self, command: Command, change: Callable[[], bool]) -> None:
+        try:
+            if not change() and not self._whole.locked():  # somebody has changed our maps
+                self._touched = True
+                self._look.set()
+        except (BackendError, OSError) as error:
+            self._deliver([CommandFailed(command, str(error))])
+
     def _call(self, command: Command, request: bytes) -> None:
         try:
             self._calls.call(request)
@@ -328,6 +370,7 @@ class LinuxBackend:
         meanwhile, self._meanwhile = self._meanwhile, []
         for command in meanwhile:
             self._refuse_address(command)
+        self._pairs.catch_up(self._loaded)
 
     def _reconcile(self, command: Reconcile) -> None:
         if not command.desired.keep_learned:
@@ -353,7 +396,8 @@ class LinuxBackend:
     def _load(self, state: KernelState) -> None:
         now = time.monotonic()
         learned = {pair: int(until - now) for pair, until in list(self._learned.items()) if until > now + 1}
-        self._rules.load(state, learned, masquerade6=not has_global6(self._lan))
+        self._loaded = self._pairs.slots()
+        self._rules.load(state, Held(learned, self._loaded, self._sides.had), masquerade6=not has_global6(self._lan))
         self._fingerprint = self._rules.fingerprint()
 
     # -- what it knows -----------------------------------------------------------------------------------------------
@@ -368,6 +412,14 @@ class LinuxBackend:
         with suppress(OSError):
             self._unanswered = nfnl.counter_packets(self._calls, TABLE, "unanswered")
         return Gauges(waiting, lost, self._unanswered, self._rules.kind)
+
+    def flows(self) -> list[FlowKey]:
+        dump = nfnl.Netlink()
+        try:
+            entries = dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT))
+            return [counted.flow for _, body in entries if (counted := nfnl.counted(body)) is not None]
+        finally:
+            dump.close()
 
     def mac_of(self, address: bytes) -> bytes | None:
         return self._neighbours.mac_of(address)

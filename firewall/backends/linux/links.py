@@ -1,4 +1,4 @@
-"""What is not nftables: the policy rule that keeps the gate closed, sysctls, interfaces, neighbours."""
+"""What is not nftables: the policy rule that keeps the gate closed, sysctls, the two interfaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from firewall.backends import BackendError
 from firewall.backends.linux import marks
-from firewall.backends.linux.nfnl import attribute, attributes
+from firewall.backends.linux.nfnl import messages
 from firewall.settings import write_atomically
 
 if TYPE_CHECKING:
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 RULES_CHANGED: Final = 0x80 | 0x40000  # RTMGRP_IPV4_RULE and its IPv6 twin, as bind(2) wants them
+LINKS_CHANGED: Final = 0x1  # RTMGRP_LINK
 BLACKHOLE: Final = 6  # FR_ACT_BLACKHOLE
 _PROC: Final = Path("/proc/sys/net")
-_GET_NEIGHBOUR, _REQUEST = 30, 1  # RTM_GETNEIGH, NLM_F_REQUEST
-_DESTINATION, _LINK_ADDRESS = 1, 2  # NDA_DST, NDA_LLADDR
-_USABLE: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # NUD_REACHABLE ... NUD_PERMANENT without INCOMPLETE, FAILED
+_NEW_LINK, _DELETE_LINK, _NEW_RULE, _DELETE_RULE = 16, 17, 32, 33  # RTM_*
 
 
 def index(interface: str) -> int:
@@ -140,28 +139,98 @@ def _addresses6() -> Iterator[tuple[bytes, int, str]]:
             yield bytes.fromhex(address), int(scope, 16), name
 
 
-class Neighbours:
-    """MAC addresses of the phones' side, asked from the kernel one by one: ARP and neighbour discovery know them."""
-
-    def __init__(self, interface: str) -> None:
-        self._index = index(interface)
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._socket.bind((0, 0))
-
-    def mac_of(self, address: bytes) -> bytes | None:
-        """rtnetlink(7), RTM_GETNEIGH for one address; about 10 us."""
-        family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-        body = struct.pack("=BxxxiHBB", family, self._index, 0, 0, 0) + attribute(_DESTINATION, address)
-        self._socket.send(struct.pack("=IHHII", 16 + len(body), _GET_NEIGHBOUR, _REQUEST, 1, 0) + body)
-        answer = memoryview(self._socket.recv(4_096))
-        length, kind = struct.unpack_from("=IH", answer)
-        if kind != _GET_NEIGHBOUR - 2:  # RTM_NEWNEIGH; else an error: nobody there
-            return None
-        state = struct.unpack_from("=H", answer, 16 + 8)[0]
-        mac = attributes(answer[28:length]).get(_LINK_ADDRESS)
-        return bytes(mac) if mac is not None and len(mac) == 6 and state & _USABLE else None
-
-    def close(self) -> None:
-        self._socket.close()
+def is_own(address: bytes, scope: int) -> bool:
+    """Whether an address is this box's, or a broadcast one: only then can a socket be bound to it."""
+    six = len(address) == 16
+    with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            if six:
+                s.bind((socket.inet_ntop(socket.AF_INET6, address), 0, 0, scope))
+            else:
+                s.bind((socket.inet_ntop(socket.AF_INET, address), 0))
+        except OSError:
+            return False
+    return True
 
 
+A_TURN: Final = 64  # notifications read at once
+
+
+def listen(groups: int) -> socket.socket:
+    """Notifications of rtnetlink(7)."""
+    source = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    source.bind((0, groups))
+    source.setblocking(False)
+    return source
+
+
+def waiting(source: socket.socket) -> Iterator[memoryview | None]:
+    """What waits in it, at most a turn's; None where some were lost."""
+    for _ in range(A_TURN):
+        try:
+            yield memoryview(source.recv(1 << 16))
+        except BlockingIOError:
+            return
+        except OSError:
+            yield None
+
+
+class Sides:
+    """The two interfaces, which may be renamed, or go and come back with another index."""
+
+    def __init__(self, lan: str, wan: str) -> None:
+        """Raises BackendError if one is not there."""
+        self._names = lan, wan
+        self._known = {name: index(name) for name in self._names}
+        self.had = [self.lan]  # indexes of the phones' side; one that has another name now is closed by them
+
+    @property
+    def lan(self) -> int:
+        """Its index; 0 while there is none."""
+        return self._known[self._names[0]]
+
+    @property
+    def complete(self) -> bool:
+        return all(self._known.values())
+
+    def look(self) -> list[str]:
+        """What has become of them since the last look, in words."""
+        news = []
+        for name, before in self._known.items():
+            now = _index_or_0(name)
+            if now == before:
+                continue
+            self._known[name] = now
+            called = _name_or_none(before)
+            if not now:
+                news.append(f"{name} is called {called} now and closed" if called else f"the interface {name} is gone")
+            else:
+                news.append(f"the interface {name} is {'another one' if before else 'back'}")
+        if self.lan and self.lan not in self.had:
+            self.had.append(self.lan)
+        return news
+
+    def told(self, datagram: memoryview) -> bool:
+        """Whether a notification (LINKS_CHANGED, RULES_CHANGED) is a reason to look."""
+        for kind, _, body in messages(datagram):
+            if kind in {_NEW_RULE, _DELETE_RULE}:
+                return True
+            if kind in {_NEW_LINK, _DELETE_LINK}:
+                number = struct.unpack_from("=BxHi", body)[2]
+                if number in self._known.values() or any(_index_or_0(name) != at for name, at in self._known.items()):
+                    return True
+        return False
+
+
+def _index_or_0(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+def _name_or_none(number: int) -> str | None:
+    try:
+        return socket.if_indextoname(number)
+    except OSError:
+        return None

@@ -7,7 +7,7 @@
 26    ask         packet only: to the queue
 25    pass        packet only: decided, on its way
 24    permit      packet only: our prerouting chain has seen it; without it a phone's packet has no route
-23-14 phone slot  packet only: which phone, for consents that the kernel ends
+23-14 phone slot  packet only: which phone; 0 is a newcomer. Also the key of consents that the kernel ends
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ ASK: Final = 0x0400_0000
 PASS: Final = 0x0200_0000
 PERMIT: Final = 0x0100_0000
 SLOT: Final = 0x00FF_C000
+SLOT_SHIFT: Final = 14
+MOST_SLOTS: Final = 1_023
 
 CONNECTION: Final = VERDICT | WATCH  # what the connection mark holds of ours
 PACKET: Final = CONNECTION | ASK | PASS | PERMIT | SLOT
 EVERY: Final = 0xFFFF_FFFF
 OTHERS: Final = EVERY & ~PACKET  # of the packet mark
+KEPT: Final = OTHERS | SLOT  # while it is on its way through our chains
 
 
 def connection(verdict: Verdict, watch: Watch) -> int:

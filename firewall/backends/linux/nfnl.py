@@ -119,6 +119,17 @@ class Netlink:
                 if code:
                     raise OSError(code, os.strerror(code))
 
+    def commit(self, request: bytes) -> None:
+        """A batch: the kernel has answered all of its messages when `send` returns. Raises the first error."""
+        self.socket.send(request)
+        first = 0
+        while (data := self.read()) is not None:
+            for kind, _, body in messages(data):
+                if kind == ERROR and not first:
+                    first = -struct.unpack_from("=i", body)[0]
+        if first:
+            raise OSError(first, os.strerror(first))
+
     def ask(self, request: bytes) -> list[tuple[int, memoryview]]:
         """(type, body behind nfgenmsg) of a short answer, an error included."""
         self.socket.send(request)
@@ -155,6 +166,7 @@ class Queued(NamedTuple):
     mac: bytes
     packet: bytes
     mark: int = 0  # the packet's, all 32 bits
+    prefix: str = ""  # what the rule that logged it says
 
 
 class Queue(Netlink):
@@ -234,7 +246,8 @@ class Log(Netlink):
                     parts = attributes(body[4:])
                     hardware = parts.get(8)  # NFULA_HWADDR
                     mac = bytes(hardware[4:10]) if hardware is not None else _NOWHERE
-                    found.append(Queued(0, mac, bytes(parts.get(9, b""))))  # NFULA_PAYLOAD
+                    prefix = _text(parts.get(10, b""))  # NFULA_PREFIX
+                    found.append(Queued(0, mac, bytes(parts.get(9, b"")), prefix=prefix))  # NFULA_PAYLOAD
         return found
 
 
@@ -315,10 +328,11 @@ RULES_CHANGED: Final = 7  # multicast group
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 
 
-def element(key: bytes, seconds: int = 0) -> bytes:
-    """One element of a set without intervals; each field of the key is padded to four bytes."""
+def element(key: bytes, seconds: int = 0, data: bytes = b"") -> bytes:
+    """One element of a set without intervals, or of a map; each field of the key is padded to four bytes."""
+    value = nest(2, attribute(1, data)) if data else b""
     timeout = attribute(4, (seconds * 1_000).to_bytes(8)) if seconds else b""
-    return nest(1, nest(1, attribute(1, key)), timeout)
+    return nest(1, nest(1, attribute(1, key)), value, timeout)
 
 
 def elements(kind: int, table: str, name: str, found: Iterable[bytes]) -> bytes:

@@ -10,7 +10,7 @@ from collections import deque
 from importlib import resources
 from ipaddress import ip_address
 from string import Template
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from firewall.backends import BackendError
 from firewall.backends.linux import marks
@@ -20,13 +20,23 @@ from firewall.settings import DNS_PORT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from firewall.backends.linux.pairs import Pair
     from firewall.commands import KernelState
 
 TABLE: Final = "consentry"
 GROUP: Final = 66  # of NFLOG
+SPOOFED: Final = "spoofed"  # the prefix of what it logs of packets in another phone's name
 XTABLES: Final = (("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy"))
 CHILDREN: Final[deque[int]] = deque(maxlen=64)  # pids of the programs started here: what they commit is ours
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")  # what of dev_valid_name() is safe between nft's quotes
+
+
+class Held(NamedTuple):
+    """What this process remembers and a whole load puts back."""
+
+    learned: Mapping[Pair, int] = {}  # (MAC, address to refuse) -> seconds left
+    pairs: Mapping[Pair, int] = {}  # (MAC, its address) -> slot
+    sides: Sequence[int] = ()  # indexes that the phones' interface has had
 
 
 class Ruleset:
@@ -39,13 +49,14 @@ class Ruleset:
         self._lan, self._wan, self._queue, self._ssh = lan, wan, queue, ssh
         self._template = Template((resources.files("firewall.backends.linux") / "gate.nft").read_text("utf-8"))
         self.kind, self._tools = self._find_queue()
+        self._misplaced = self._find_misplaced()
 
-    def load(self, state: KernelState, learned: Mapping[tuple[bytes, bytes], int], *, masquerade6: bool) -> None:
-        """One transaction, checked first. `learned` (seconds left) is put back where the table had been lost.
+    def load(self, state: KernelState, held: Held, *, masquerade6: bool) -> None:
+        """One transaction, checked first. What is held is put back where the table had been lost.
 
         Raises BackendError with what nft says.
         """
-        text = self.render(state, learned, masquerade6=masquerade6)
+        text = self.render(state, held, masquerade6=masquerade6)
         try:
             nft("-c", "-f", "-", given=text)
         except BackendError:  # what stands may have other base chains: an older version's, or somebody's
@@ -61,7 +72,7 @@ class Ruleset:
                 if done.returncode:
                     raise BackendError(f"{tool}: {done.stderr.strip()}")
 
-    def render(self, state: KernelState, learned: Mapping[tuple[bytes, bytes], int], *, masquerade6: bool) -> str:
+    def render(self, state: KernelState, held: Held, *, masquerade6: bool) -> str:
         allowed_http = marks.ALLOWED | Watch.HTTP << marks.WATCH_SHIFT
         values: dict[str, int] = {
             "connection": marks.CONNECTION,
@@ -70,6 +81,8 @@ class Ruleset:
             "allowed_http": allowed_http,
             "blocked": marks.BLOCKED,
             "others": marks.OTHERS,
+            "kept": marks.KEPT,
+            "slot": marks.SLOT,
             "ct_others": marks.EVERY & ~marks.CONNECTION,
             "permit": marks.PERMIT,
             "permit_pass": marks.PERMIT | marks.PASS,
@@ -90,20 +103,32 @@ class Ruleset:
             undecided="drop" if state.locked else "goto undecided",
             queue="" if self._tools else f"meta mark & 0x{marks.ASK:08x} == 0x{marks.ASK:08x} queue num {self._queue}",
             ssh="tcp dport 22 accept" if self._ssh else "",
+            misplaced=self._misplaced,
             masquerade6=f'oifname "{self._wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
         )
-        lines = [text, f"flush set inet {TABLE} generation", _add("generation", [str(state.generation)])]
-        for name, spans in (("refused4", state.refused4), ("refused6", state.refused6)):
-            lines += [f"flush set inet {TABLE} {name}", _add(name, map(_span, spans))]
+        lines = [text]
+        for name, elements in (
+            ("generation", [str(state.generation)]),
+            ("refused4", map(_span, state.refused4)),
+            ("refused6", map(_span, state.refused6)),
+            ("watched", map(_slot, state.watched)),
+            ("sides", map(str, held.sides)),
+            ("slots4", (f"{_pair(pair)} : {_slot(slot)}" for pair, slot in held.pairs.items() if len(pair[1]) == 4)),
+            ("slots6", (f"{_pair(pair)} : {_slot(slot)}" for pair, slot in held.pairs.items() if len(pair[1]) == 16)),
+            ("owned4", (str(ip_address(addr)) for _, addr in held.pairs if len(addr) == 4)),
+            ("owned6", (str(ip_address(addr)) for _, addr in held.pairs if len(addr) == 16)),
+        ):
+            kind = "map" if name.startswith("slots") else "set"
+            lines += [f"flush {kind} inet {TABLE} {name}", _add(name, elements)]
         if not state.keep_learned:
             lines += [f"flush set inet {TABLE} {name}" for name in ("learned4", "learned6")]
         for name, size in (("learned4", 4), ("learned6", 16)):
-            elements = (
-                f"{mac.hex(':')} . {ip_address(addr)} timeout {seconds}s"
-                for (mac, addr), seconds in learned.items()
-                if len(addr) == size and seconds > 0
+            learned = (
+                f"{_pair(pair)} timeout {seconds}s"
+                for pair, seconds in held.learned.items()
+                if len(pair[1]) == size and seconds > 0
             )
-            lines.append(_add(name, elements))
+            lines.append(_add(name, learned))
         return "\n".join(line for line in lines if line) + "\n"
 
     def fingerprint(self) -> str:
@@ -118,17 +143,19 @@ class Ruleset:
 
     def learned(self) -> dict[tuple[bytes, bytes], int]:
         """What RefuseAddress had put there before this process began: (MAC, address) -> seconds left."""
-        found: dict[tuple[bytes, bytes], int] = {}
-        for name in ("learned4", "learned6"):
-            listed = run("nft", "-j", "list", "set", "inet", TABLE, name)
-            if listed.returncode:
-                continue
-            for item in json.loads(listed.stdout)["nftables"]:
-                for element in item.get("set", {}).get("elem", ()):
-                    mac, addr = element["elem"]["val"]["concat"]
-                    key = bytes.fromhex(mac.replace(":", "")), ip_address(addr).packed
-                    found[key] = int(element["elem"].get("expires", 0))
-        return found
+        return {
+            _pair_of(element["elem"]["val"]): int(element["elem"].get("expires", 0))
+            for name in ("learned4", "learned6")
+            for element in _listed("set", name)
+        }
+
+    def pairs(self) -> dict[Pair, int]:
+        """What AdmitPair had put there before this process began: (MAC, address) -> slot."""
+        return {
+            _pair_of(key): (value & marks.SLOT) >> marks.SLOT_SHIFT
+            for name in ("slots4", "slots6")
+            for key, value in _listed("map", name)
+        }
 
     @property
     def told_of(self) -> bool:
@@ -145,6 +172,12 @@ class Ruleset:
     def _rule(self) -> Sequence[str]:
         ask = f"0x{marks.ASK:x}/0x{marks.ASK:x}"
         return "-m", "mark", "--mark", ask, "-j", "NFQUEUE", "--queue-num", str(self._queue)
+
+    def _find_misplaced(self) -> str:
+        """A rule against sources that are not on the phones' side; "" where the kernel cannot look routes up for us."""
+        rule = "fib saddr . iif oif missing counter name misplaced drop"
+        probe = f"table inet consentry_probe {{ counter misplaced {{ }}; chain c {{ {rule}; }}; }}"
+        return rule if run("nft", "-c", "-f", "-", given=probe).returncode == 0 else ""
 
     def _find_queue(self) -> tuple[str, tuple[str, ...]]:
         """How the kernel asks: by nft's own `queue` if it has it, else by xtables' NFQUEUE. Never with a bypass."""
@@ -187,6 +220,27 @@ def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
 def _add(name: str, elements: Iterable[str]) -> str:
     listed = ", ".join(elements)
     return f"add element inet {TABLE} {name} {{ {listed} }}" if listed else ""
+
+
+def _pair(pair: Pair) -> str:
+    return f"{pair[0].hex(':')} . {ip_address(pair[1])}"
+
+
+def _slot(slot: int) -> str:
+    return f"0x{slot << marks.SLOT_SHIFT:08x}"
+
+
+def _listed(kind: str, name: str) -> list[Any]:
+    """The elements of one of our sets or maps as nft's JSON has them."""
+    listed = run("nft", "-j", "list", kind, "inet", TABLE, name)
+    if listed.returncode:
+        return []
+    return [element for item in json.loads(listed.stdout)["nftables"] for element in item.get(kind, {}).get("elem", ())]
+
+
+def _pair_of(element: Any) -> Pair:  # noqa: ANN401  JSON
+    mac, addr = element["concat"]
+    return bytes.fromhex(mac.replace(":", "")), ip_address(addr).packed
 
 
 def _span(span: tuple[bytes, bytes]) -> str:
