@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +108,48 @@ def test_the_phones_reach_no_other_service_of_the_box(wires: Wires, tmp_path: Pa
         service.kill()
         service.wait()
         consentry(wires, "off", "--remove", "--run-dir", f"{wires.run_dir}/gate", check=False)
+
+
+def test_a_newcomer_is_asked_once_and_may_watch_first(wires: Wires, tmp_path: Path) -> None:
+    """In a terminal of its own: the question, the screen, and `q`. What would be refused passes and is recorded."""
+    where = ("--run-dir", f"{wires.run_dir}/gate", "--state-dir", str(tmp_path))
+    upstream = [word for address in RESOLVERS for word in ("--upstream", address)]
+    argv = wires.gateway_argv([sys.executable, "-m", "firewall.cli", "run", "--lan", "lan0", "--wan", "wan0", *where, *upstream])
+
+    def start(typed: str) -> str:
+        """Everything that the terminal showed until the command ended."""
+        here, there = pty.openpty()
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        running = subprocess.Popen(argv, stdin=there, stdout=there, stderr=there, env=os.environ | {"TERM": "xterm"}, start_new_session=True)
+        os.close(there)
+        shown = b""
+        until = time.monotonic() + 40
+        asked = False
+        while running.poll() is None and time.monotonic() < until:
+            if select.select([here], [], [], 0.5)[0]:
+                try:
+                    shown += os.read(here, 65536)
+                except OSError:
+                    break
+            if not asked and b"watch or enforce" in shown:
+                asked = True
+                os.write(here, typed.encode())
+            if b"Live" in shown and b"History" in shown:
+                os.write(here, b"q")
+                time.sleep(0.2)
+        assert running.wait(timeout=10) == 0
+        os.close(here)
+        return shown.decode(errors="replace")
+
+    try:
+        assert "Watching lets everything pass" in start("watch\n")
+        assert json.loads(consentry(wires, "status", "--json").stdout)["mode"] == "watch"
+        assert fetch(wires, "http://api.account.xiaomi.com/") == 0
+        rows = wait_for(lambda: consentry(wires, "history", "verdict:watch", "--json").stdout)
+        assert json.loads(rows.splitlines()[0])["reason"].startswith("would be refused")
+        assert "Watching lets everything pass" not in start("")  # asked once
+        consentry(wires, "run", "--lan", "lan0", "--wan", "wan0", "--enforce", *where, *upstream)
+        assert json.loads(consentry(wires, "status", "--json").stdout)["mode"] == "enforce"
+        assert fetch(wires, "http://api.account.xiaomi.com/") != 0
+    finally:
+        consentry(wires, "off", "--remove", "--run-dir", f"{wires.run_dir}/gate")
