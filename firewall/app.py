@@ -9,7 +9,6 @@ import asyncio
 import ctypes
 import fcntl
 import gc
-import json
 import os
 import signal
 import sys
@@ -22,29 +21,26 @@ from typing import TYPE_CHECKING, Any
 from firewall import memory
 from firewall.backends import BackendError, open_backend
 from firewall.control_server import Server
+from firewall.dryrun import DryRun
+from firewall.edits import Edits, Known
 from firewall.engine import Engine, clock
 from firewall.episodes import Episodes
 from firewall.gateway import Gateway
 from firewall.history import History
-from firewall.inputs import Author, LockAsked, ModeAsked, PolicyRefused, PolicyReplaced
-from firewall.phones import ENFORCE, Phones
+from firewall.inputs import Author, LockAsked, ModeAsked
+from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
-from firewall.settings import Settings, write_atomically
+from firewall.settings import Settings
 from firewall.state import State, StateError
 from firewall.verbs import all_verbs
 from firewall.verbs.past import backlog
 from firewall.verbs.phones import from_store, to_store
-from rules import store
 from rules.observation import NOWHERE
-from rules.problem import RuleError
 
 if TYPE_CHECKING:
     from rules.observation import Place
-    from rules.policy import Policy
-    from rules.problem import Problem
 
-WATCH_SECONDS = 0.5  # how often rules.toml is looked at
 STATUS_SECONDS = 1.0
 PHONES_SECONDS = 5.0
 UNABLE = 2  # exit status: starting again would not help
@@ -58,7 +54,6 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.memory = Path(settings.run_dir, "live.json")
-        self.revisions = Revisions(Path(settings.state_dir, "revision.json"))
         self.backend = open_backend(settings)
         self.history = History(settings.history_file)
         self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
@@ -67,7 +62,8 @@ class App:
         self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.recorder.record)
-        self._rules_seen: object = None
+        self.trial = DryRun(settings.history_file)
+        self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial)
         self._ended = asyncio.Event()
         self._status = 0
 
@@ -85,7 +81,7 @@ class App:
         self.engine.deliver((memory.load(self.memory, await asyncio.to_thread(self.backend.flows)),))
         if self.state is None:
             self.engine.deliver((LockAsked(True, Author("start"), self._state_trouble),))
-        self.load_rules(Author("start"))
+        await self.edits.load(Author("start"))
         if self.gateway.phones.mode != ENFORCE:  # an opening of the owner's is said again after every start
             self.engine.deliver((ModeAsked(self.gateway.phones.mode, Author("start")),))
         # What is there now stays. Flows come and go by reference count; a collector that walks over a hundred thousand
@@ -95,10 +91,9 @@ class App:
         gc.set_threshold(50_000, 50, 1_000)
         duties = (
             (FLUSH_SECONDS, self.recorder.flush),
-            (WATCH_SECONDS, self.look_at_rules),
             (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
         )
-        kept = (self.keep_phones(), memory.keep(self.memory, self.gateway))
+        kept = (self.keep_phones(), memory.keep(self.memory, self.gateway), self.edits.watch())
         running = (*(every(seconds, duty) for seconds, duty in duties), *kept)
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in running]
         waiting: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
@@ -109,6 +104,7 @@ class App:
         self.engine.stop()
         await self.resolver.close()
         await self.server.close()
+        await self.trial.close()
         await memory.save(self.memory, self.gateway)
         self.backend.close()
         self.recorder.flush()
@@ -155,26 +151,15 @@ class App:
     def place(self, addr: bytes) -> Place:  # noqa: ARG002  until the databases are wired
         return NOWHERE
 
-    # -- rules -------------------------------------------------------------------------------------------------------
-
-    def look_at_rules(self) -> None:
-        """A change of rules.toml counts once it has been there for one look: an editor may be in the middle of it."""
-        found = fingerprint(self.settings.rules_file)
-        if found != self._rules_seen:
-            self.load_rules(Author("the file"))
-
-    def load_rules(self, who: Author) -> tuple[Problem, ...]:
-        """Read rules.toml and the packs; what is wrong with them, if anything. Then the last good policy stays."""
-        file = self.settings.rules_file
-        self._rules_seen = fingerprint(file)
-        try:
-            policy = store.load(file, self.revisions.next())
-        except RuleError as error:
-            self.engine.deliver((PolicyRefused(error.problems, who),))
-            return error.problems
-        self.revisions.use(policy)
-        self.engine.deliver((PolicyReplaced(policy, who),))
-        return ()
+    def _known(self) -> Known:
+        """Who is there, for what an edit would cut and for warnings about its names."""
+        gateway = self.gateway
+        return Known(
+            live=lambda: gateway.live(clock()),
+            watched=lambda: {phone.name for phone in gateway.phones if gateway.phones.watches(phone)},
+            phones=lambda: {phone.name for phone in gateway.phones},
+            groups=lambda: {phone.group for phone in gateway.phones} | {STRICT, HOME},
+        )
 
     def lock(self, who: Author, *, locked: bool) -> None:
         self.engine.deliver((LockAsked(locked, who),))
@@ -211,40 +196,12 @@ class App:
         }
 
 
-class Revisions:
-    """Numbers for policies that go on counting after a restart, and the digest of the last one in use."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            known = json.loads(path.read_text("utf-8"))
-            self._revision, self.digest = int(known["revision"]), str(known["digest"])
-        except (OSError, ValueError, KeyError, TypeError):
-            self._revision, self.digest = 0, ""
-
-    def next(self) -> int:
-        return self._revision + 1
-
-    def use(self, policy: Policy) -> None:
-        self._revision, self.digest = policy.revision, policy.digest
-        write_atomically(self._path, json.dumps({"revision": self._revision, "digest": self.digest}))
-
-
 def open_state(path: Path) -> tuple[State | None, str]:
     """The state, or why it cannot be read; the gate is then LOCKED (decisions.md 8)."""
     try:
         return State(path), ""
     except StateError as error:
         return None, str(error)
-
-
-def fingerprint(path: Path) -> object:
-    """Equal while the file is the same; None while there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 async def every(seconds: float, duty: Any) -> None:  # noqa: ANN401  any callable without arguments

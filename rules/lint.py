@@ -1,12 +1,15 @@
-"""Rules that can never match, because an earlier one always matches first."""
+"""Rules that can never match, because an earlier one always matches first or because nobody is called so."""
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from rules.rule import MINE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rules.expression import Term
     from rules.policy import Policy
     from rules.rule import Rule
@@ -16,16 +19,42 @@ BY_NAME = frozenset({"name", "service"})  # terms that ask all sources in order 
 
 def lint(policy: Policy) -> tuple[str, ...]:
     """One sentence for each rule that is hidden. Says nothing where it is not sure."""
+    rules = {rule.id: rule for rule in policy.rules}
     found = []
+    for id_, by in hidden(policy).items():
+        above = rules[by]
+        whose = "your own" if above.source == MINE else "the"
+        found.append(f"rule {id_} ({rules[id_]}) can never match: {whose} rule {by} ({above}) matches first")
+    return tuple(found)
+
+
+def hidden(policy: Policy) -> dict[str, str]:
+    """Id of a rule that can never match -> id of the one that always matches first."""
+    found = {}
     earlier: list[Rule] = []
     for rule in policy.rules:
         if not rule.enabled:
             continue
         above = next((above for above in earlier if _hides(above, rule)), None)
         if above is not None:
-            whose = "your own" if above.source == MINE else "the"
-            found.append(f"rule {rule.id} ({rule}) can never match: {whose} rule {above.id} ({above}) matches first")
+            found[rule.id] = above.id
         earlier.append(rule)
+    return found
+
+
+def strangers(policy: Policy, phones: Collection[str], groups: Collection[str]) -> tuple[str, ...]:
+    """One sentence for each name in the owner's rules that no phone, or no group, has."""
+    found = []
+    for rule in policy.rules:
+        for term in rule.expression.terms if rule.source == MINE and rule.enabled else ():
+            if term.key not in {"phone", "group"}:
+                continue
+            known = phones if term.key == "phone" else groups
+            for value in term.matcher.values:
+                if value not in known:
+                    close = difflib.get_close_matches(value, known, n=1)
+                    hint = f"; did you mean {close[0]}?" if close else ""
+                    found.append(f"rule {rule.id} ({rule}): no {term.key} is called {value}{hint}")
     return tuple(found)
 
 
