@@ -49,24 +49,25 @@ def lab() -> None:
 @lab.command()
 @click.option("--phones", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option("--rules", type=click.Path(path_type=Path), help="Rules file in place of the owner's; packs stay.")
+@click.option("--one-wire", is_flag=True, help="Do not lock the bridge's ports: phones can send with any MAC.")
 @click.pass_context
-def up(ctx: click.Context, phones: int, rules: Path | None) -> None:
+def up(ctx: click.Context, phones: int, rules: Path | None, *, one_wire: bool) -> None:
     """Start lab and gateway in the background, with fresh state and quiet phones; return when both are ready."""
-    built, status = bring_up(phones, rules)
+    built, status = bring_up(phones, rules, locked=not one_wire)
     if status["state"] == "LOCKED":
         click.echo(f"LOCKED: {inert(status['reason'])}", err=True)
         ctx.exit(REFUSED)
     click.echo(f"{status['state']}: lab {built.name} is up; look with: consentry tui", err=True)
 
 
-def bring_up(phones: int, rules: Path | None) -> tuple[Lab, dict[str, Any]]:
+def bring_up(phones: int, rules: Path | None, *, locked: bool = True) -> tuple[Lab, dict[str, Any]]:
     """A fresh lab with a gateway, and what the gateway says of itself. Raises LabError."""
     if rules is not None and not rules.exists():
         raise LabError(f"{rules}: no such file")
     built = Lab()
     before = settings_of(built)
     start.end(before)
-    built.up(phones)
+    built.up(phones, locked=locked)
     settings = settings_of(built, rules)
     try:
         return built, start.start(settings, built.gateway_argv([]))

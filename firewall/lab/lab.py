@@ -59,13 +59,16 @@ class Lab:
 
     # -- up and down ---------------------------------------------------------------------------------------------------
 
-    def up(self, phones: int = 2) -> None:
-        """Build it afresh, and wait until its internet answers. The gateway forwards nothing yet."""
+    def up(self, phones: int = 2, *, locked: bool = True) -> None:
+        """Build it afresh, and wait until its internet answers. The gateway forwards nothing yet.
+
+        Not `locked`: the phones share one wire, and each can send with any MAC.
+        """
         topology = Topology.of(self.name, phones)
         self.down()
         self.run_dir.mkdir(parents=True)
         try:
-            wiring.build(topology)
+            wiring.build(topology, locked=locked)
             pid = self._start_internet(topology)
         except BaseException:
             self.down()

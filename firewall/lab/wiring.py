@@ -48,11 +48,16 @@ NETNS: Final = Path("/run/netns")
 MARK: Final = "# made by consentry for its lab "
 LOOPBACK: Final = 1  # its index in every namespace
 SCOPE_HOST: Final = 254
+NTF_MASTER, NUD_NOARP = 0x04, 0x40  # linux/neighbour.h: an entry of the bridge that does not age
 KILL_SECONDS: Final = 5.0
 
 
-def build(topology: Topology) -> None:
-    """Make every namespace, link, address and route. Raises LabError if a name is taken by somebody else."""
+def build(topology: Topology, *, locked: bool = True) -> None:
+    """Make every namespace, link, address and route. Raises LabError if a name is taken by somebody else.
+
+    `locked`: each bridge port lets only its own phone's MAC in, as an access point knows its stations; else the phones
+    share one wire, on which a clone cannot be told.
+    """
     for namespace in topology.namespaces:
         if (NETNS / namespace).exists() or any(file.stat().st_size for file in _entries(ETC / namespace)):
             raise LabError(f"a namespace {namespace} exists already and is not ours: choose another CONSENTRY_LAB")
@@ -61,7 +66,7 @@ def build(topology: Topology) -> None:
         netns.create(namespace)
         # Without this the first seconds lose packets: a link-local address is unusable while it looks for duplicates.
         _sysctl(namespace, **{"net/ipv6/conf/default/accept_dad": 0})
-    _build_gateway(topology)
+    _build_gateway(topology, locked=locked)
     for phone in topology.phones:
         with IPRoute(netns=topology.namespace(phone.name)) as ip:
             _up(ip, HOST_IF, phone.ipv4, phone.ipv6)
@@ -106,13 +111,13 @@ def _claim(topology: Topology, namespace: str, resolvers: Iterable[str]) -> None
     (directory / "nsswitch.conf").write_text("hosts: files dns\n")  # else the host's resolver answers behind our back
 
 
-def _build_gateway(topology: Topology) -> None:
+def _build_gateway(topology: Topology, *, locked: bool) -> None:
     gateway = topology.namespace("gateway")
     with IPRoute(netns=gateway) as ip:
         ip.link("add", ifname=LAN_IF, kind="bridge", address="02:00:00:00:00:01")
         _up(ip, LAN_IF, LAN4, LAN6)
         for phone in topology.phones:
-            _plug_in(ip, topology, phone)
+            _plug_in(ip, topology, phone, locked=locked)
         _cable(ip, WAN_IF, topology.namespace("router"), OUTER_IF)
         _up(ip, WAN_IF, GATEWAY4, GATEWAY6)
         _default(ip, ROUTER4, ROUTER6)
@@ -122,11 +127,14 @@ def _build_gateway(topology: Topology) -> None:
     _sysctl(gateway, **{"net/ipv4/ip_forward": 0, "net/ipv6/conf/all/forwarding": 0})
 
 
-def _plug_in(ip: IPRoute, topology: Topology, phone: Phone) -> None:
+def _plug_in(ip: IPRoute, topology: Topology, phone: Phone, *, locked: bool) -> None:
     _cable(ip, phone.port, topology.namespace(phone.name), HOST_IF, phone.mac)
     port = _index(ip, phone.port)
     ip.link("set", index=port, master=_index(ip, LAN_IF), state="up")
     ip.brport("set", index=port, isolated=1)  # phones reach the gateway, not each other
+    if locked:
+        ip.fdb("add", ifindex=port, lladdr=phone.mac, flags=NTF_MASTER, state=NUD_NOARP)
+        ip.brport("set", index=port, learning=0, locked=1)
 
 
 def _build_router(topology: Topology) -> None:
