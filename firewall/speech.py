@@ -38,6 +38,7 @@ UNFINISHED: Final = Heard((), may_say_more=False, unfinished=True)
 # All registered methods are upper case. What begins otherwise is hardly ever HTTP: it is let go on, and listened to.
 _METHOD_LIKELY = re.compile(rb"[\r\n]*[A-Z]{1,20}(?: |$)")
 _TLS_FIRST = (b"\x16", b"\x15")
+_HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
 
 
 class Speech:
@@ -96,9 +97,9 @@ class Speech:
     ) -> Heard | Literal[Silence.MORE]:
         """The names of all requests in the packets at hand: one refused request refuses them all."""
         if found:
-            names = (Name(host, Source.HTTP) for request in found for host in request.hosts)
+            names = [*before, *[Name(host, _HTTP) for request in found for host in request.hosts]]
             self._likely = True
-            self._said = tuple(dict.fromkeys((*before, *names)))
+            self._said = tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
         if requests.begun:
             return MORE  # the next request has begun in the same packet; its first half must not pass unjudged
         return Heard(self._said, may_say_more=not requests.opaque, unfinished=requests.unsure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MOST = 512  # bytes looked at; a name has at most 253 (RFC 1035, 3.1), the rest is room for dots and a port
 # Letters, digits, hyphen and, because real hosts have it, underscore. The optional port may be empty (RFC 3986, 3.2.3).
@@ -15,8 +16,11 @@ def host_name(said: bytes) -> str | None:
     No name: nothing, an address literal (a last label of digits only is one, WHATWG URL 3.5), or bytes that no name
     has. Who says such a thing is treated as who says nothing: a server would find no host by it either.
     """
-    if len(said) > MOST:
-        return None
+    return _read(said) if len(said) <= MOST else None
+
+
+@lru_cache(maxsize=4_096)  # phones say the same few names again and again
+def _read(said: bytes) -> str | None:
     match = NAME.fullmatch(said.lower())
     if match is None:
         return None

@@ -7,7 +7,6 @@ disagree about where a body ends, the machine says so and reads no further: it d
 from __future__ import annotations
 
 import re
-from enum import Enum
 from typing import Final, NamedTuple
 
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
@@ -20,7 +19,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110, 5.6.2
 _METHOD = re.compile(_TOKEN + rb"{1,%d}[ \t\v\f]" % LONGEST_METHOD)
 _METHOD_BEGUN = re.compile(_TOKEN + rb"{0,%d}\Z" % LONGEST_METHOD)
 _VERSION = re.compile(rb"HTTP/1\.[0-9]{1,2}")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")  # a bare LF may end a line as well (RFC 9112, 2.2)
+_HEAD_END = re.compile(rb"\n\r?\n")  # behind the last line's CR: a bare LF may end a line as well (RFC 9112, 2.2)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")  # of an absolute URI (RFC 3986, 3)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -36,15 +35,8 @@ class Request(NamedTuple):
     hosts: tuple[str, ...]  # the URI's, then Host's; lower case, each once. Servers differ in which they obey
 
 
-class _In(Enum):
-    """What the next byte belongs to."""
-
-    HEAD = 1
-    BODY = 2
-    CHUNK_LINE = 3
-    CHUNK = 4
-    TRAILERS = 5
-    OPAQUE = 6
+# What the next byte belongs to. Numbers: to look a member of an Enum up takes longer than to compare it.
+_HEAD, _BODY, _CHUNK_LINE, _CHUNK, _TRAILERS, _OPAQUE = range(6)
 
 
 class Requests:
@@ -58,7 +50,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.unsure = False  # opaque, and a server might find requests where we do not
-        self._in = _In.HEAD
+        self._in = _HEAD
         self._buffer = bytearray()  # what has come of a head, a chunk's line or the trailers
         self._searched = 0  # bytes of it that are known to hold no end
         self._left = 0
@@ -69,11 +61,11 @@ class Requests:
     @property
     def begun(self) -> bool:
         """A head has begun and not ended: the next name is on its way."""
-        return self._in is _In.HEAD and bool(self._buffer)
+        return self._in == _HEAD and bool(self._buffer)
 
     @property
     def in_body(self) -> bool:
-        return self._in not in (_In.HEAD, _In.OPAQUE)
+        return self._in not in (_HEAD, _OPAQUE)
 
     @property
     def body_left(self) -> int:
@@ -83,7 +75,7 @@ class Requests:
     @property
     def opaque(self) -> bool:
         """No further request will be found here."""
-        return self._in is _In.OPAQUE
+        return self._in == _OPAQUE
 
     def feed(self, data: bytes) -> tuple[Request, ...] | NeedMore | NotMine:
         """The requests whose heads end in `data`; () if it is all body, or opaque.
@@ -94,13 +86,13 @@ class Requests:
         found: list[Request] = []
         at = 0
         while at < len(data):
-            if self._in is _In.HEAD:
+            if self._in == _HEAD:
                 at = self._head(data, at, found)
-            elif self._in in (_In.BODY, _In.CHUNK):
+            elif self._in in (_BODY, _CHUNK):
                 at = self._skip(data, at)
-            elif self._in is _In.CHUNK_LINE:
+            elif self._in == _CHUNK_LINE:
                 at = self._chunk_line(data, at)
-            elif self._in is _In.TRAILERS:
+            elif self._in == _TRAILERS:
                 at = self._trailers(data, at)
             else:
                 break
@@ -110,13 +102,13 @@ class Requests:
             return () if self._heads or self.unsure else NOT_MINE
         return NEED_MORE if self.begun or not self._heads else ()
 
-    def _enter(self, state: _In) -> None:
+    def _enter(self, state: int) -> None:
         self._in = state
         self._buffer.clear()
         self._searched = 0
 
     def _close(self, *, unsure: bool) -> None:
-        self._enter(_In.OPAQUE)
+        self._enter(_OPAQUE)
         self.unsure = unsure
 
     def _give_up(self) -> None:
@@ -132,14 +124,14 @@ class Requests:
                 at += 1
             whole = _HEAD_END.search(data, at, at + LARGEST_HEAD)
             if whole is not None:
-                self._read(data[at : whole.start()], found)
+                self._read(data[at : whole.start() + 1], found)
                 return whole.end()
         had = len(buffer)
         buffer += data[at : at + LARGEST_HEAD - had]
         end = _HEAD_END.search(buffer, self._searched)
         if end is not None:
-            head = bytes(buffer[: end.start()])
-            self._enter(_In.HEAD)
+            head = bytes(buffer[: end.start() + 1])
+            self._enter(_HEAD)
             self._read(head, found)
             return at + end.end() - had
         self._searched = max(0, len(buffer) - 3)
@@ -167,10 +159,10 @@ class Requests:
             self._close(unsure=True)  # RFC 9110, 9.3.6 gives it no body; a server may still count one
         elif length == _CHUNKED:
             self._first = True
-            self._enter(_In.CHUNK_LINE)
+            self._enter(_CHUNK_LINE)
         elif length:
             self._left = length
-            self._enter(_In.BODY)
+            self._enter(_BODY)
 
     # -- bodies --------------------------------------------------------------------------------------------------
 
@@ -178,7 +170,7 @@ class Requests:
         step = min(self._left, len(data) - at)
         self._left -= step
         if not self._left:
-            self._enter(_In.HEAD if self._in is _In.BODY else _In.CHUNK_LINE)
+            self._enter(_HEAD if self._in == _BODY else _CHUNK_LINE)
         return at + step
 
     def _chunk_line(self, data: bytes, at: int) -> int:
@@ -201,7 +193,7 @@ class Requests:
             return len(data)
         self._first = False
         self._left = int(size[1], 16)
-        self._enter(_In.CHUNK if self._left else _In.TRAILERS)
+        self._enter(_CHUNK if self._left else _TRAILERS)
         if not self._left:
             self._buffer += b"\r\n"  # so that an empty line ends them, whether there are any or not
         return at + end + 1 - had
@@ -219,7 +211,7 @@ class Requests:
         if re.search(rb"(?<!\r)\n", buffer[:end]):
             self._close(unsure=True)  # a lenient server saw the end before
         else:
-            self._enter(_In.HEAD)
+            self._enter(_HEAD)
         return at + end + 4 - had
 
 
@@ -259,12 +251,14 @@ def _fields(lines: bytes) -> list[tuple[bytes, bytes]]:
 def _hosts(method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
     """Every name the request may be for (RFC 9112, 3.2.2: the URI's counts; some servers obey Host instead)."""
     said = [value.strip() for name, value in fields if name.strip() == b"host"]
-    authority = _AUTHORITY.match(target)
-    if authority is not None:
-        said.insert(0, authority[1].rpartition(b"@")[2])
-    elif method == b"CONNECT":
-        said.insert(0, target)
-    return tuple(dict.fromkeys(name for name in map(host_name, said) if name))
+    if not target.startswith(b"/"):
+        authority = _AUTHORITY.match(target)
+        if authority is not None:
+            said.insert(0, authority[1].rpartition(b"@")[2])
+        elif method == b"CONNECT":
+            said.insert(0, target)
+    names = [name for name in map(host_name, said) if name]
+    return tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
 
 
 def _body(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:
