@@ -1,0 +1,59 @@
+"""What a hostile phone sends: whole Ethernet frames, made byte by byte, with the checksums that make others believe them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+import sys
+
+SEND = "import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0)); [s.send(bytes.fromhex(f)) for f in sys.argv[1:]]"
+GATEWAY_MAC = bytes.fromhex("020000000001")
+BROADCAST = b"\xff" * 6
+
+
+def send(namespace: str, *frames: bytes) -> None:
+    """On a phone's only interface, past its own address and MAC."""
+    subprocess.run(["ip", "netns", "exec", namespace, sys.executable, "-c", SEND, *(frame.hex() for frame in frames)], check=True, timeout=20)
+
+
+def udp(mac: bytes, src: str, dst: str, dport: int, payload: bytes, *, sport: int = 40404) -> bytes:
+    return _frame(mac, src, dst, 17, struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload, 6)
+
+
+def tcp(mac: bytes, src: str, sport: int, dst: str, dport: int, *, seq: int, ack: int, flags: int, payload: bytes = b"") -> bytes:
+    return _frame(mac, src, dst, 6, struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 4096, 0, 0) + payload, 16)
+
+
+def arp_reply(mac: bytes, claimed: str, asker: bytes, asker_address: str) -> bytes:
+    """`claimed` is at `mac`, says its sender (RFC 826)."""
+    body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + mac + socket.inet_aton(claimed) + asker + socket.inet_aton(asker_address)
+    return asker + mac + b"\x08\x06" + body
+
+
+def neighbour_advert(mac: bytes, src: str, claimed: str, dst: str) -> bytes:
+    """Solicited, to override what was known (RFC 4861, 4.4)."""
+    body = struct.pack("!BBHI", 136, 0, 0, 0x6000_0000) + socket.inet_pton(socket.AF_INET6, claimed) + b"\x02\x01" + mac
+    return _frame(mac, src, dst, 58, body, 2, hops=255)
+
+
+def _frame(mac: bytes, src: str, dst: str, proto: int, body: bytes, checksum_at: int, *, hops: int = 64) -> bytes:
+    if ":" in dst:
+        a, b = socket.inet_pton(socket.AF_INET6, src), socket.inet_pton(socket.AF_INET6, dst)
+        pseudo = a + b + struct.pack("!IxxxB", len(body), proto)
+        head = struct.pack("!IHBB", 6 << 28, len(body), proto, hops) + a + b
+    else:
+        a, b = socket.inet_aton(src), socket.inet_aton(dst)
+        pseudo = a + b + struct.pack("!xBH", proto, len(body))
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 7, 0, hops, proto, 0) + a + b
+        head = head[:10] + _sum(head) + head[12:]
+    body = body[:checksum_at] + _sum(pseudo + body) + body[checksum_at + 2 :]
+    return GATEWAY_MAC + mac + (b"\x86\xdd" if ":" in dst else b"\x08\x00") + head + body
+
+
+def _sum(data: bytes) -> bytes:
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!H", ~total & 0xFFFF)
