@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rules.decide import decide
@@ -73,7 +73,7 @@ def compare(before: Policy, after: Policy, past: Iterable[Past]) -> Diff:
         diff.of += row.count
         seen = row.seen
         if row.proto == QUESTION:
-            seen = replace(seen, names_open=True)  # as the gateway asks: the flow is still to come
+            seen = seen._replace(names_open=True)  # as the gateway asks: the flow is still to come
         old, new = _verdict(before, seen, row), _verdict(after, seen, row)
         if old is new:
             continue

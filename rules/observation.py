@@ -41,9 +41,11 @@ class Place(NamedTuple):
 NOWHERE = Place()
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """Everything the rules may ask about. Hashable: equal observations get equal decisions."""
+class Observation(NamedTuple):
+    """Everything the rules may ask about. Hashable: equal observations get equal decisions.
+
+    Every flow makes two and looks them up; a tuple is made, hashed and compared without running Python.
+    """
 
     phone: str | None  # the owner's name for it
     proto: str | None  # "tcp", "udp", "icmp" (also ICMPv6), else the decimal protocol number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -151,8 +150,8 @@ def test_an_early_decision_is_never_contradicted_by_what_comes_later(make, rules
     for said, unfinished in FUTURES:
         names = tuple(Name(name, source) for name, source in zip(said, (Source.SNI, Source.HTTP), strict=False))
         for later_phone, later_proto, later_port, later_addr in (("phone1", "tcp", 443, LISTED), ("tv", "udp", 80, "198.51.100.9")):
-            later = replace(
-                early, phone=phone or later_phone, proto=proto or later_proto, port=port or later_port, addr=early.addr or make.packed(later_addr),
+            later = early._replace(
+                phone=phone or later_phone, proto=proto or later_proto, port=port or later_port, addr=early.addr or make.packed(later_addr),
                 said=names, names_open=False, unfinished=unfinished,
             )
             assert decide(policy, later).verdict.refuses is decision.verdict.refuses, later
