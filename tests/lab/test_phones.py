@@ -6,7 +6,6 @@ Every forged frame has its positive control: the very same bytes through the por
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
