@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import locale
 import os
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
+from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 
-from firewall.control import AsyncClient, NoGateway
+from firewall.control import AsyncClient, NoGateway, Refused
 from firewall.text import inert
 from tui import glyphs, link
 from tui.feed import Feed
+from tui.format import count
 from tui.pulse import Pulse
 from tui.screens.live import Live
 from tui.screens.page import Page
 from tui.theme import THEME
 from tui.widgets.header import Header
+from tui.widgets.said import Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +30,9 @@ if TYPE_CHECKING:
 
     from textual.screen import Screen
 
-    from firewall.control import Refused, Reply
+    from firewall.control import Reply
     from firewall.episode import Episode
+    from tui.screens.rules import Rules
 
 DRAW_SECONDS: Final = 0.1  # however much happens, rows are drawn ten times a second
 HEADER_SECONDS: Final = 0.5
@@ -70,7 +75,9 @@ class Consentry(App[None]):
         self.glyphs = look
         self.pulse = Pulse(time.time())
         self.feed = Feed()
+        self.changing = asyncio.Lock()  # one edit after the other
         self.leaving = "ends the lab" if lab else "leaves, the gate goes on"
+        self.bind("q", "leave", description="ends lab" if lab else "quit")
         self.bind("q", "quit", description=self.leaving)
         self.register_theme(THEME)
         self.theme = THEME.name
@@ -98,6 +105,15 @@ class Consentry(App[None]):
 
             self.push_screen(Detail(episode))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there is room, the key that leaves says what goes on."""
+        if action == "leave":
+            return not self.screen.has_class("-wide")
+        return super().check_action(action, parameters)
+
+    async def action_leave(self) -> None:
+        await self.action_quit()
+
     def action_help(self) -> None:
         if isinstance(self.screen, Page):
             from tui.screens.help import Help  # noqa: PLC0415  the first frame does not wait for it
@@ -107,6 +123,59 @@ class Consentry(App[None]):
     def get_key_display(self, binding: Binding) -> str:
         """Keys by words that every terminal can draw."""
         return binding.key_display or KEY_NAMES.get(binding.key, binding.key)
+
+    # -- the owner's hand
+
+    def act_on(self, episode: Episode | None, action: str) -> None:
+        """`action`: "allow" or "block". Asks what of this row, and for whom."""
+        if episode is None:
+            return
+        from tui import offers  # noqa: PLC0415  the first frame does not wait for it
+        from tui.screens.act import Act  # noqa: PLC0415  the first frame does not wait for it
+
+        if offered := offers.whats(episode):
+            self.push_screen(Act(episode, action, offered))
+        else:
+            self.say("nothing in this row can be written into a rule", trouble=True)
+
+    def edit_rule(self, text: str) -> None:
+        """Write this rule as text, on the screen that has the editor."""
+        self.switch_mode("rules")
+        self.call_after_refresh(lambda: cast("Rules", self.screen).edit(text))
+
+    async def ask_change(self, **args: object) -> dict[str, Any]:
+        """One edit of the rules, by whoever holds `changing`. Raises NoGateway or Refused."""
+        return (await self.ask("rules.edit", **args)).done
+
+    async def change(self, **args: object) -> dict[str, Any]:
+        """One edit of the rules, after those that are under way. Raises NoGateway or Refused."""
+        async with self.changing:
+            return await self.ask_change(**args)
+
+    @work(group="step")
+    async def step(self, way: str) -> None:
+        """`way`: "undo" takes back the last act, "redo" does it again."""
+        try:
+            done = await self.change(act=way)
+        except (NoGateway, Refused) as error:
+            self.say(self.why(error), trouble=True)
+        else:
+            verb = "taken back" if way == "undo" else "done again"
+            self.say(f"{verb}: {self.outcome(done)}")
+
+    def saved(self, done: dict[str, Any]) -> str:
+        """In words for the status line."""
+        return f"saved: {self.outcome(done)}; u takes it back"
+
+    @staticmethod
+    def outcome(done: dict[str, Any]) -> str:
+        cuts = f"; {count(done['cut'], 'live flow was', 'live flows were')} cut" if done.get("cut") else ""
+        return f"{inert(str(done.get('words', '')))}; revision {done['revision']}{cuts}"
+
+    def say(self, text: str, *, trouble: bool = False) -> None:
+        """What became of an act, where the owner looks now. `text` is inert."""
+        for said in self.screen.query(Said):
+            said.say(text, trouble=trouble)
 
     # -- what the link tells (tui/link.py)
 

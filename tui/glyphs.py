@@ -19,23 +19,26 @@ class Glyphs:
     ellipsis: str
     line: str  # a horizontal rule is made of it
     quotes: tuple[str, str]
+    choice: tuple[str, str]  # chosen, and not
 
 
 UNICODE: Final = Glyphs(
-    verdicts={"block": "✖", "ask": "?", "allow": "✔", "held": "◌"},
+    verdicts={"block": "✖", "ask": "?", "allow": "✔", "watch": "◐", "held": "◌"},
     states={"ENFORCING": "●", "DEGRADED": "▲", "LOCKED": "■", "STARTING": "◌", "NO GATE": "✖"},
     ramp="▁▂▃▄▅▆▇█",
     ellipsis="…",
     line="─",
     quotes=("“", "”"),
+    choice=("●", "○"),
 )
 ASCII: Final = Glyphs(
-    verdicts={"block": "x", "ask": "?", "allow": "+", "held": "."},
+    verdicts={"block": "x", "ask": "?", "allow": "+", "watch": "~", "held": "."},
     states={"ENFORCING": "*", "DEGRADED": "!", "LOCKED": "#", "STARTING": ".", "NO GATE": "x"},
     ramp="_.:-=+*#",
     ellipsis="~",
     line="-",
     quotes=('"', '"'),
+    choice=("*", "o"),
 )
 
 

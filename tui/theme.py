@@ -21,4 +21,6 @@ THEME: Final = Theme(
     dark=True,
     variables={"footer-key-foreground": "#6ea8fe", "muted": "#8792a1", "line": "#2b3540"},
 )
-COLOURS: Final = {"block": "$error", "ask": "$warning", "allow": "$success", "held": "$muted"}  # of verdicts
+COLOURS: Final = {  # of verdicts
+    "block": "$error", "ask": "$warning", "allow": "$success", "watch": "$primary", "held": "$muted",
+}

@@ -89,5 +89,20 @@ def screen(gate):
 
 
 @pytest.fixture
+def another(gate):
+    """`async with another() as s`: one more screen before the same gateway."""
+
+    @asynccontextmanager
+    async def open_screen(size=(80, 24)):
+        app = Consentry(gate.path, lab=False)
+        async with app.run_test(size=size) as pilot:
+            shown = Screen(app, pilot)
+            await shown.shows("ENFORCING")
+            yield shown
+
+    return open_screen
+
+
+@pytest.fixture
 def episode():
     return gatekeeper.episode

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import time
 from typing import TYPE_CHECKING, Any
 
 from firewall.control import Done, Refused, Verb
 from firewall.control_server import Server
 from firewall.episode import Episode
-from rules.expression import parse_filter
+from rules.expression import ExpressionError, parse_filter, parse_rule
 from rules.observation import Name, Source
 
 if TYPE_CHECKING:
@@ -34,12 +36,25 @@ def episode(
     )
 
 
+def rule(position, name, action="ask", match="service:x", source="xiaomi 2026-11", *, hits=0, note="", enabled=True, hidden_by="", mine=None) -> dict[str, Any]:
+    return {
+        "position": position, "id": name, "action": action, "match": match, "note": note, "source": source, "enabled": enabled, "hits": hits,
+        "last": time.time() if hits else None, "mine": source == "mine" if mine is None else mine, "hidden_by": hidden_by,
+    }
+
+
 class Gatekeeper:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[Episode] = []
         self.rules: list[dict[str, Any]] = []
         self.explained: dict[str, Any] | None = None
+        self.dry_run: dict[str, Any] | None = None  # what rules.test tells beside "words"
+        self.words = "added"
+        self.patience = 0.0  # seconds that a dry run takes
+        self.vocabulary: dict[str, Any] = {"services": [{"id": "xiaomi-account", "title": "Xiaomi account"}], "operators": [], "phones": ["phone1", "phone2"], "groups": []}
+        self.past: list[tuple[str, list[dict[str, Any]]]] = []  # words of an act, and the rules before it
+        self.undone: list[tuple[str, list[dict[str, Any]]]] = []
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.status: dict[str, Any] = {
             "state": "ENFORCING", "reason": "", "since": time.time() - 3600, "revision": 3, "rules": "/var/lib/consentry/rules.toml",
@@ -50,6 +65,7 @@ class Gatekeeper:
 
     async def open(self) -> None:
         verbs = {"status": Verb(self._status), "history": Verb(self._history), "explain": Verb(self._explain), "rules": Verb(self._rules)}
+        verbs |= {"rules.edit": Verb(self._edit), "rules.test": Verb(self._test), "vocabulary": Verb(self._vocabulary)}
         self._server = Server(self.path, verbs, "0.1.0", lambda most: [{"episode": row.to_json()} for row in self.rows[-most:]])
         await self._server.start()
 
@@ -93,6 +109,80 @@ class Gatekeeper:
         yield Done(self.explained)
 
     async def _rules(self, _peer: object, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
-        for rule in self.rules:
-            yield rule
-        yield Done({"revision": 3})
+        for one in self.rules:
+            yield one
+        yield Done({"revision": self.status["revision"]})
+
+    async def _vocabulary(self, _peer: object, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        yield Done(self.vocabulary)
+
+    async def _test(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        self.asked.append(("rules.test", args))
+        await asyncio.sleep(self.patience)
+        self._judge(args)
+        if self.dry_run is None:
+            raise Refused("the past cannot be read")
+        yield Done({"words": f"reading of {args.get('text', '')}"} | self.dry_run)
+
+    async def _edit(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        """As the real one does it: ids stay, `was` has to be what stands, the owner's rules stand above the packs'."""
+        self.asked.append(("rules.edit", args))
+        done = self._step(args["act"]) if args["act"] in {"undo", "redo"} else self._apply(args)
+        self.say(revision=self.status["revision"] + 1)
+        yield Done({"revision": self.status["revision"], "cut": 0} | done)
+
+    def _step(self, way: str) -> dict[str, Any]:
+        source, target = (self.past, self.undone) if way == "undo" else (self.undone, self.past)
+        if not source:
+            raise Refused(f"there is nothing to {way}")
+        words, rules = source.pop()
+        target.append((words, self.rules))
+        self.rules = rules
+        return {"words": words}
+
+    def _judge(self, args: dict[str, Any]) -> tuple[str, str]:
+        action, _, match = args.get("text", "").partition(" ")
+        try:
+            parse_rule(match)
+        except ExpressionError as error:
+            raise Refused(f"column {error.start + len(action) + 2}: {error.message}") from None
+        return action, match
+
+    def _apply(self, args: dict[str, Any]) -> dict[str, Any]:
+        rules = copy.deepcopy(self.rules)
+        mine = sum(one["mine"] for one in rules)
+        if args["act"] == "add":
+            action, match = self._judge(args)
+            at = args.get("at", 1)
+            made = rule(at, f"r{len(self.past)}", action, match, "mine", note=args.get("note", ""))
+            rules.insert(at - 1, made)
+            words = f"added {args['text']} at {at}"
+        else:
+            made = next((one for one in rules if one["id"] == args["rule"]), None)
+            if made is None:
+                raise Refused(f"there is no rule {args['rule']!r}")
+            text = f"{made['action']} {made['match']}".rstrip()
+            if args.get("was", text) != text:
+                raise Refused(f"rule {made['id']} has been changed meanwhile: it was {args['was']!r}, it is {text!r}")
+            if not made["mine"] and args["act"] not in {"enable", "disable"}:
+                raise Refused(f"rule {made['id']} is of a pack")
+            words = f"{args['act']} {made['id']}"
+            match args["act"]:
+                case "change":
+                    if "text" in args:
+                        made["action"], made["match"] = self._judge(args)
+                    made["note"] = args.get("note", made["note"])
+                case "move":
+                    assert 1 <= args["at"] <= mine
+                    rules.remove(made)
+                    rules.insert(args["at"] - 1, made)
+                case "remove":
+                    rules.remove(made)
+                case act:
+                    made["enabled"] = act == "enable"
+        for position, one in enumerate(rules, 1):
+            one["position"] = position
+        self.past.append((words, self.rules))
+        self.undone.clear()
+        self.rules = rules
+        return {"id": made["id"], "position": made["position"], "words": words}

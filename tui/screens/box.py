@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
 from tui.widgets.header import Header
+from tui.widgets.said import Said
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -31,6 +32,7 @@ class Box(ModalScreen[None]):
         yield Header(self.gate.pulse, self.gate.glyphs)
         with VerticalScroll():
             yield Static("", markup=False)
+        yield Said()
         yield Footer(show_command_palette=False, compact=True)
 
     def show(self, text: Content) -> None:

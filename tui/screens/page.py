@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Input
 
+from firewall.episode import Episode
 from tui.widgets.header import Header
+from tui.widgets.said import Said
+from tui.widgets.table import Table
 from tui.widgets.tabs import Tabs
 
 if TYPE_CHECKING:
@@ -24,6 +28,12 @@ class Page(Screen[None]):
 
     MODE: ClassVar[str]
     HELP: ClassVar[str]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "act('allow')", "allow"),
+        Binding("b", "act('block')", "block"),
+        Binding("u", "undo", "undo"),
+        Binding("U,ctrl+r", "redo", show=False),
+    ]
 
     @property
     def gate(self) -> Consentry:
@@ -42,16 +52,35 @@ class Page(Screen[None]):
         yield self.header
         yield self.tabs
         yield from self.body()
+        yield Said()
         yield Footer(show_command_palette=False, compact=True)
 
     def tick(self) -> None:
         """Ten times a second while this page is to be seen: draw what has changed."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a filter is written, / is a letter."""
-        if action == "filter" and isinstance(self.focused, Input):
+        """While something is written, keys are letters; allow and block want a row."""
+        if action in {"filter", "act", "undo", "redo"} and isinstance(self.focused, Input):
             return False
+        if action == "act":
+            return self.episode is not None
         return super().check_action(action, parameters)
+
+    @property
+    def episode(self) -> Episode | None:
+        """The one under the cursor, on screens that show such rows."""
+        table = self.focused
+        pointed = table.pointed if isinstance(table, Table) else None
+        return pointed if isinstance(pointed, Episode) else None
+
+    def action_act(self, action: str) -> None:
+        self.gate.act_on(self.episode, action)
+
+    def action_undo(self) -> None:
+        self.gate.step("undo")
+
+    def action_redo(self) -> None:
+        self.gate.step("redo")
 
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
         self.app.switch_mode(event.page)

@@ -1,8 +1,9 @@
-"""The rules, in the order in which they are asked."""
+"""The rules, in the order in which they are asked, and the owner's hand on them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -13,37 +14,80 @@ from firewall.control import NoGateway, Refused
 from firewall.text import inert
 from tui.format import count
 from tui.screens.page import Page
-from tui.widgets.rule_table import RuleTable
+from tui.typed import Vocabulary
+from tui.widgets.rule_editor import RuleEditor
+from tui.widgets.rule_table import RuleTable, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from textual.widget import Widget
+
+FRESH_SECONDS: Final = 3.0  # hits are asked for again after this
+SOON_SECONDS: Final = 0.5  # after which rules that somebody else has edited are here
+NOT_YOURS: Final = "a pack's rule stays as it is: d disables it, n writes a rule of yours above it"
 
 
 class Rules(Page):
     MODE = "rules"
     HELP = """\
 The first rule that matches decides, from top to bottom: yours (source mine) stand above those of the packs. What no \
-rule matches is allowed.
-ask refuses until you consent; block refuses. hits counts decisions since the gateway started.
-Rules are edited in the file named below; consentry rules check judges it, consentry rules reload uses it."""
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "back")]
+rule matches is allowed; group strict is asked.
+ask refuses until you consent; block refuses. hits counts decisions since the gateway started. off: disabled. hidden \
+(struck through): can never match, because the rule named below the list always matches first.
+n writes a new rule above the row under the cursor, e edits one. While you type, the line below says what is wrong, \
+or what it means, and what it would have done in the last 24 hours. A rule: an action (allow, ask, block), then terms: \
+name:example.com  phone:NAME  group:NAME  service:ID  addr:10.0.0.0/8  country:CN  port:443. A space means and, a \
+comma or, a leading - not; without terms it matches everything.
+J and K move a rule of yours down and up, d disables and enables any rule, x deletes one of yours, t writes its note. \
+u takes back the last act, whoever did it and wherever, also after a restart; U does it again.
+Everything stands in the file named below, which you may edit by hand: consentry rules check judges it, consentry \
+rules reload uses it."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n,insert", "new", "new", key_display="n"),
+        Binding("e,enter", "edit", "edit", key_display="e"),
+        Binding("J", "move(1)", "down", key_display="J"),
+        Binding("K", "move(-1)", "up", key_display="K"),
+        Binding("d", "disable", "disable"),
+        Binding("x,delete", "remove", "delete", key_display="x"),
+        Binding("t", "note", "note"),
+        Binding("escape", "back", "back", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
         self.table = RuleTable(self.gate.glyphs)
         self.in_full = Static("", id="rule", markup=False)
+        self.editor = RuleEditor(self.gate.glyphs)
+        self._revision = -1
+        self._read_at = 0.0
+        self._pending: str | None = None  # a rule to edit, brought from another screen
 
     def body(self) -> Iterable[Widget]:
-        yield from (self.table, self.in_full)
+        yield from (self.table, self.in_full, self.editor)
+
+    # -- what stands
 
     def on_screen_resume(self) -> None:
-        self.table.focus()
+        if not self.editor.display:
+            self.table.focus()
         self.read()
 
-    @work(exclusive=True)
+    def tick(self) -> None:
+        """Somebody else may have edited; and hits grow."""
+        status = self.gate.pulse.status(time.monotonic())
+        if status is None or self._revision < 0:
+            return
+        wait = FRESH_SECONDS if status["revision"] == self._revision else SOON_SECONDS
+        if time.monotonic() - self._read_at > wait:
+            self.read()
+
+    @work(exclusive=True, group="read")
     async def read(self) -> None:
+        await self._read()
+
+    async def _read(self) -> None:
+        self._read_at = time.monotonic()
         try:
             reply = await self.gate.ask("rules")
         except (NoGateway, Refused) as error:
@@ -51,25 +95,211 @@ Rules are edited in the file named below; consentry rules check judges it, conse
             self.table.teach(self.gate.why(error))
             self.tabs.tell(Content(""))
             return
-        self.table.show(reply.items)
-        self.table.teach("There are no rules: everything is allowed.")
-        revision = f"{count(len(reply.items), 'rule')}, revision {reply.done['revision']}"
+        self._revision = reply.done["revision"]
+        self.table.tell(reply.items)
+        self.table.teach("There are no rules: everything is allowed. n writes the first.")
+        revision = f"{count(len(reply.items), 'rule')}, revision {self._revision}"
         self.tabs.tell(Content.assemble((revision, "$muted")))
+        if self._pending is not None:
+            text, self._pending = self._pending, None
+            self._open(None, 1, text)
 
     def on_table_pointed(self) -> None:
-        rule = self.table.pointed
-        self.in_full.update(Content("") if rule is None else _in_full(rule))
+        rule = self.table.rule
+        self.in_full.update(Content("") if rule is None else _in_full(rule, self.table.told))
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a rule is written, letters are letters."""
+        if action in {"new", "edit", "move", "disable", "remove", "note"} and self.editor.display:
+            return False
+        return super().check_action(action, parameters)
 
     def action_back(self) -> None:
         self.app.switch_mode("live")
 
+    # -- acts
 
-def _in_full(rule: dict[str, Any]) -> Content:
-    meaning = f"  {inert(rule['action'])} {inert(rule['match'])}"
+    def action_move(self, by: int) -> None:
+        def move(rule: dict[str, Any]) -> dict[str, Any] | None:
+            at = int(rule["position"]) + by
+            return {"act": "move", "at": at} if 0 < at <= self.table.mine else None
+
+        if self._mine() is not None:
+            self._act(move)
+
+    def action_disable(self) -> None:
+        self._act(lambda rule: {"act": "disable" if rule["enabled"] else "enable"})
+
+    def action_remove(self) -> None:
+        if self._mine() is not None:
+            self._act(lambda _rule: {"act": "remove"})
+
+    def _act(self, what: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        rule = self.table.rule
+        if rule is not None:
+            self.act(str(rule["id"]), what)
+
+    def _mine(self) -> dict[str, Any] | None:
+        """The rule under the cursor, if it is the owner's; else it is said what can be done."""
+        rule = self.table.rule
+        if rule is not None and not rule["mine"]:
+            self.gate.say(NOT_YOURS, trouble=True)
+            return None
+        return rule
+
+    @work(group="act")
+    async def act(self, rule_id: str, what: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """One after the other, each with the rules as the one before has left them."""
+        async with self.gate.changing:
+            rule = next((rule for rule in self.table.told if rule["id"] == rule_id), None)
+            args = what(rule) if rule is not None else None
+            if rule is None or args is None:
+                return
+            try:
+                done = await self.gate.ask_change(rule=rule_id, was=sentence(rule), **args)
+            except (NoGateway, Refused) as error:
+                self.gate.say(self.gate.why(error), trouble=True)
+            else:
+                self.gate.say(self.gate.saved(done))
+            await self._read()
+
+    # -- the editor
+
+    def action_new(self) -> None:
+        """Above the row under the cursor; the owner's rules stand above the packs'."""
+        rule = self.table.rule
+        self._open(None, rule["position"] if rule is not None and rule["mine"] else self.table.mine + 1)
+
+    def action_edit(self) -> None:
+        self._edit(note=False)
+
+    def action_note(self) -> None:
+        self._edit(note=True)
+
+    def on_table_opened(self) -> None:
+        self._edit(note=False)
+
+    def edit(self, text: str) -> None:
+        """A new rule, begun on another screen; on top, once the rules are here."""
+        self._pending = text
+        self.read()
+
+    def _edit(self, *, note: bool) -> None:
+        rule = self._mine()
+        if rule is not None:
+            self._open(rule, rule["position"], note=note)
+
+    def _open(self, rule: dict[str, Any] | None, at: int, text: str = "", *, note: bool = False) -> None:
+        self.in_full.display = False
+        self.editor.open(rule, at, text, note=note)
+        self.refresh_bindings()
+        self.learn()
+
+    def _close(self) -> None:
+        self.workers.cancel_group(self, "test")
+        self.editor.close()
+        self.in_full.display = True
+        self.table.focus()
+        self.refresh_bindings()
+
+    @work(exclusive=True, group="learn")
+    async def learn(self) -> None:
+        try:
+            told = (await self.gate.ask("vocabulary")).done
+        except (NoGateway, Refused):
+            return  # the rule can be written without it
+        self.editor.learn(Vocabulary.from_json(told))
+
+    def on_rule_editor_left(self) -> None:
+        self._close()
+
+    def on_rule_editor_typed(self) -> None:
+        self.test()
+
+    @work(exclusive=True, group="test")
+    async def test(self) -> None:
+        args = self._wanted()
+        try:
+            reply = await self.gate.ask("rules.test", **(args[0] if args else self._as_it_stands()))
+        except (NoGateway, Refused) as error:
+            self.editor.complain(self.gate.why(error))
+        else:
+            self.editor.foretell(reply.done)
+
+    def on_rule_editor_entered(self) -> None:
+        self.workers.cancel_group(self, "test")  # what it answers now would hide why it was refused
+        self.save()
+
+    @work(exclusive=True, group="save")
+    async def save(self) -> None:
+        """Each thing that is changed is an act of its own, and can be taken back alone."""
+        done: dict[str, Any] = {}
+        async with self.gate.changing:
+            try:
+                for args in self._wanted():
+                    done = await self.gate.ask_change(**args)
+            except (NoGateway, Refused) as error:
+                await self._read()
+                self.editor.complain(f"not saved: {self.gate.why(error)}{self._meanwhile()}")
+                return
+            self._close()
+            await self._read()
+        if done:
+            self.table.point(str(done["id"]))
+            self.gate.say(self.gate.saved(done))
+
+    def _wanted(self) -> list[dict[str, Any]]:
+        """The edits that make of the rule what is typed."""
+        editor, rule = self.editor, self.editor.editing
+        if rule is None:
+            at = {} if editor.at is None else {"at": editor.at}
+            return [{"act": "add", "text": editor.text, "note": editor.note} | at]
+        same = {"rule": rule["id"], "was": editor.was}
+        found = []
+        text = {"text": editor.text} if editor.text != editor.was else {}
+        note = {"note": editor.note} if editor.note != rule["note"] else {}
+        if text or note:
+            found.append({"act": "change"} | same | text | note)
+        if editor.at not in {None, rule["position"]}:
+            found.append({"act": "move", "at": editor.at, "rule": rule["id"]})
+        return found
+
+    def _as_it_stands(self) -> dict[str, Any]:
+        """A dry run of what is there already, which says what it does today."""
+        rule = self.editor.editing
+        assert rule is not None
+        return {"act": "change", "rule": rule["id"], "text": self.editor.text}
+
+    def _meanwhile(self) -> str:
+        """What became of the rule that is edited, if somebody else was faster. Nothing typed is lost."""
+        rule = self.editor.editing
+        if rule is None:
+            return ""
+        now = next((one for one in self.table.told if one["id"] == rule["id"]), None)
+        if now is None:
+            self.editor.rebase(None)
+            return ". The rule is gone meanwhile; enter adds yours as a new one"
+        if sentence(now) == self.editor.was and now["note"] == rule["note"]:
+            return ""
+        self.editor.rebase(now)
+        return f". It reads now: {inert(sentence(now))}. enter again puts yours in its place"
+
+
+def _in_full(rule: dict[str, Any], rules: list[dict[str, Any]]) -> Content:
+    meaning = f"  {inert(sentence(rule))}"
     off = "" if rule["enabled"] else "  (off)"
+    lines = [Content.assemble((inert(rule["id"]), "bold"), meaning, (off, "$warning"))]
+    hider = next((one for one in rules if rule.get("hidden_by") and one["id"] == rule["hidden_by"]), None)
+    if hider is not None:
+        why = f"can never match: rule {inert(hider['id'])} ({inert(sentence(hider))}) above matches first"
+        lines.append(Content.assemble((why, "$warning")))
+    hides = [inert(one["id"]) for one in rules if one.get("hidden_by") == rule["id"]]
+    if hides:
+        lines.append(Content.assemble((f"hides {', '.join(hides)}", "$warning")))
+    lines.append(Content(inert(rule.get("words") or rule["note"]) or "without a note"))
+    if rule.get("words") and rule["note"]:
+        lines.append(Content(inert(rule["note"])))
     origin = f"source {inert(rule['source'])}   {count(rule['hits'], 'hit')} since the gateway started"
-    return Content("\n").join((
-        Content.assemble((inert(rule["id"]), "bold"), meaning, (off, "$warning")),
-        Content(inert(rule["note"]) or "without a note"),
-        Content.assemble((origin, "$muted")),
-    ))
+    lines.append(Content.assemble((origin, "$muted")))
+    return Content("\n").join(lines)

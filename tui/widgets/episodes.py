@@ -24,7 +24,7 @@ EXTRA: Final = {"rule": 12, "service": 14, "via": 9}  # on wide screens, in the 
 class EpisodeTable(Table[Episode]):
     """`span`: with first and last time, as the history shows them."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "detail"), Binding("y", "copy", "copy")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "detail"), Binding("y", "copy", show=False)]
 
     def __init__(self, glyphs: Glyphs, *, span: bool = False) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from firewall.text import inert
 from tui.format import cut, moment, size
@@ -14,44 +14,95 @@ if TYPE_CHECKING:
 
     from tui.glyphs import Glyphs
 
+DIVIDER: Final[dict[str, Any]] = {"id": "--"}  # no id of a rule: stands between the owner's and the packs'
+NOTE_FROM: Final = 60  # cells for the expression, from which on it shares with the note
+
+
+def sentence(rule: dict[str, Any]) -> str:
+    """As the language writes it."""
+    return f"{rule['action']} {rule['match']}".rstrip()
+
 
 class RuleTable(Table[dict[str, Any]]):
-    """Rows as the verb "rules" tells them."""
+    """Rows as the verb "rules" tells them, with a line between the owner's and the packs'."""
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__()
         self._glyphs = glyphs
+        self.told: list[dict[str, Any]] = []
+
+    def tell(self, rules: list[dict[str, Any]]) -> None:
+        self.told = rules
+        mine = self.mine
+        divider = [DIVIDER] if 0 < mine < len(rules) else []
+        self.show([*rules[:mine], *divider, *rules[mine:]])
+        self.follows = False  # the cursor goes with its rule from the start
+
+    @property
+    def mine(self) -> int:
+        """How many of the rules are the owner's."""
+        return sum(bool(rule["mine"]) for rule in self.told)
+
+    @property
+    def rule(self) -> dict[str, Any] | None:
+        """The rule under the cursor."""
+        return None if self.pointed is DIVIDER else self.pointed
 
     def key(self, row: dict[str, Any]) -> str:
         return str(row["id"])
 
+    def restful(self, row: dict[str, Any]) -> bool:
+        return row is not DIVIDER
+
     def columns(self, width: int) -> Sequence[Column]:
         left = [Column("#", 3, right=True), Column("action", 7)]
-        right = [Column("hits", 6, right=True), Column("last", 9), Column("source", 20)]
+        right = [Column("state", 6), Column("hits", 5, right=True), Column("last", 8), Column("source", 14)]
         room = width - sum(column.width + GAP for column in (*left, *right))
-        if room >= 70:
+        if room >= NOTE_FROM:
+            right[-1] = Column("source", 24)
+            room -= 10
             note = room // 2
             room -= note + GAP
             right.append(Column("note", note))
         return [*left, Column("expression", max(1, room)), *right]
 
     def cells(self, row: dict[str, Any], columns: Sequence[Column]) -> Sequence[Cell]:
+        if row is DIVIDER:
+            return self._divider(columns)
         action = str(row["action"])
+        hidden = bool(row.get("hidden_by"))
+        hides = [one["id"] for one in self.told if one.get("hidden_by") == row["id"]]
+        note = " ".join([*([f"(hides {', '.join(hides)})"] if hides else ()), str(row["note"])])
         texts = {
             "#": str(row["position"]),
             "action": f"{self._glyphs.verdicts.get(action, ' ')} {action}",
             "expression": row["match"] or "everything",
+            "state": "off" if not row["enabled"] else "hidden" if hidden else "",
             "hits": size(row["hits"], 1000),
-            "last": moment(row["last"], time.time()) if row["last"] else "",
+            "last": _last(row["last"]),
             "source": row["source"],
-            "note": row["note"],
+            "note": note,
         }
         style = "row" if row["enabled"] else "dim"
-        known = row["enabled"] and action in self._glyphs.verdicts
         return [
-            Cell(
-                cut(inert(texts[title]), width, self._glyphs.ellipsis),
-                action if title == "action" and known else style,
-            )
+            Cell(cut(inert(texts[title]), width, self._glyphs.ellipsis), self._style(title, row, style, hidden=hidden))
             for title, width, _ in columns
         ]
+
+    def _style(self, title: str, row: dict[str, Any], style: str, *, hidden: bool) -> str:
+        if title == "expression" and hidden:
+            return "struck"
+        if title == "state" and hidden:
+            return "ask"
+        known = row["enabled"] and str(row["action"]) in self._glyphs.verdicts
+        return str(row["action"]) if title == "action" and known else style
+
+    def _divider(self, columns: Sequence[Column]) -> Sequence[Cell]:
+        line = self._glyphs.line
+        words = {"action": " packs ", "#": line * 3}
+        return [Cell((words.get(title, "") + line * width)[:width], "dim") for title, width, _ in columns]
+
+
+def _last(at: float | None) -> str:
+    """In eight cells."""
+    return moment(at, time.time()).replace(" ", "", 1)[:8] if at else ""

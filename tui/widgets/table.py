@@ -44,7 +44,8 @@ class Table(ScrollView, Generic[Row], can_focus=True):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"table--{name}" for name in ("title", "row", "dim", "cursor", "block", "ask", "allow", "held")
+        f"table--{name}"
+        for name in ("title", "row", "dim", "struck", "cursor", "block", "ask", "allow", "watch", "held")
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False),
@@ -80,6 +81,10 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def cells(self, row: Row, columns: Sequence[Column]) -> Sequence[Cell]:
         raise NotImplementedError
+
+    def restful(self, row: Row) -> bool:  # noqa: ARG002  for those that have lines between their rows
+        """Whether the cursor may rest on it."""
+        return True
 
     # -- what others see
 
@@ -121,6 +126,12 @@ class Table(ScrollView, Generic[Row], can_focus=True):
             self._empty = lines
             self.refresh()
 
+    def point(self, key: Hashable) -> None:
+        """Move the cursor to this row, if it is there."""
+        at = next((at for at, row in enumerate(self._rows) if self.key(row) == key), None)
+        if at is not None:
+            self._point(at)
+
     # -- keys and mouse
 
     def action_move(self, by: int) -> None:
@@ -152,11 +163,17 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         if not self._rows:
             return
         self.follows = False
-        self._at = max(0, min(at, len(self._rows) - 1))
+        self._at = self._resting(max(0, min(at, len(self._rows) - 1)))
         top, seen = self.scroll_offset.y, max(1, self.size.height - 1)
         self.scroll_to(y=min(max(top, self._at - seen + 1), self._at), animate=False, immediate=True, force=True)
         self.refresh()
         self.post_message(self.Pointed())
+
+    def _resting(self, at: int) -> int:
+        """The next row in the cursor's direction on which it may rest; else the next one back."""
+        onward = range(at, len(self._rows)) if at >= self._at else range(at, -1, -1)
+        back = range(at, -1, -1) if at >= self._at else range(at, len(self._rows))
+        return next((at for way in (onward, back) for at in way if self.restful(self._rows[at])), at)
 
     # -- drawing
 

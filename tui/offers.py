@@ -1,0 +1,55 @@
+"""[pure] What an owner may want to allow or block, seen from one row: the most specific first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rules.expression import ExpressionError, parse_rule
+from tui.domain import registrable
+from tui.typed import term
+
+if TYPE_CHECKING:
+    from firewall.episode import Episode
+
+
+class Offer(NamedTuple):
+    """`key` chooses it; `words` are for a person, `term` for the rule."""
+
+    key: str
+    words: str
+    term: str
+
+
+def whats(episode: Episode) -> tuple[Offer, ...]:
+    """Name, domain, service, address: as far as the row has them, and a rule can say them (a hostile name may not)."""
+    found = []
+    if episode.name:
+        found.append(Offer("n", f"{episode.name}, nothing below it", term("name", f"={episode.name}")))
+        if domain := registrable(episode.name):
+            found.append(Offer("d", f"{domain} and everything below it", term("name", domain)))
+    if episode.service:
+        found.append(Offer("s", f"service {episode.service}", term("service", episode.service)))
+    if episode.dst:
+        found.append(Offer("a", episode.dst, term("addr", episode.dst)))
+    return tuple(filter(_sayable, found))
+
+
+def whose(episode: Episode) -> tuple[Offer, ...]:
+    """For this phone, for its group if it has one, for everyone."""
+    this = Offer("", f"this phone ({episode.phone})", term("phone", episode.phone))
+    group = getattr(episode, "group", "")
+    family = (Offer("", f"group {group}", term("group", group)),) if group else ()
+    return (*filter(_sayable, (this, *family)), Offer("", "everyone", ""))
+
+
+def rule(action: str, what: Offer, who: Offer) -> str:
+    """As the language writes it."""
+    return " ".join(part for part in (action, what.term, who.term) if part)
+
+
+def _sayable(offer: Offer) -> bool:
+    try:
+        parse_rule(offer.term)
+    except ExpressionError:
+        return False
+    return True
