@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rules.expression import ExpressionError, parse_rule
 from tui.domain import registrable
-from tui.typed import term
 
 if TYPE_CHECKING:
     from firewall.episode import Episode
@@ -45,6 +44,11 @@ def whose(episode: Episode) -> tuple[Offer, ...]:
 def rule(action: str, what: Offer, who: Offer) -> str:
     """As the language writes it."""
     return " ".join(part for part in (action, what.term, who.term) if part)
+
+
+def term(key: str, value: str) -> str:
+    """As the language writes it."""
+    return f'{key}:"{value}"' if not value or any(letter in ' ,"' for letter in value) else f"{key}:{value}"
 
 
 def _sayable(offer: Offer) -> bool:

@@ -11,6 +11,8 @@ from textual.content import Content
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
+from rules import words
+from rules.sentence import parse_sentence
 from tui import offers, story
 from tui.forecast import forecast
 from tui.format import cut
@@ -143,14 +145,14 @@ class Act(Box):
             mark = glyphs.choice[at != self._what]
             label = "What " if at == 0 else "     "
             style = "bold" if at == self._what else ""
-            words = cut(inert(offer.words), room - 11, glyphs.ellipsis)
+            text = cut(inert(offer.words), room - 11, glyphs.ellipsis)
             key = (offer.key, "$primary bold")
-            lines.append(Content.assemble((label, "bold"), f" {mark} ", key, " ", (words, style)))
+            lines.append(Content.assemble((label, "bold"), f" {mark} ", key, " ", (text, style)))
         whose = Content.assemble(("For  ", "bold"))
         for at, offer in enumerate(self._whose):
-            words = cut(inert(offer.words), 26, glyphs.ellipsis)
+            text = cut(inert(offer.words), 26, glyphs.ellipsis)
             style = "bold" if at == self._who else ""
-            whose = Content.assemble(whose, f" {glyphs.choice[at != self._who]} ", (words, style), " ")
+            whose = Content.assemble(whose, f" {glyphs.choice[at != self._who]} ", (text, style), " ")
         lines += [whose, Content.assemble((CHOOSING, "$muted")), Content("")]
         lines += [Content.assemble((inert(self.text), f"{colour} bold")), *self._future(room)]
         self.show(Content("\n").join(lines))
@@ -162,9 +164,8 @@ class Act(Box):
         if told is None:
             asking = "saves as soon as the gateway has said what it does; enter again does not wait"
             return [Content.assemble((asking if self._eager else "asking the gateway what it would do", "$muted"))]
-        words = str(told.get("words", ""))
-        lines = [Content.assemble(("reads: ", "$muted"), inert(words))] if words else []
-        lines.append(forecast(told, room, self.gate.glyphs))
+        reading = words.sentence(*parse_sentence(self.text))
+        lines = [Content.assemble(("reads: ", "$muted"), inert(reading)), forecast(told, room, self.gate.glyphs)]
         if self._eager and told.get("warnings"):
             lines.append(Content.assemble(("not saved yet: enter again saves it all the same", "$warning bold")))
         return lines

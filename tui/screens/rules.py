@@ -12,9 +12,9 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
+from rules.completion import Vocabulary
 from tui.format import count
 from tui.screens.page import Page
-from tui.typed import Vocabulary
 from tui.widgets.rule_editor import RuleEditor
 from tui.widgets.rule_table import RuleTable, sentence
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.highlighter import Highlighter
@@ -12,10 +13,12 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from firewall.text import inert
+from rules import words
+from rules.completion import Vocabulary, completions
 from rules.expression import ExpressionError
+from rules.sentence import parse_sentence
 from tui.forecast import forecast
 from tui.format import cut
-from tui.typed import Vocabulary, complete, read
 from tui.widgets.filter_line import pointing
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.timer import Timer
 
-    from rules.rule import Rule
+    from rules.completion import Completion
+    from rules.sentence import Sentence
     from tui.glyphs import Glyphs
 
 PAUSE: Final = 0.3  # seconds without a key, then the gateway is asked what the rule would do
@@ -68,12 +72,12 @@ class RuleEditor(Vertical):
         self._glyphs = glyphs
         self._underline = _Underline()
         self._pause: Timer | None = None
-        self._vocabulary = Vocabulary()
+        self._vocabulary: Vocabulary | None = None  # until it has come, no service is unknown
         self.editing: dict[str, Any] | None = None
         self.was = ""  # the rule's text as the owner saw it
         self._told: Mapping[str, Any] = {}  # the dry run of what is typed now
-        self._words = ""
         self._complaint = ""
+        self._reading = ""
 
     def compose(self) -> ComposeResult:
         yield Input(
@@ -98,7 +102,7 @@ class RuleEditor(Vertical):
     def open(self, rule: dict[str, Any] | None, at: int, text: str = "", *, note: bool = False) -> None:
         """Edit this rule, or write a new one that stands at this position. `note`: begin there."""
         self.rebase(rule)
-        self._told, self._words, self._complaint = {}, "", ""
+        self._told, self._complaint = {}, ""
         self.display = True
         for field, value in (("text", self.was or text), ("note", str(rule["note"]) if rule else ""), ("at", str(at))):
             box = self._field(field)
@@ -126,7 +130,6 @@ class RuleEditor(Vertical):
     def foretell(self, told: Mapping[str, Any]) -> None:
         """The answer of the dry run."""
         self._told, self._complaint = told, ""
-        self._words = str(told.get("words", "")) or self._words
         self._show()
 
     def complain(self, text: str) -> None:
@@ -164,17 +167,19 @@ class RuleEditor(Vertical):
         if not box.has_focus:
             self.action_field(1)
             return
-        found = complete(box.value, box.cursor_position, self._vocabulary)
-        if not found.options:
+        found = self._possible(box)
+        if not found:
             return
-        typed = box.value[found.start : box.cursor_position]
-        wanted = found.common if len(found.common) > len(typed) else found.options[0]
-        box.value = box.value[: found.start] + wanted + box.value[box.cursor_position :]
-        box.cursor_position = found.start + len(wanted)
+        start, end, first, _ = found[0]
+        texts = [one.text for one in found]
+        same = _common([text for text in texts if text.startswith(box.value[start:end])] or texts)
+        wanted = same if len(same) > end - start else first
+        box.value = box.value[:start] + wanted + box.value[end:]
+        box.cursor_position = start + len(wanted)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self._told, self._complaint, self._words = {}, "", ""
+        self._told, self._complaint = {}, ""
         self._read()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -187,28 +192,41 @@ class RuleEditor(Vertical):
     def _field(self, name: str) -> Input:
         return self.query_one(f"#rule-{name}", Input)
 
-    def _read(self, *, final: bool = False) -> Rule | None:
+    def _possible(self, box: Input) -> list[Completion]:
+        """What could stand at the cursor instead of the word that is there."""
+        found = completions(box.value, box.cursor_position, self._vocabulary or Vocabulary())
+        return [one for one in found if one.text != box.value[one.start : one.end]]
+
+    def _read(self, *, final: bool = False) -> Sentence | None:
         """What is typed, or None: then it says below why not. A word that can still become one is no mistake yet."""
-        box = self._field("text")
+        box, known = self._field("text"), self._vocabulary
         mark, rule = Content(""), None
         self._underline.place = None
-        found = complete(box.value, box.cursor_position, self._vocabulary)
+        found = self._possible(box)
         try:
-            rule = read(box.value, self._vocabulary.services)
+            rule = parse_sentence(box.value, None if known is None else [id_ for id_, _ in known.services])
         except ExpressionError as error:
-            unfinished = found.options and found.start <= error.start and error.end <= box.cursor_position
+            unfinished = found and found[0].start <= error.start and error.end <= box.cursor_position
             if final or not unfinished:
                 self._underline.place = (error.start, max(error.end, error.start + 1))
                 mark = Content.assemble((self._below(box, error), "$error"))
-        if not mark and found.options and box.has_focus:
-            words = inert("  ".join(option.strip() for option in found.options))
-            words = cut(words, self._room - 5, self._glyphs.ellipsis)
-            mark = Content.assemble(("tab: ", "$muted"), (words, "$primary"))
+        if not mark and found and box.has_focus:
+            mark = self._offer(found)
+        self._reading = words.sentence(*rule, known.titles if known else None) if rule is not None else ""
         self.query_one("#rule-mark", Static).update(mark)
         box.refresh()
         self._wait(stop=final or rule is None)
         self._show()
         return rule
+
+    def _offer(self, found: list[Completion]) -> Content:
+        """In one line; what it means, where there is only one."""
+        if len(found) == 1 and found[0].hint:
+            line = f"{found[0].text.strip()}  {found[0].hint}"
+        else:
+            line = "  ".join(one.text.strip() for one in found)
+        line = cut(inert(line), self._room - 5, self._glyphs.ellipsis)
+        return Content.assemble(("tab: ", "$muted"), (line, "$primary"))
 
     @property
     def _room(self) -> int:
@@ -230,11 +248,8 @@ class RuleEditor(Vertical):
         self._pause = None if stop else self.set_timer(PAUSE, lambda: self.post_message(self.Typed()))
 
     def _show(self) -> None:
-        words = self._words
-        self.query_one("#rule-words", Static).update(
-            Content.assemble(("reads: ", "$muted"), cut(inert(words), self._room - 7, self._glyphs.ellipsis))
-            if words else Content("")
-        )
+        reading = Content.assemble(("reads: ", "$muted"), inert(self._reading)) if self._reading else Content("")
+        self.query_one("#rule-words", Static).update(reading)
         if self._complaint:
             below = Content.assemble((self._complaint, "$error"))
         elif self._told:
@@ -242,3 +257,9 @@ class RuleEditor(Vertical):
         else:
             below = Content("")
         self.query_one("#rule-forecast", Static).update(below)
+
+
+def _common(texts: list[str]) -> str:
+    """With what all of them begin."""
+    first, last = min(texts), max(texts)
+    return "".join(letter for letter, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))

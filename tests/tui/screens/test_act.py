@@ -50,7 +50,7 @@ async def test_what_and_for_whom(screen, ready, row, keys, match):
 async def test_what_it_does_stands_beside_it_before_it_is_done(screen, ready, row):
     async with screen(row) as s:
         await s.press("a")
-        await s.shows("✔ Allow  phone1", "allow name:=api.account.xiaomi.com phone:phone1", "reads: reading of", "the last 24 h: 3 of 9 decisions would change; 1 live flow is cut")
+        await s.shows("✔ Allow  phone1", "allow name:=api.account.xiaomi.com phone:phone1", "reads: allow everything to host api.account.xiaomi.com alone for phone", "the last 24 h: 3 of 9 decisions would change; 1 live flow is cut")
         assert not [verb for verb, _ in ready.asked if verb == "rules.edit"]
         await s.press("escape")
         await s.hides("the last 24 h")
