@@ -160,8 +160,7 @@ class Consentry(App[None]):
         except (NoGateway, Refused) as error:
             self.say(self.why(error), trouble=True)
         else:
-            verb = "taken back" if way == "undo" else "done again"
-            self.say(f"{verb}: {self.outcome(done)}")
+            self.say(self.outcome(done))
 
     def saved(self, done: dict[str, Any]) -> str:
         """In words for the status line."""

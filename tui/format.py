@@ -119,6 +119,14 @@ def endpoint(addr: str, port: int) -> str:
     return f"[{addr}]:{port}" if ":" in addr else f"{addr}:{port}"
 
 
+def place(episode: Episode) -> tuple[str, str]:
+    """Country where the far end stands, and who runs it; "" for what is not known."""
+    known = getattr(episode, "place", None)
+    country = getattr(known, "country", None) or ""
+    operator = getattr(known, "operator", None) or getattr(known, "organisation", None) or ""
+    return country, operator
+
+
 def what(episode: Episode, width: int, glyphs: Glyphs = UNICODE) -> str:
     """Where it went, in at most `width` cells: the name, and the port if it is an unusual one; else the address."""
     if not episode.name:

@@ -138,7 +138,7 @@ class Gatekeeper:
         words, rules = source.pop()
         target.append((words, self.rules))
         self.rules = rules
-        return {"words": words}
+        return {"words": f"{'took back' if way == 'undo' else 'did again'}: {words}"}
 
     def _judge(self, args: dict[str, Any]) -> tuple[str, str]:
         action, _, match = args.get("text", "").partition(" ")

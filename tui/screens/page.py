@@ -44,6 +44,7 @@ class Page(Screen[None]):
         super().__init__()
         self.header = Header(self.gate.pulse, self.gate.glyphs)
         self.tabs = Tabs(self.MODE)
+        self._acting = False  # the keys below offer to act on a row
 
     def body(self) -> Iterable[Widget]:
         raise NotImplementedError
@@ -65,6 +66,12 @@ class Page(Screen[None]):
         if action == "act":
             return self.episode is not None
         return super().check_action(action, parameters)
+
+    def on_table_pointed(self) -> None:
+        """Called beside the screen's own: the first row brings its keys."""
+        if self._acting != (self.episode is not None):
+            self._acting = not self._acting
+            self.refresh_bindings()
 
     @property
     def episode(self) -> Episode | None:

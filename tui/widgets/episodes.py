@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from firewall.episode import Episode
 from firewall.text import inert
-from tui.format import clock, cut, moment, size, what
+from tui.format import clock, cut, moment, place, size, what
 from tui.widgets.table import GAP, Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
 
 NARROWEST_TO: Final = 24  # cells of `to` that are not given away
-EXTRA: Final = {"rule": 12, "service": 14, "via": 9}  # on wide screens, in the order in which they find room
+# Cells; on wide screens, in the order in which they find room
+EXTRA: Final = {"where": 16, "rule": 12, "service": 14, "via": 9, "down": 5}
+RIGHT: Final = ("where", "up", "down", "via", "service", "rule")  # their order on the screen
+COUNTRY: Final = 5  # cells of `where` that has no room for the operator
 
 
 class EpisodeTable(Table[Episode]):
@@ -37,15 +40,16 @@ class EpisodeTable(Table[Episode]):
     def columns(self, width: int) -> Sequence[Column]:
         times = [Column("first", 9), Column("last", 9)] if self._span else [Column("time", 8)]
         left = [*times, Column("phone", 10), Column("verdict", 7), Column("n", 5, right=True)]
-        right = [Column("up", 5, right=True)]
-        room = width - sum(column.width + GAP for column in (*left, *right))
-        extra = []
+        given = {"where": COUNTRY, "up": 5}
+        room = width - sum(column.width + GAP for column in left) - sum(cells + GAP for cells in given.values())
         for title, wanted in EXTRA.items():
-            if self.screen.has_class("-wide") and room - wanted - GAP >= NARROWEST_TO:
-                extra.append(Column(title, wanted))
-                room -= wanted + GAP
-        extra.sort(key=lambda column: ("via", "service", "rule").index(column.title))
-        return [*left, Column("to", max(1, room)), *right, *extra]
+            more = wanted - given[title] if title in given else wanted + GAP
+            if self.screen.has_class("-wide") and room - more >= NARROWEST_TO:
+                given[title] = wanted
+                room -= more
+        right = [Column(title, cells, right=title in {"up", "down"}) for title, cells in given.items()]
+        right.sort(key=lambda column: RIGHT.index(column.title))
+        return [*left, Column("to", max(1, room)), *right]
 
     def cells(self, row: Episode, columns: Sequence[Column]) -> Sequence[Cell]:
         quiet = row.verdict == "allow"
@@ -68,6 +72,10 @@ class EpisodeTable(Table[Episode]):
                     text = what(row, width, self._glyphs)
                 case "up":
                     text = size(row.bytes_up)
+                case "down":
+                    text = size(row.bytes_down)
+                case "where":
+                    text = " ".join(place(row)) if width > COUNTRY else place(row)[0]
                 case "via":
                     text = row.via
                 case "service":

@@ -95,7 +95,7 @@ async def test_u_takes_it_back_from_any_screen(screen, ready, row):
         await s.press("b", "enter")
         await s.until(lambda: len(ready.rules) == 2)
         await s.press("3", "u")
-        await s.shows("taken back: added block name:=api.account.xiaomi.com phone:phone1")
+        await s.shows("took back: added block name:=api.account.xiaomi.com phone:phone1")
         assert len(ready.rules) == 1
 
 

@@ -24,9 +24,23 @@ async def test_why_stands_below_without_a_key(screen, episode):
 
 
 async def test_wide_screens_have_a_pane_and_more_columns(screen, episode):
-    async with screen(ask(episode, 1, service="xiaomi-account"), size=(160, 36)) as s:
+    async with screen(ask(episode, 1, service="xiaomi-account"), size=(180, 36)) as s:
         await s.shows("Why", "name from", "via", "service", "rule")
-        assert s.row("xiaomi/1  ").split()[5:9] == ["0", "sni", "xiaomi-account", "xiaomi/1"]
+        assert s.row("xiaomi/1  ").split()[5:10] == ["0", "0", "sni", "xiaomi-account", "xiaomi/1"]  # up and down
+
+
+async def test_the_first_row_brings_the_keys_that_act_on_it(screen, gate, episode):
+    async with screen() as s:
+        assert "a allow" not in s.lines[-1]
+        gate.say(episode(1, "one.example.com"))
+        await s.shows("a allow  b block")
+        await s.press("slash")
+        await s.hides("a allow")
+
+
+async def test_what_is_only_watched_has_a_shape_of_its_own(screen, episode):
+    async with screen(episode(1, "log.tv.example", verdict="watch", up=14_000)) as s:
+        assert s.lines[3].split()[2:] == ["◐", "watch", "log.tv.example", "14k"]
 
 
 async def test_one_episode_is_one_row(screen, gate, episode):

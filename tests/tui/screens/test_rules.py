@@ -97,10 +97,10 @@ async def test_keys_change_a_rule_and_u_takes_it_back(screen, mine):
         await s.press("x")
         await s.until(lambda: len(mine.rules) == 4)
         await s.press("u")
-        await s.shows("taken back: remove k3f7; revision 8")
+        await s.shows("took back: remove k3f7; revision 8")
         assert len(mine.rules) == 5
         await s.press("ctrl+r")
-        await s.shows("done again: remove k3f7; revision 9")
+        await s.shows("did again: remove k3f7; revision 9")
         await s.press("u", "u", "u", "u")
         await s.until(lambda: matches(mine)[0] == "name:ads.example.com")
         await s.press("u")
