@@ -15,9 +15,8 @@ class Verdict(StrEnum):
     WATCH = "watch"  # would be refused, and passes because its owner only watches (architecture 5)
     HELD = "held"  # undecided: the facts known so far lead to different outcomes (decisions.md 1)
 
-    @property
-    def refuses(self) -> bool:
-        return self is Verdict.ASK or self is Verdict.BLOCK
+    def __init__(self, word: str) -> None:
+        self.refuses = word in {"ask", "block"}  # kept: each packet asks for it several times
 
 
 class Answer(Enum):
