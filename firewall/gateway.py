@@ -56,7 +56,7 @@ from firewall.inputs import (
     Tick,
 )
 from firewall.names import GRACE, NameTable
-from firewall.speech import NO_NAME, UNFINISHED
+from firewall.speech import NO_NAME, UNFINISHED, Heard
 from rules.decide import decide
 from rules.observation import NOWHERE, Observation
 from rules.verdict import Verdict
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from firewall.phones import Phone, Phones
-    from firewall.speech import Heard
     from rules.observation import Place
     from rules.policy import Policy
     from rules.verdict import Decision
@@ -170,7 +169,10 @@ class Gateway:
                 self._judge(flow, UNFINISHED, [seen.id], seen.packet, now)
                 return
         heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot)
-        if heard is Hearing.AGAIN:
+        if isinstance(heard, Heard):
+            first = flow.first_held or seen.packet
+            self._judge(flow, heard, [*self.flows.release(flow), seen.id], first, now)
+        elif heard is Hearing.AGAIN:
             self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
         elif heard is Hearing.SAME:
             self._commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.watch))
@@ -179,9 +181,6 @@ class Gateway:
             if early is not None:
                 judged = self._observe(flow, NO_NAME, now, names_open=True)
                 self._give(flow, early, NO_NAME, judged, self.flows.release(flow), seen.packet, now)
-        else:
-            first = flow.first_held or seen.packet
-            self._judge(flow, heard, [*self.flows.release(flow), seen.id], first, now)
 
     def _observe(self, flow: Flow, heard: Heard, now: Now, *, names_open: bool = False) -> Observation:
         key = flow.key
@@ -224,7 +223,7 @@ class Gateway:
         flow.decision, flow.said, flow.unfinished = decision, heard.said, heard.unfinished
         flow.may_say_more = heard.may_say_more
         flow.watch = self._watch(flow, now)
-        self._commands.extend(GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids)
+        self._commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
         if decision.verdict.refuses and flow.key.proto == TCP:
             self._commands.append(ResetServer(packet))
         flow.settled(now.boot)
