@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NOBODY = bytes(6)  # the MAC of an address that no neighbour answers to
 PATIENCE = 5.0  # seconds a question waits for the gateway and for its answer; stubs ask again after 5 (resolv.conf(5))
 MOST_OF_A_PHONE, MOST = 64, 512  # questions waiting
+MOST_MACS = 4_096  # looked up in a second and kept; of more, each question asks the kernel
 REFUSAL_TTL = 2  # seconds, so that a phone asks again soon after it was unblocked
 FAILURE_TTL = 2  # seconds a failure is remembered (RFC 9520 wants one at least)
 NO_HINTS_TTL = 300  # seconds that "no HTTPS record" is believed
@@ -83,6 +84,7 @@ class Resolver:
         self._of_phone: Counter[bytes] = Counter()
         self._asking: dict[bytes, list[int]] = {}  # question -> the tokens that wait for one answer
         self._tasks: set[asyncio.Task[None]] = set()
+        self._macs: dict[bytes, bytes] = {}  # address -> MAC, until the next sweep
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self, deliver: Callable[[Sequence[Input]], None]) -> None:
@@ -124,7 +126,8 @@ class Resolver:
 
     def _admit(self, message: Received, now: float) -> QuerySeen | None:
         """A question for the gateway; None if the message was none, too much, or is answered already."""
-        phone = self._phone(message.src)
+        mac = self._mac(message.src)
+        phone = message.src if mac == NOBODY else mac
         if not self._rates.allows(phone, now):
             return None  # unanswered: a flood gets nothing to amplify
         question = dns.question(message.data)
@@ -140,14 +143,26 @@ class Resolver:
         if len(self._waiting) >= MOST or self._of_phone[phone] >= MOST_OF_A_PHONE:
             return None
         token = next(self._tokens)
-        mac = self._mac_of(message.src) or NOBODY
         self._waiting[token] = _Waiting(question, mac, message.src, phone, message.over_udp, message.reply, now)
         self._of_phone[phone] += 1
         return QuerySeen(token, mac, message.src, question.name, question.qtype)
 
     def _phone(self, src: bytes) -> bytes:
         """Whom a limit counts for: the phone with all its addresses, or an address that nobody is known at."""
-        return self._mac_of(src) or src
+        mac = self._mac(src)
+        return src if mac == NOBODY else mac
+
+    def _mac(self, src: bytes) -> bytes:
+        """The kernel is asked once a second for each address: an address belongs to its sender for longer than that."""
+        known = self._macs.get(src)
+        if known is not None:
+            return known
+        mac = self._mac_of(src)
+        if mac is None:
+            return NOBODY
+        if len(self._macs) < MOST_MACS:
+            self._macs[src] = mac
+        return mac
 
     def _done(self, token: object) -> _Waiting | None:
         waiting = self._waiting.pop(token, None) if isinstance(token, int) else None
@@ -158,7 +173,8 @@ class Resolver:
         return waiting
 
     def _sweep(self) -> None:
-        """Let go of what has waited too long."""
+        """Let go of what has waited too long, and of who was where."""
+        self._macs.clear()
         late = self._clock() - PATIENCE
         while self._waiting:
             token, waiting = next(iter(self._waiting.items()))
