@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import tomlkit
 
@@ -125,8 +125,13 @@ class Layout:
             table = table[0]
         assert isinstance(table, dict)
         if value is None:
-            if table.pop(key, None) is not None:
+            if key in table:
+                held: Any = table
+                comment: str = held.item(key).trivia.comment
+                table.pop(key)
                 piece.core = self._own(tomlkit.dumps(document))
+                if comment:  # it was its owner's: on a line of its own it stays
+                    piece.core = _line(piece.core, self.newline) + comment + self.newline
             return
         written = literal(value) if isinstance(value, str) else tomlkit.item(value)
         if key in table:
