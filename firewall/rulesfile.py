@@ -82,6 +82,8 @@ class RulesFile:
                     os.link(beside, target)
                 except FileExistsError:
                     raise ChangedMeanwhile from None
+            elif target.read_bytes() != expected:
+                raise ChangedMeanwhile
             elif _exchange(beside, target):
                 _settle(beside)
                 if beside.read_bytes() != expected:
@@ -89,8 +91,6 @@ class RulesFile:
                     self._keep_unless(beside, new)
                     raise ChangedMeanwhile
             else:  # a file system without it: a moment remains in which another's words can be lost
-                if target.read_bytes() != expected:
-                    raise ChangedMeanwhile
                 beside.rename(target)
             _sync(target.parent)
             return written

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rules.verdict import Decision
 
 EXAMPLES: Final = 5
+MOST_MET: Final = 10_000
 QUESTION: Final = "dns"  # the protocol of a row that is a DNS question
 
 
@@ -65,10 +66,10 @@ class Diff:
 def compare(before: Policy, after: Policy, past: Iterable[Past]) -> Diff:
     """Both policies judge what was seen: what was decided then may be an older policy's word.
 
-    The examples are of different phones and places; the first met come first.
+    The examples are of different phones and places, those with the most decisions first.
     """
     diff = Diff()
-    shown = set()
+    met: dict[tuple[str, str, str, str], tuple[int, float]] = {}  # -> decisions, time of the last
     for row in past:
         diff.of += row.count
         seen = row.seen
@@ -78,10 +79,12 @@ def compare(before: Policy, after: Policy, past: Iterable[Past]) -> Diff:
         if old is new:
             continue
         diff.changed += row.count
-        what = row.name or f"{row.dst}:{row.dport}"
-        if len(diff.examples) < EXAMPLES and (row.phone, what) not in shown:
-            shown.add((row.phone, what))
-            diff.examples.append(Example(row.phone, what, str(old), str(new), row.last, row.count))
+        key = row.phone, row.name or f"{row.dst}:{row.dport}", str(old), str(new)
+        if key in met or len(met) < MOST_MET:
+            count, last = met.get(key, (0, 0.0))
+            met[key] = count + row.count, max(last, row.last)
+    most = sorted(met.items(), key=lambda item: item[1], reverse=True)[:EXAMPLES]
+    diff.examples = [Example(*key, last, count) for key, (count, last) in most]
     return diff
 
 
