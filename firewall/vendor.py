@@ -34,7 +34,7 @@ def vendor(mac: bytes) -> str:
 
 
 def _registered(prefix: int) -> str:
-    """From oui.idx (lines `prefix,offset,size`) and oui.txt (`8C-BE-BE   (hex)\\t\\tXiaomi Communications Co Ltd`)."""
+    """From oui.idx (lines: prefix, offset, size) and oui.txt (first line of a record: prefix, "(hex)", name)."""
     spec = find_spec("netaddr")
     if spec is None or spec.origin is None:
         return ""
