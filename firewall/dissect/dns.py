@@ -6,6 +6,7 @@ passes here is bounded in every direction, and a name that is shown is the name 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -61,6 +62,7 @@ class Unsupported(NamedTuple):
     flags: int
 
 
+@lru_cache(maxsize=4_096)  # phones ask for the same names again and again; no key is longer than LONGEST_NAME
 def text(wire: bytes) -> str:
     r"""An uncompressed name, lower case, without the last dot; "." is the root.
 
