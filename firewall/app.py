@@ -41,6 +41,7 @@ from rules.observation import NOWHERE
 if TYPE_CHECKING:
     from rules.observation import Place
 
+VERSION = version("consentry")  # once: it is read from a file, and status says it every second
 STATUS_SECONDS = 1.0
 PHONES_SECONDS = 5.0
 UNABLE = 2  # exit status: starting again would not help
@@ -58,7 +59,7 @@ class App:
         self.history = History(settings.history_file)
         self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
         self.gateway = Gateway(self._phones(), self.place)
-        self.server = Server(settings.socket, all_verbs(self), version("consentry"), partial(backlog, self))
+        self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
         self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.recorder.record)
@@ -189,7 +190,7 @@ class App:
             "lan": settings.lan,
             "wan": settings.wan,
             "pid": os.getpid(),
-            "version": version("consentry"),
+            "version": VERSION,
             "socket": str(settings.socket),
             "lab": settings.lab,
             "trouble": self.recorder.trouble,
