@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rules.index import Index
 from rules.matchers import Matcher, ValueProblem
 from rules.matchers.addr import AddrMatcher
+from rules.matchers.asn import AsnMatcher
+from rules.matchers.country import CountryMatcher, OperatorCountryMatcher
+from rules.matchers.group import GroupMatcher
 from rules.matchers.history import LastMatcher, RuleMatcher, VerdictMatcher
 from rules.matchers.name import NameMatcher
+from rules.matchers.operator import OperatorMatcher
 from rules.matchers.phone import PhoneMatcher
 from rules.matchers.port import PortMatcher
 from rules.matchers.proto import ProtoMatcher
@@ -30,7 +34,10 @@ if TYPE_CHECKING:
 
 IN_RULES: Final[dict[str, type[Matcher]]] = {
     matcher.key: matcher
-    for matcher in (PhoneMatcher, NameMatcher, AddrMatcher, ServiceMatcher, ProtoMatcher, PortMatcher, ViaMatcher)
+    for matcher in (
+        PhoneMatcher, GroupMatcher, NameMatcher, AddrMatcher, ServiceMatcher, CountryMatcher, OperatorCountryMatcher,
+        OperatorMatcher, AsnMatcher, ProtoMatcher, PortMatcher, ViaMatcher,
+    )
 }
 IN_FILTERS: Final[dict[str, type[Matcher]]] = IN_RULES | {
     matcher.key: matcher for matcher in (VerdictMatcher, RuleMatcher, LastMatcher)

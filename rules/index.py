@@ -1,14 +1,14 @@
 """Which names and addresses belong to which terms: one look-up per name and address, however many rules there are.
 
-Every term that lists names or networks (`name:`, `addr:`, `service:`) is an atom and owns one bit. Looking up an
-observation gives integers; asking a term is then one bit test.
+Every term that lists names, networks or facts (`name:`, `addr:`, `service:`, `country:`, `phone:`) is an atom and owns
+one bit. Looking up an observation gives integers; asking a term is then one bit test.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rules.hosts import suffixes
 from rules.networks import TEREDO, Range, after, embedded, images
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from rules.observation import Observation
 
 
+# What an address is known for. A fact is a value of one of these kinds, or of "phone" and "group".
+OF_PLACES: Final = ("country", "operator_country", "asn")  # the first fields of a Place
+
+
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """Names and networks that stand together in a rule. A name with `=` in front means itself only."""
+    """What stands together in a rule. A name with `=` in front means itself only; a fact is a kind and its value."""
 
     names: tuple[str, ...] = ()
     networks: tuple[Range, ...] = ()
+    facts: tuple[tuple[str, str | int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,9 @@ class Case:
     all_open: int
     proven: int  # an answer of our own DNS supports it
     addr: int  # the address lies in the atom's networks
+    facts: int  # one of the atom's facts holds
+    facts_open: int  # it may still turn out to hold
+    broken: int  # that cannot be told: its database never was valid
     named: bool  # there is a statement
     listed: bool  # some rule that refuses lists the address
 
@@ -75,6 +83,10 @@ class Index:
         self._every = (1 << len(atoms)) - 1
         self._below: dict[str, int] = {}  # name -> atoms that list it and everything below
         self._exact: dict[str, int] = {}
+        self._phones: dict[str | int, int] = {}
+        self._groups: dict[str | int, int] = {}
+        places: dict[str, dict[str | int, int]] = {kind: {} for kind in OF_PLACES}
+        tables = places | {"phone": self._phones, "group": self._groups}
         spans4: list[tuple[Range, int]] = []
         spans6: list[tuple[Range, int]] = []
         for position, atom in enumerate(atoms):
@@ -82,8 +94,14 @@ class Index:
             for name in atom.names:
                 table, key = (self._exact, name[1:]) if name.startswith("=") else (self._below, name)
                 table[key] = table.get(key, 0) | bit
+            for kind, value in atom.facts:
+                tables[kind][value] = tables[kind].get(value, 0) | bit
             for span in atom.networks:
                 (spans4 if len(span[0]) == 4 else spans6).append((span, bit))
+        # of each kind: the atoms that ask for it
+        self._by_phone, self._by_group = _union(self._phones.values()), _union(self._groups.values())
+        self._place_tables = [(table, _union(table.values())) for table in places.values()]  # in the order of Place
+        self._by_places = _union(every for _, every in self._place_tables)
         self._starts4, self._masks4 = _intervals(spans4, 4)
         self._starts6, self._masks6 = _intervals(spans6, 16)
         teredo = TEREDO + bytes(12), TEREDO + b"\xff" * 12
@@ -123,6 +141,10 @@ class Index:
             chains = tuple(chain for chain in chains if not spoken.isdisjoint(chain)) or chains
         asked = [_union(look(name) for name in chain) for chain in chains]
         addr = 0 if seen.addr is None else self.addr(seen.addr)
+        where, nowhere_yet, broken = self._place(seen)
+        who = self._phones.get(seen.phone, 0) if seen.phone is not None else 0
+        who |= self._groups.get(seen.group, 0) if seen.group is not None else 0
+        who_yet = (self._by_phone if seen.phone is None else 0) | (self._by_group if seen.group is None else 0)
         every = self._every
         if not seen.names_open:
             any_yes = _union((*said, *asked))
@@ -135,9 +157,26 @@ class Index:
             all_yes = 0
             possible = _union(asked) if asked else every
             all_open = possible & _common(said, every)
+        listed = bool((addr | where | broken) & refusing)
         return Case(
-            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, bool(said or asked), bool(addr & refusing)
+            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, who | where, who_yet | nowhere_yet, broken,
+            bool(said or asked), listed,
         )
+
+    def _place(self, seen: Observation) -> tuple[int, int, int]:
+        """The atoms that have one of the place's facts, that may turn out to, of which it cannot be told."""
+        if not self._by_places:
+            return 0, 0, 0
+        place = seen.place
+        if seen.addr is None or place is None:
+            return 0, self._by_places, 0
+        yes = broken = 0
+        for value, (table, every) in zip(place, self._place_tables, strict=False):
+            if value is None:
+                broken |= every
+            else:
+                yes |= table.get(value, 0)
+        return yes, 0, broken
 
 
 def _union(masks: Iterable[int]) -> int:

@@ -56,17 +56,20 @@ class Observation(NamedTuple):
     names_open: bool = False  # True: it may still say (another) name
     unfinished: bool = False  # True: it began to say a name and did not end in time, or in a way nobody can be sure of
     group: str | None = ""  # the phone's; None: not known yet
-    place: Place = NOWHERE  # of `addr`
+    place: Place | None = NOWHERE  # of `addr`; None: nobody has looked yet
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The facts that are not known yet, in words."""
-        if not self.names_open and self.port is not None and None not in (self.phone, self.proto, self.addr):
+        known = None not in (self.phone, self.group, self.proto, self.addr, self.place)
+        if known and not self.names_open and self.port is not None:
             return ()
         facts = {
             "the phone": self.phone is None,
+            "its group": self.group is None,
             "the protocol": self.proto is None,
             "the address": self.addr is None,
+            "its place": self.addr is not None and self.place is None,
             "the port": self.port is None and self.proto in {None, "tcp", "udp"},
             "the name": self.names_open,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from types import MappingProxyType
@@ -74,15 +75,20 @@ class Policy:
         self._service_ids = tuple(services)
         self._index = Index(atoms.all)
         self._listing = 0  # atoms of rules that refuse
-        self._always: list[int] = []  # positions of rules without a positive name, address or service
-        self._by_bit: dict[int, list[int]] = {}  # the others, by one bit that must be there
+        self._always: list[int] = []  # positions of rules of which no atom must be there
+        self._by_bit: dict[int, list[int]] = {}  # the others, by one bit that must be: that which fewest rules share
+        shared = Counter(bit for rule in self.compiled for bit in _single(rule.bits))
         for rule in self.compiled:
             if rule.rule.action.refuses:
                 self._listing |= rule.bits
             if rule.bits:
-                self._by_bit.setdefault(rule.bits & -rule.bits, []).append(rule.position)
+                rarest = min(_single(rule.bits), key=lambda bit: (shared[bit], bit))
+                self._by_bit.setdefault(rarest, []).append(rule.position)
             else:
                 self._always.append(rule.position)
+        self._keys = 0
+        for bit in self._by_bit:
+            self._keys |= bit
         self._allowing = tuple(rule for rule in self.compiled if not rule.rule.action.refuses)
         self._refusing = tuple(rule for rule in self.compiled if rule.rule.action.refuses)
 
@@ -96,10 +102,8 @@ class Policy:
     def likely(self, case: Case) -> Iterator[CompiledRule]:
         """In order, all rules that can answer YES, and few others."""
         positions = list(self._always)
-        hits = case.any_yes | case.addr
-        while hits:
-            bit = hits & -hits
-            hits ^= bit
+        hits = case.any_yes | case.addr | case.facts | case.broken
+        for bit in _single(hits & self._keys):
             positions += self._by_bit.get(bit, ())
         for position in sorted(positions):
             yield self.compiled[position]
@@ -165,6 +169,14 @@ def _compile(rule: Rule, position: int, atoms: _Atoms) -> CompiledRule:
         terms.append(CompiledTerm(term.matcher, bit, opens is not term.negated, term.negated))
         bits |= 0 if term.negated else bit
     return CompiledRule(rule, position, tuple(terms), bits)
+
+
+def _single(bits: int) -> Iterator[int]:
+    """Each bit by itself."""
+    while bits:
+        bit = bits & -bits
+        bits ^= bit
+        yield bit
 
 
 def _digest(rules: tuple[Rule, ...], services: Mapping[str, Service]) -> str:

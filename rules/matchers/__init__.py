@@ -44,6 +44,15 @@ class Matcher(Protocol):
     def test(self, case: Case, bit: int, *, opening: bool) -> Answer: ...
 
 
+def by_fact(case: Case, bit: int) -> Answer:
+    """The answer of a term whose atom has facts of the phone or the place."""
+    if case.facts & bit:
+        return Answer.YES
+    if case.broken & bit:
+        return Answer.BROKEN
+    return Answer.NOT_YET if case.facts_open & bit else Answer.NO
+
+
 def known(fact: object, matches: bool) -> Answer:  # noqa: FBT001  reads as "known(fact, answer)"
     """The answer of a term about one fact that may still be missing."""
     if fact is None:

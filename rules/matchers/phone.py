@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from rules.matchers import known
+from rules.index import Atom
+from rules.matchers import by_fact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +24,8 @@ class PhoneMatcher:
     def parse(cls, values: Sequence[str]) -> Self:
         return cls(tuple(values))
 
-    def atom(self) -> None:
-        return None
+    def atom(self) -> Atom:
+        return Atom(facts=tuple(("phone", value) for value in self.values))
 
     def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002  a phone has one name
-        return known(case.seen.phone, case.seen.phone in self.values)
+        return by_fact(case, bit)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from rules.expression import parse_rule
-from rules.observation import Name, Observation, Source
+from rules.observation import NOWHERE, Name, Observation, Source
 from rules.policy import Policy, compile_policy
 from rules.rule import Rule
 from rules.store import load_packs
@@ -20,12 +20,12 @@ def packed(text: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
-def seen(*, phone="phone1", proto="tcp", addr="198.51.100.9", port=443, dns=(), sni=(), http=(), open_=False, unfinished=False) -> Observation:
+def seen(*, phone="phone1", proto="tcp", addr="198.51.100.9", port=443, dns=(), sni=(), http=(), open_=False, unfinished=False, group="", place=NOWHERE) -> Observation:
     """`dns`: one tuple of names per question, or one name for the only question."""
     chains = ((dns,),) if isinstance(dns, str) else tuple(dns)
     said = tuple(Name(n, Source.SNI) for n in ([sni] if isinstance(sni, str) else sni))
     said += tuple(Name(n, Source.HTTP) for n in ([http] if isinstance(http, str) else http))
-    return Observation(phone, proto, packed(addr) if addr else None, port, chains, said, open_, unfinished)
+    return Observation(phone, proto, packed(addr) if addr else None, port, chains, said, open_, unfinished, group, place)
 
 
 def policy(*rules: str, packs: bool = False, services: bool = False) -> Policy:

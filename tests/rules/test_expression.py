@@ -57,7 +57,7 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
     ("port:80,x", 8, 9, "'x' is no port", "write 443 or 8000-8100, up to 65535"),
     ("name:a,,b", 6, 8, "a value is missing", "write one behind the colon or comma"),
     ('phone:"anna', 6, 11, "a quote that is not closed", 'close it with "'),
-    ("verdict:refused", 0, 7, "unknown term 'verdict'", "verdict: filters the history and the live view; rules know phone, name, addr, service, proto, port, via"),
+    ("verdict:refused", 0, 7, "unknown term 'verdict'", "verdict: filters the history and the live view; rules know phone, group, name, addr, service, country, operator-country, operator, asn, proto, port, via"),
 ])
 def test_errors_name_the_place_and_the_remedy(text, start, end, message, remedy) -> None:
     with pytest.raises(ExpressionError) as caught:

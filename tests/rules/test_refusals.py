@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from rules.decide import decide
 from rules.networks import images, merged, parse_network
-from rules.observation import Observation
+from rules.observation import Observation, Place
 from rules.refusals import refused_networks
 
 NETWORKS = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "0.0.0.0/0", "255.255.255.255", "64:ff9b::/96", "2001:db8::/32", "2001:db8:1::/48", "::/0", "::ffff:10.1.0.0/112", "2002::/16"]
 RULE = st.builds(
     lambda action, nets, more: f"{action} addr:{','.join(nets)}{more}",
     st.sampled_from(["allow", "ask", "block"]), st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=3),
-    st.sampled_from(["", "", " phone:p", " port:443", " name:a.example", " -name:a.example"]),
+    st.sampled_from(["", "", " phone:p", " port:443", " name:a.example", " -name:a.example", " country:CN", " -country:CN", " asn:1", " operator:cnnic", " group:kids", " -group:kids"]),
 )
 PROBES = [socket.inet_pton(socket.AF_INET, a) for a in ("10.0.0.1", "10.1.0.1", "10.1.2.3", "10.1.2.4", "9.255.255.255", "11.0.0.0", "255.255.255.255", "0.0.0.0")] + [
     socket.inet_pton(socket.AF_INET6, a)
@@ -33,7 +33,7 @@ def test_an_address_is_refused_in_the_kernel_exactly_if_every_outcome_is_a_refus
         assert merged(spans) == spans
     for addr in PROBES:
         inside = any(first <= addr <= last for first, last in (four if len(addr) == 4 else six))
-        assert inside is decide(policy, Observation(None, None, addr, None, names_open=True)).verdict.refuses
+        assert inside is decide(policy, Observation(None, None, addr, None, names_open=True, group=None, place=None)).verdict.refuses
 
 
 def test_teredo_is_left_to_python_which_sees_the_address_in_it(make) -> None:
@@ -53,3 +53,25 @@ def test_all_forms_of_a_listed_network_are_there(make) -> None:
 def test_an_exception_above_a_block_leaves_a_hole(make) -> None:
     four, _ = refused_networks(make.policy("allow addr:42.62.48.5", "block addr:42.62.48.0/24"))
     assert four == ((make.packed("42.62.48.0"), make.packed("42.62.48.4")), (make.packed("42.62.48.6"), make.packed("42.62.48.255")))
+
+
+def test_networks_of_an_operator_are_refused_in_the_kernel_and_places_are_left_to_python(make) -> None:
+    """The kernel knows no place: only what every place would be refused for is in its sets."""
+    refused = parse_network("218.241.96.0/19")
+    assert refused in refused_networks(make.policy("block operator:cnnic"))[0]
+    assert refused_networks(make.policy("block country:CN", "block asn:24406", "ask -country:DE", "block group:strict")) == ((), ())
+    assert refused not in refused_networks(make.policy("allow country:CN", "block operator:cnnic"))[0]
+    assert refused in refused_networks(make.policy("ask country:CN", "block operator:cnnic"))[0]
+
+
+@given(st.lists(RULE, max_size=5))
+def test_what_the_kernel_refuses_is_refused_wherever_it_stands_and_whoever_asks(make, rules) -> None:
+    policy = make.policy(*rules)
+    four, six = refused_networks(policy)
+    for addr in PROBES:
+        if any(first <= addr <= last for first, last in (four if len(addr) == 4 else six)):
+            for place in (Place(), Place("CN", "CN", 1), Place("DE", "US", 24406), Place(None, None, None)):
+                for group, port, dns in (("kids", 443, ("a.example",)), ("", 80, ("b.example",)), ("strict", 443, ())):
+                    answered = (dns,) if dns else ()
+                    seen = Observation("p", "tcp", addr, port, answered, group=group, place=place)
+                    assert decide(policy, seen).verdict.refuses
