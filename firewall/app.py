@@ -25,13 +25,14 @@ from firewall.dryrun import DryRun
 from firewall.edits import Edits, Known
 from firewall.engine import Engine, clock
 from firewall.episodes import Episodes
+from firewall.events import Trouble
 from firewall.gateway import Gateway
 from firewall.history import History
 from firewall.inputs import Author, LockAsked, ModeAsked
 from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
-from firewall.settings import Settings
+from firewall.settings import Settings, write_atomically
 from firewall.state import State, StateError
 from firewall.verbs import all_verbs
 from firewall.verbs.past import backlog
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 VERSION = version("consentry")  # once: it is read from a file, and status says it every second
 STATUS_SECONDS = 1.0
+BEAT_SECONDS = 1.0
 PHONES_SECONDS = 5.0
 UNABLE = 2  # exit status: starting again would not help
 AGAIN = 3  # and: it would, and is wanted
@@ -52,8 +54,12 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 class App:
     """Everything a gateway is made of, wired once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, beat: int = -1, died: str = "") -> None:
+        """`beat`: where the supervisor waits for signs of life. `died`: what it says of the process before."""
         self.settings = settings
+        self._beat = beat
+        self._died = died
+        self._locked_before = locked_before(settings.locked_file)
         self.memory = Path(settings.run_dir, "live.json")
         self.backend = open_backend(settings)
         self.history = History(settings.history_file)
@@ -82,6 +88,10 @@ class App:
         self.engine.deliver((memory.load(self.memory, await asyncio.to_thread(self.backend.flows)),))
         if self.state is None:
             self.engine.deliver((LockAsked(True, Author("start"), self._state_trouble),))
+        if self._locked_before:
+            self.engine.deliver((LockAsked(True, Author("start"), self._locked_before),))
+        if self._died:
+            self.recorder.record((Trouble(clock().wall, f"the gateway before this one {self._died}"),))
         await self.edits.load(Author("start"))
         if self.gateway.phones.mode != ENFORCE:  # an opening of the owner's is said again after every start
             self.engine.deliver((ModeAsked(self.gateway.phones.mode, Author("start")),))
@@ -93,6 +103,7 @@ class App:
         duties = (
             (FLUSH_SECONDS, self.recorder.flush),
             (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
+            (BEAT_SECONDS, self.beat),
         )
         kept = (self.keep_phones(), memory.keep(self.memory, self.gateway), self.edits.watch())
         running = (*(every(seconds, duty) for seconds, duty in duties), *kept)
@@ -163,7 +174,20 @@ class App:
         )
 
     def lock(self, who: Author, *, locked: bool) -> None:
-        self.engine.deliver((LockAsked(locked, who),))
+        """Remembered, so that neither a death nor a reboot opens what its owner has closed."""
+        reason = f"stopped by {who.name}" if locked else ""
+        with suppress(OSError):  # a full disk: then until this process ends
+            if locked:
+                write_atomically(self.settings.locked_file, reason)
+            else:
+                self.settings.locked_file.unlink(missing_ok=True)
+        self.engine.deliver((LockAsked(locked, who, reason),))
+
+    def beat(self) -> None:
+        """A sign of life from the loop that decides, not from a thread beside it."""
+        if self._beat >= 0:
+            with suppress(OSError):  # full: nobody has looked for a while
+                os.write(self._beat, b".")
 
     def boot_time(self) -> float:
         return clock().boot
@@ -205,14 +229,27 @@ def open_state(path: Path) -> tuple[State | None, str]:
         return None, str(error)
 
 
+def locked_before(file: Path) -> str:
+    """Why the gate is to begin LOCKED; "" if it is not. A reason that cannot be read is one too."""
+    try:
+        return file.read_text("utf-8", errors="replace")[:500] or "locked before"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{file}: {error.strerror}"
+
+
 async def every(seconds: float, duty: Any) -> None:  # noqa: ANN401  any callable without arguments
     while True:
         duty()
         await asyncio.sleep(seconds)
 
 
-def main(file: str) -> int:
+def main(file: str, beat: str = "-1", died: str = "") -> int:
     """A gateway that dies with its supervisor: two supervisors must never feed one queue."""
+    if int(beat) >= 0:
+        os.set_inheritable(int(beat), False)
+        os.set_blocking(int(beat), False)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     settings = Settings.read(Path(file))
     Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
@@ -223,11 +260,11 @@ def main(file: str) -> int:
             sys.stderr.write(f"another gateway runs already: {lock.name} is locked\n")
             return UNABLE
         try:
-            return asyncio.run(App(settings).run())
+            return asyncio.run(App(settings, int(beat), died).run())
         except BackendError as error:
             sys.stderr.write(f"{error}\n")
             return UNABLE
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

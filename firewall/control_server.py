@@ -10,9 +10,9 @@ import contextlib
 import grp
 import json
 import os
-import pwd
 import socket
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.control import CHANGERS, LARGEST, PROTOCOL, READERS, Done, Peer, Refused, Verb
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_CLIENTS: Final = 64
+MOST_OF_A_USER: Final = 16  # clients of one uid at a time, root's excepted
+KEPT_FOR_ROOT: Final = 16  # places that nobody else takes: who shuts out others does not shut out the owner
+LARGEST_REQUEST: Final = 1 << 16  # bytes of a line from a client: reading JSON keeps packets waiting, 10 us a KiB
+SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; the socket module has no name for it
 MOST_REQUESTS: Final = 16  # of one client at a time
 PENDING: Final = 2_000  # rows that wait for one follower
 SENDS_A_SECOND: Final = 10
@@ -43,6 +47,7 @@ class Server:
         self._followers: set[_Follower] = set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._of_user: Counter[int] = Counter()
 
     async def start(self) -> None:
         """Listen. A socket left behind by a dead gateway is replaced."""
@@ -58,7 +63,7 @@ class Server:
         with contextlib.suppress(KeyError):
             os.chown(new, 0, grp.getgrnam(READERS).gr_gid)
             new.chmod(0o660)
-        self._server = await asyncio.start_unix_server(self._client, sock=listener, limit=LARGEST)
+        self._server = await asyncio.start_unix_server(self._client, sock=listener, limit=LARGEST_REQUEST)
         new.rename(self._path)
 
     async def close(self) -> None:
@@ -76,14 +81,21 @@ class Server:
             follower.put(item)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(writer)
-        if len(self._tasks) >= MOST_CLIENTS:
-            connection.send(_error(None, f"{MOST_CLIENTS} clients are connected already", 1))
+        try:
+            connection = _Connection(writer)
+        except OSError:  # gone before it was looked at
+            writer.transport.abort()
+            return
+        uid = connection.peer.uid
+        full = self._full(uid)
+        if full:
+            connection.send(_error(None, full, 1))
             writer.close()
             return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._of_user[uid] += 1
         running: set[asyncio.Task[None]] = set()
         try:
             connection.send(self._greeting)
@@ -99,7 +111,7 @@ class Server:
         except ConnectionError:
             pass
         except ValueError:  # a line longer than the limit
-            connection.send(_error(None, f"a line is longer than {LARGEST} bytes", 2))
+            connection.send(_error(None, f"a line is longer than {LARGEST_REQUEST} bytes", 2))
         except asyncio.CancelledError:  # by `close`, which waits for this task to end
             writer.transport.abort()
         finally:
@@ -108,6 +120,16 @@ class Server:
             await asyncio.gather(*running, return_exceptions=True)
             await connection.close()
             self._tasks.discard(task)
+            self._of_user[uid] -= 1
+            self._of_user += Counter()  # without those who have none left
+
+    def _full(self, uid: int) -> str:
+        """Why this user gets no connection more; "" if it does."""
+        if len(self._tasks) >= MOST_CLIENTS - (KEPT_FOR_ROOT if uid else 0):
+            return f"{len(self._tasks)} clients are connected already"
+        if uid and self._of_user[uid] >= MOST_OF_A_USER:
+            return f"{MOST_OF_A_USER} clients of yours are connected already"
+        return ""
 
     async def _answer(self, connection: _Connection, line: bytes) -> None:
         number: int | None = None
@@ -127,7 +149,7 @@ class Server:
                 raise Refused(f"there are only {', '.join(sorted(self._verbs))}", 2)
             if known.changes and not connection.peer.may_change:
                 who = connection.peer.name
-                raise Refused(f"only root and group {CHANGERS} may do that: sudo usermod -aG {CHANGERS} {who}")
+                raise Refused(f"only root and group {CHANGERS} may do that: sudo usermod -aG {CHANGERS} {who}, and log in again")
             async for item in known.run(connection.peer, request):
                 if isinstance(item, Done):
                     connection.send({"id": number, "done": item.values})
@@ -236,10 +258,15 @@ class _Follower:
 
 
 def _peer(sock: socket.socket) -> Peer:
+    """Who was at the other end when it connected: the process's own groups, whatever the user's database says.
+
+    A program that has given a group up has not got it, and neither has one whose user was put into it a moment ago.
+    """
     pid, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     groups = [gid]
-    with contextlib.suppress(KeyError):
-        groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    with contextlib.suppress(OSError):  # more than 256 of them (ERANGE), or no such kernel: then its first group counts
+        told = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1_024)
+        groups += struct.unpack(f"{len(told) // 4}I", told)
     names = set()
     for group in groups:
         with contextlib.suppress(KeyError):

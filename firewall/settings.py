@@ -48,6 +48,11 @@ class Settings:
     def supervisor_pid_file(self) -> Path:
         return Path(self.run_dir, "supervisor.pid")
 
+    @property
+    def locked_file(self) -> Path:
+        """There while the gate is LOCKED until its owner says `resume`; what stands in it is the reason."""
+        return Path(self.state_dir, "locked")
+
     def upstream_addresses(self) -> tuple[tuple[str, int], ...]:
         """(address, port) of the resolvers that true answers come from."""
         chosen = self.upstreams or tuple(resolv_conf(Path("/etc/resolv.conf")))

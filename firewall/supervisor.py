@@ -1,17 +1,21 @@
-"""Holds nothing but the gateway's process, and starts it again when it dies.
+"""Holds nothing but the gateway's process, and starts it again when it dies or hangs.
 
 The kernel keeps the gate closed meanwhile: what it has refused stays refused, what it has allowed goes on, and what is
-undecided waits or is dropped (architecture 5).
+undecided waits or is dropped (architecture 5). The next process is told how the last one ended, for the history. One
+that dies too often is started LOCKED: nothing undecided reaches it, so whatever killed it does not kill it again, and
+its owner can look, and say `consentry resume`.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,13 +27,17 @@ if TYPE_CHECKING:
 DEATHS: Final = 6  # within MINUTE: something is wrong that starting again does not mend
 MINUTE: Final = 60.0
 BACK_OFF: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # seconds before the next start, by deaths within the minute
+STEP: Final = 1.0  # seconds; hanging is counted in steps, so that time in which this process slept too does not count
+HANGS: Final = 10  # steps without a sign of life
+STARTS: Final = 60  # steps until the first one: a large policy takes its time
 
 
 class Supervisor:
     """`settings` is the file that firewall.app reads. Runs until SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(self, settings: Path) -> None:
-        self._pid_file = Settings.read(settings).supervisor_pid_file
+        read = Settings.read(settings)
+        self._pid_file, self._locked_file = read.supervisor_pid_file, read.locked_file
         self._command = [sys.executable, "-P", "-m", "firewall.app", str(settings)]
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = False
@@ -40,9 +48,9 @@ class Supervisor:
             signal.signal(number, self._end)
         write_atomically(self._pid_file, f"{os.getpid()}\n")
         deaths: deque[float] = deque(maxlen=DEATHS)
+        how = ""
         while not self._ending:
-            self._child = subprocess.Popen(self._command)
-            status = self._child.wait()
+            status, how = self._live(how)
             if self._ending or status == 0:
                 break
             if status == 2:  # it has said what the machine lacks
@@ -50,12 +58,62 @@ class Supervisor:
             deaths.append(time.monotonic())
             recent = sum(died > deaths[-1] - MINUTE for died in deaths)
             if recent >= DEATHS:
-                say(f"LOCKED: the gateway died {recent} times within a minute; next try in {MINUTE:.0f} s")
-                self._pause(MINUTE)
+                self._lock(f"the gateway died {recent} times within a minute; the last time it {how}")
             else:
-                say(f"the gateway ended with status {status}; starting it again")
+                say(f"the gateway {how}; starting it again")
                 self._pause(BACK_OFF[min(recent, len(BACK_OFF)) - 1])
         return 0
+
+    def _live(self, before: str) -> tuple[int, str]:
+        """One process from its start to its end: its exit status, and in words how it ended. `before` is for it."""
+        killed_before = out_of_memory_kills()
+        mine, its = os.pipe()
+        self._child = subprocess.Popen([*self._command, str(its), before], pass_fds=[its])
+        os.close(its)
+        hung = self._watch(self._child, mine)
+        status = self._child.wait()
+        os.close(mine)
+        if hung:
+            return status, f"did not move for {hung} s and was killed"
+        if status >= 0:
+            return status, f"ended with status {status}"
+        with suppress(ValueError):
+            how = f"was killed by {signal.Signals(-status).name}"
+            if -status == signal.SIGKILL and out_of_memory_kills() > killed_before:
+                how += ", for lack of memory as it seems"
+            return status, how
+        return status, f"was killed by signal {-status}"
+
+    def _watch(self, child: subprocess.Popen[bytes], signs: int) -> int:
+        """Until it has ended. It is killed after so many seconds without a sign of life; else 0."""
+        patience, missed = STARTS, 0
+        end = os.pidfd_open(child.pid)
+        try:
+            while end not in (ready := select.select([end, signs], [], [], STEP)[0]):
+                if signs in ready and os.read(signs, 4_096):
+                    patience, missed = HANGS, 0
+                    continue
+                if signs in ready:  # closed: it is about to end, or it is a stranger's program that gives none
+                    return 0
+                missed += 1
+                if missed >= patience:
+                    child.kill()
+                    return missed
+        finally:
+            os.close(end)
+        return 0
+
+    def _lock(self, reason: str) -> None:
+        if self._locked_file.exists():  # and dies nevertheless
+            say(f"LOCKED: {reason}; next try in {MINUTE:.0f} s")
+            self._pause(MINUTE)
+            return
+        say(f"LOCKED: {reason}")
+        try:
+            write_atomically(self._locked_file, reason)
+        except OSError as error:
+            say(f"{self._locked_file}: {error.strerror}; next try in {MINUTE:.0f} s")
+            self._pause(MINUTE)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -66,6 +124,15 @@ class Supervisor:
         self._ending = True
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
+
+
+def out_of_memory_kills() -> int:
+    """How often the kernel has killed a process for lack of memory since the machine started (proc_vmstat(5))."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -55,7 +56,7 @@ async def raw(path: Path, *lines: bytes) -> list[dict]:
 
 @pytest.mark.parametrize(("line", "status", "words"), [
     (b"nonsense\n", 2, "no JSON"), (b"[1]\n", 2, "a request reads"), (b'{"id": 1}\n', 2, "a request reads"), (b"\xff\xfe\n", 2, "no JSON"),
-    (b'{"id": 5, "do": "fly"}\n', 2, "there are only change, count, follow, whoami"), (b"[" * 100_000 + b"\n", 2, "no JSON"),
+    (b'{"id": 5, "do": "fly"}\n', 2, "there are only change, count, follow, whoami"), (b"[" * 60_000 + b"\n", 2, "no JSON"),
 ])
 async def test_nonsense_gets_an_answer(server: Server, line: bytes, status: int, words: str) -> None:
     _, answer = await raw(server._path, line)
@@ -64,8 +65,8 @@ async def test_nonsense_gets_an_answer(server: Server, line: bytes, status: int,
 
 
 async def test_a_line_without_end_is_cut_off(server: Server) -> None:
-    answers = await raw(server._path, b"x" * (LARGEST + 10) + b"\n")
-    assert "longer than" in answers[-1]["error"]
+    answers = await raw(server._path, b"x" * (control_server.LARGEST_REQUEST + 10) + b"\n")
+    assert answers[-1]["error"] == f"a line is longer than {control_server.LARGEST_REQUEST} bytes"
     assert (await raw(server._path, b'{"id": 1, "do": "whoami"}\n'))[1]["done"]["uid"] == os.getuid()
 
 
@@ -158,7 +159,7 @@ for verb in ("change", "whoami"):
 """
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True)
     change, look = (json.loads(line) for line in done.stdout.split("\n") if line)
-    assert "only root and group consentry-admin may do that: sudo usermod -aG consentry-admin nobody" in change["error"]
+    assert "only root and group consentry-admin may do that: sudo usermod -aG consentry-admin nobody, and log in again" in change["error"]
     assert look["done"]["uid"] == 65534
 
 
@@ -175,6 +176,7 @@ async def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
 
 async def test_there_is_a_most_of_clients(server: Server, monkeypatch) -> None:
     monkeypatch.setattr(control_server, "MOST_CLIENTS", 2)
+    monkeypatch.setattr(control_server, "KEPT_FOR_ROOT", 0)
     async with AsyncClient(server._path), AsyncClient(server._path):
         assert await raw(server._path) == [{"id": None, "error": "2 clients are connected already", "status": 1}]
         with pytest.raises(Refused, match="2 clients"):
@@ -277,3 +279,156 @@ async def test_the_readers_group_may_look(monkeypatch) -> None:
         code = f"import os, socket; os.setgroups([]); os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect({str(server._path)!r})"
         await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=True)
         await server.close()
+
+
+# -- other users: real processes with real uids ------------------------------------------------------------------------
+
+BECOME = """
+import grp, json, os, socket, sys, time
+path, groups = sys.argv[1], json.loads(sys.argv[2])
+os.setgroups(groups); os.setgid(65534); os.setuid(65534)
+def meet():
+    s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(path); f = s.makefile("rwb"); f.s = s
+    f.hello = json.loads(f.readline())
+    return f
+def ask(f, verb, **args):
+    f.write(json.dumps({"id": 1, "do": verb} | args).encode() + b"\\n"); f.flush()
+    return json.loads(f.readline())
+"""
+
+
+def as_nobody(server: Server, code: str, groups: list[int] | None = None) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", BECOME + code, str(server._path), json.dumps(groups or [])]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+async def said_by(process: subprocess.Popen[str]) -> str:
+    out, err = await asyncio.to_thread(process.communicate, None, 30)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture
+async def open_to_all():
+    """As members of the readers' group see it: everybody may connect, and what counts is what they may do then."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        server = await serving(Path(folder, "g.sock"), many=many)
+        server._verbs["change"] = Verb(whoami, changes=True)
+        server._path.chmod(0o666)
+        yield server
+        await server.close()
+
+
+@pytest.mark.parametrize(("given", "may"), [([65532], True), ([65531], False), ([], False)])
+async def test_the_groups_of_the_process_count_and_not_those_of_the_database(open_to_all: Server, monkeypatch, given, may) -> None:
+    names = {65532: "consentry-admin", 65531: "consentry"}
+
+    def named(gid: int) -> SimpleNamespace:
+        return SimpleNamespace(gr_name=names[gid])
+
+    monkeypatch.setattr(control_server.grp, "getgrgid", named)
+    monkeypatch.setattr(os, "getgrouplist", lambda *_: [65532])  # the database would let everybody
+    said = await said_by(as_nobody(open_to_all, "print(json.dumps(ask(meet(), 'change')))", given))
+    assert ("done" in json.loads(said)) is may
+
+
+async def test_one_user_does_not_shut_out_another_nor_root(open_to_all: Server) -> None:
+    """70 connections that say nothing, held by nobody: 16 are, the others are told; root comes in."""
+    hold = "fs = [meet() for _ in range(70)]; print(sum('error' in f.hello for f in fs), flush=True); sys.stdin.read()"
+    holder = as_nobody(open_to_all, hold)
+    assert holder.stdout is not None
+    assert int(await asyncio.to_thread(holder.stdout.readline)) == 70 - control_server.MOST_OF_A_USER
+    for _ in range(5):
+        async with AsyncClient(open_to_all._path) as root:
+            assert (await root.ask("whoami")).done["uid"] == 0
+    await said_by(holder)
+    async with asyncio.timeout(10):
+        while open_to_all._tasks:
+            await asyncio.sleep(0.01)
+    assert not open_to_all._of_user
+    assert "'consentry'" in await said_by(as_nobody(open_to_all, "print(meet().hello)"))  # and the places are free again
+
+
+async def test_many_users_leave_places_for_root(open_to_all: Server, monkeypatch) -> None:
+    monkeypatch.setattr(control_server, "MOST_CLIENTS", 4)
+    monkeypatch.setattr(control_server, "KEPT_FOR_ROOT", 1)
+    hold = "fs = [meet() for _ in range(4)]; print(*(f.hello.get('error', 'in') for f in fs), sep='|', flush=True); sys.stdin.read()"
+    holder = as_nobody(open_to_all, hold)
+    assert holder.stdout is not None
+    assert (await asyncio.to_thread(holder.stdout.readline)).strip() == "in|in|in|3 clients are connected already"
+    async with AsyncClient(open_to_all._path) as root:
+        assert (await root.ask("whoami")).done["uid"] == 0
+    await said_by(holder)
+
+
+async def test_ten_thousand_connections_and_bombs_keep_nobody_waiting(open_to_all: Server) -> None:
+    """While somebody connects as fast as it can and sends JSON made to be slow, questions of root's are answered."""
+    bombs = """
+until = time.monotonic() + 3
+n = 0
+while time.monotonic() < until:
+    try:
+        f = meet(); n += 1
+        if "error" in f.hello: continue
+        for bomb in (b"[" * 60000, b'{"id":1,"do":' + b'"x",' * 9000, b"1" * 60000, b'[0,' * 15000, b'{"a":' * 9000, b'"' + bytes([92]) * 60000):
+            f.write(bomb + b"\\n"); f.flush(); assert b"error" in f.readline()
+    except (BrokenPipeError, ConnectionError): pass
+print(n)
+"""
+    hostile = [as_nobody(open_to_all, bombs) for _ in range(2)]
+    longest = 0.0
+    loop = asyncio.get_running_loop()
+    async with AsyncClient(open_to_all._path) as root:
+        while any(process.poll() is None for process in hostile):
+            asked = loop.time()
+            assert (await root.ask("whoami")).done["uid"] == 0
+            longest = max(longest, loop.time() - asked)
+            await asyncio.sleep(0.01)
+    assert sum(map(int, [await said_by(process) for process in hostile])) > 20
+    print(f"root waited {longest * 1e3:.0f} ms at most")
+    assert longest < 1.0
+
+
+async def test_files_that_run_out_are_no_end(open_to_all: Server) -> None:
+    """EMFILE: a server that has no file left for a client goes on with those it has, and takes others later."""
+    crowd = as_nobody(open_to_all, """
+sys.stdin.readline(); held = [socket.socket(socket.AF_UNIX) for _ in range(12)]
+for s in held: s.connect(path)
+print("there", flush=True); sys.stdin.readline()
+""")
+    assert crowd.stdin is not None
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    async with AsyncClient(open_to_all._path) as before:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 3, limit[1]))
+        try:
+            crowd.stdin.write("go\n")
+            crowd.stdin.flush()
+            async with asyncio.timeout(10):
+                while not told:
+                    assert (await before.ask("whoami")).done["uid"] == 0
+                    await asyncio.sleep(0.02)
+                for _ in range(5):
+                    assert (await before.ask("whoami")).done["uid"] == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    await said_by(crowd)
+    assert "out of system resource" in told[0]
+    async with asyncio.timeout(10), AsyncClient(open_to_all._path) as after:
+        assert (await after.ask("whoami")).done["uid"] == 0
+
+
+async def test_a_link_in_the_sockets_place_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    """What lies where the socket, or its first name, will be is no way to make root write somewhere else."""
+    victim = tmp_path / "shadow"
+    victim.write_text("kept")
+    path = tmp_path / "g.sock"
+    path.symlink_to(victim)
+    path.with_name(f".g.sock.{os.getpid()}").symlink_to(victim)
+    server = await serving(path)
+    assert not path.is_symlink()
+    assert path.is_socket()
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("kept", 0o644)
+    await server.close()

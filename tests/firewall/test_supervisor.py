@@ -17,10 +17,10 @@ def settings(tmp_path: Path) -> Path:
     return Settings("lan0", "wan0", run_dir=str(tmp_path), state_dir=str(tmp_path)).write()
 
 
-def supervise(settings: Path, gateway: str) -> subprocess.Popen[str]:
+def supervise(settings: Path, gateway: str, before: str = "") -> subprocess.Popen[str]:
     """The real supervisor over a gateway that is a line of Python."""
     code = f"""
-import sys; from pathlib import Path; from firewall import supervisor
+import sys; from pathlib import Path; from firewall import supervisor; {before}
 s = supervisor.Supervisor(Path({str(settings)!r})); s._command = [sys.executable, "-c", {gateway!r}]
 sys.exit(s.run())
 """
@@ -59,14 +59,58 @@ def test_what_starting_again_does_not_mend_ends_it(settings: Path) -> None:
     assert process.returncode == 2
 
 
-def test_six_deaths_within_a_minute_are_too_many(settings: Path, tmp_path: Path) -> None:
-    born = tmp_path / "born"
+def test_the_sixth_death_within_a_minute_locks_and_the_next_one_is_waited_out(settings: Path, tmp_path: Path) -> None:
+    """The seventh process is told to be LOCKED; if that one dies too, a minute goes by."""
+    born, locked = tmp_path / "born", tmp_path / "locked"
     process = supervise(settings, f"import os; open({str(born)!r}, 'a').write(f'{{os.getpid()}} '); raise SystemExit(1)")
     assert process.stderr is not None
+    said = ""
     for line in process.stderr:
-        if "LOCKED" in line:
+        said += line
+        if "next try" in line:
             break
-    assert len(lives(born)) == 6
+    assert len(lives(born)) == 7
+    assert locked.read_text() == "the gateway died 6 times within a minute; the last time it ended with status 1"
+    assert said.count("LOCKED") == 2
     process.terminate()
     process.communicate(timeout=10)
     assert process.returncode == 0
+
+
+def test_the_next_one_is_told_how_the_last_one_died(settings: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    process = supervise(settings, f"import os, sys; f = open({str(told)!r}, 'a'); f.write(sys.argv[2] + '|'); f.close(); os.kill(os.getpid(), 9)")
+    until(lambda: told.exists() and told.read_text().count("|") >= 2)
+    process.terminate()
+    process.communicate(timeout=10)
+    assert told.read_text().split("|")[:2] == ["", "was killed by SIGKILL"]
+
+
+def test_one_that_hangs_is_killed_and_one_that_gives_signs_is_not(settings: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    gateway = f"""
+import os, sys, time
+f = open({str(told)!r}, "a"); f.write(f"{{sys.argv[2]}}|"); f.close()
+for _ in range(10): os.write(int(sys.argv[1]), b"."); time.sleep(0.1)
+time.sleep(60)
+"""
+    process = supervise(settings, gateway, "supervisor.STEP, supervisor.HANGS = 0.1, 4; ")
+    began = time.monotonic()
+    until(lambda: told.exists() and told.read_text().count("|") >= 2)
+    assert time.monotonic() - began > 1.2  # not before it had given its last sign
+    process.terminate()
+    process.communicate(timeout=10)
+    assert told.read_text().split("|")[1] == "did not move for 4 s and was killed"
+
+
+def test_a_stopped_one_is_killed_too(settings: Path, tmp_path: Path) -> None:
+    born = tmp_path / "born"
+    gateway = f"import os, sys; open({str(born)!r}, 'a').write(f'{{os.getpid()}} '); [(os.write(int(sys.argv[1]), b'.'), __import__('time').sleep(0.05)) for _ in range(2000)]"
+    process = supervise(settings, gateway, "supervisor.STEP, supervisor.HANGS = 0.2, 4; ")
+    first = until(lambda: lives(born))[0]
+    time.sleep(1.5)
+    assert len(lives(born)) == 1
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: lives(born)[1:])
+    process.terminate()
+    process.communicate(timeout=10)
