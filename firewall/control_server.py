@@ -149,7 +149,8 @@ class Server:
                 raise Refused(f"there are only {', '.join(sorted(self._verbs))}", 2)
             if known.changes and not connection.peer.may_change:
                 who = connection.peer.name
-                raise Refused(f"only root and group {CHANGERS} may do that: sudo usermod -aG {CHANGERS} {who}, and log in again")
+                remedy = f"sudo usermod -aG {CHANGERS} {who}, and log in again"
+                raise Refused(f"only root and group {CHANGERS} may do that: {remedy}")
             async for item in known.run(connection.peer, request):
                 if isinstance(item, Done):
                     connection.send({"id": number, "done": item.values})

@@ -52,6 +52,7 @@ from firewall.inputs import (
     RefusedSeen,
     Remembered,
     SpoofSeen,
+    Strained,
     Tampered,
     Tick,
 )
@@ -110,6 +111,7 @@ class Gateway:
             Applied: self._applied,
             CommandFailed: self._command_failed,
             Tampered: self._tampered,
+            Strained: self._strained,
             LockAsked: self._lock_asked,
             ModeAsked: self._mode_asked,
             PhoneChanged: self._phone_changed,
@@ -423,6 +425,9 @@ class Gateway:
 
     def _tampered(self, seen: Tampered, now: Now) -> None:
         self._events.append(Trouble(now.wall, f"changed from outside and put right: {seen.what}"))
+
+    def _strained(self, seen: Strained, now: Now) -> None:
+        self._events.append(Trouble(now.wall, seen.what))
 
     def _become(self, state: State, reason: str, now: Now) -> None:
         self.state, self.reason = state, reason

@@ -161,6 +161,13 @@ class Tampered:
 
 
 @dataclass(slots=True)
+class Strained:
+    """The kernel is at a limit of its own, and the phones feel it. `what` names it for the history."""
+
+    what: str
+
+
+@dataclass(slots=True)
 class LockAsked:
     """The owner closes the gate for everything undecided, or opens it again to what the rules allow."""
 
@@ -228,5 +235,5 @@ class Tick:
 Input = (
     PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
     | ModeAsked | PhoneChanged | LockAsked | PairsFound | Remembered | Applied | CommandFailed
-    | Tampered | Tick
+    | Tampered | Strained | Tick
 )

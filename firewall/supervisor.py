@@ -8,6 +8,7 @@ its owner can look, and say `consentry resume`.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -44,6 +45,16 @@ class Supervisor:
 
     def run(self) -> int:
         """Exit status: 0 after a signal, 2 if the gateway says that starting it again is of no use."""
+        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with self._pid_file.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                say(f"another gateway runs already: {lock.name} is locked")
+                return 2
+            return self._supervise()
+
+    def _supervise(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         write_atomically(self._pid_file, f"{os.getpid()}\n")

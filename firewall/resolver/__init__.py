@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+from firewall.backends import BackendError
 from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
 from firewall.dissect import NOT_MINE, dns
 from firewall.inputs import AnswerSeen, QuerySeen
@@ -86,6 +88,7 @@ class Resolver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._macs: dict[bytes, bytes] = {}  # address -> MAC, until the next sweep
         self._sweeper: asyncio.TimerHandle | None = None
+        self._reopening: asyncio.Task[None] | None = None
 
     async def start(self, deliver: Callable[[Sequence[Input]], None]) -> None:
         """Listen, and tell `deliver` what is asked and answered. Raises BackendError if that cannot be."""
@@ -98,6 +101,8 @@ class Resolver:
         self._listeners.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self._reopening is not None:
+            self._reopening.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -181,7 +186,15 @@ class Resolver:
             if waiting.born > late:
                 break
             self._done(token)
+        if not self._listeners.heard():
+            self._reopening = asyncio.get_running_loop().create_task(self._reopen())
         self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
+
+    async def _reopen(self) -> None:
+        """The phones' interface went and came back, and its old sockets hear nothing any more."""
+        self._listeners.close()
+        with suppress(BackendError):  # not there yet, or without addresses: again in a second
+            await self._listeners.open(self._receive)
 
     # -- what the gateway wants --------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Listeners:
         self._device = device
         self._port = port
         self._phone_of = phone_of
+        self._index = 0
         self._udp: list[socket.socket] = []
         self._tcp: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
@@ -51,6 +52,7 @@ class Listeners:
     async def open(self, receive: Callable[[Sequence[Received]], None]) -> None:
         """Begin to listen. Raises BackendError if the device or the port cannot be had."""
         loop = asyncio.get_running_loop()
+        self._index = _index(self._device)
         try:
             for family in (socket.AF_INET, socket.AF_INET6):
                 udp = self._socket(family, socket.SOCK_DGRAM)
@@ -62,6 +64,11 @@ class Listeners:
             self.close()
             where = f"{self._device}, port {self._port}"
             raise BackendError(f"DNS cannot be answered on {where}: {error.strerror}") from error
+
+    def heard(self) -> bool:
+        """Whether these sockets hear the device: they are bound to its number, and one made anew has another."""
+        now = _index(self._device)
+        return bool(self._udp) and (now in {0, self._index})
 
     def close(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,6 +119,14 @@ class Listeners:
             self._of_phone[connection.phone] -= 1
             if not self._of_phone[connection.phone]:
                 del self._of_phone[connection.phone]
+
+
+def _index(device: str) -> int:
+    """Its number; 0 while there is none."""
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        return 0
 
 
 def packed(address: str) -> bytes:

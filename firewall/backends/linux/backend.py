@@ -45,6 +45,7 @@ from firewall.inputs import (
     PairsFound,
     RefusedSeen,
     SpoofSeen,
+    Strained,
     Tampered,
 )
 from rules.verdict import Verdict
@@ -67,6 +68,8 @@ COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
 MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
 _QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
 _FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_MOST_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+FULL: Final = 0.95  # of the connection table: said
 
 
 class LinuxBackend:
@@ -232,7 +235,7 @@ class LinuxBackend:
 
     def _read_neighbours(self, source: socket.socket) -> None:
         for datagram in waiting(source):
-            if datagram is not None and any(addr in self._pairs for addr in gone(datagram, self._sides.lan)):
+            if datagram is None or any(addr in self._pairs for addr in gone(datagram, self._sides.lan)):
                 self._look.set()
 
     async def _keep_looking(self) -> None:
@@ -280,10 +283,16 @@ class LinuxBackend:
 
     async def _keep_counting(self) -> None:
         dump = nfnl.Netlink()
+        quiet = 0.0  # until when a full table has been said
         try:
             while True:
                 await asyncio.sleep(COUNT_SECONDS)
-                if int(_FLOWS.read_text()) > MOST_COUNTED:
+                there, most = int(_FLOWS.read_text()), int(_MOST_FLOWS.read_text())
+                if there >= FULL * most and time.monotonic() > quiet:
+                    quiet = time.monotonic() + WHOLE_LOOK_SECONDS
+                    full = "the connection table is full, new flows may be dropped"
+                    self._deliver([Strained(f"{full}: {there} of {most} (sysctl net.netfilter.nf_conntrack_max)")])
+                if there > MOST_COUNTED:
                     continue
                 found: list[Input] = []
                 with suppress(OSError):  # the table changed under the dump: the next one will do
