@@ -46,6 +46,9 @@ PICTURES: tuple[tuple[tuple[int, int], str, *tuple[str, ...]], ...] = (
     (LARGE, "detail", "enter"),
     (SMALL, "history", "3"),
     (LARGE, "rules", "4", "down", "down", "down"),
+    (SMALL, "edit", "4", "n", *"block country:CN -service:xiaomi-acc", "tab"),
+    (SMALL, "wrong", "4", "e", *" port:99999"),
+    (SMALL, "block", "b"),
     (SMALL, "help", "question_mark"),
 )
 ACCOUNT = {
@@ -102,7 +105,7 @@ def _earlier(now: float, hour: int) -> Episode:
 def rule(position: int, id_: str, action: str, match: str, source: str, hits: int, note: str = "") -> dict[str, Any]:
     last = time.time() - 60 * position if hits else None
     return {"position": position, "id": id_, "action": action, "match": match, "note": note, "source": source,
-            "enabled": True, "hits": hits, "last": last}
+            "enabled": True, "hits": hits, "last": last, "mine": source == "mine", "hidden_by": ""}
 
 
 RULES = [
@@ -125,6 +128,17 @@ EXPLAINED = {
 }
 
 
+VOCABULARY = {
+    "services": [{"id": "xiaomi-account", "title": "Xiaomi account and messaging"},
+                 {"id": "xiaomi-app-inventory", "title": "Xiaomi app inventory"}],
+    "operators": [], "phones": ["phone1", "phone2"], "groups": ["home", "strict"],
+}
+DRY_RUN = {
+    "changed": 14, "of": 2_210, "cut": 2, "live": 31, "seconds": 0.2, "warnings": [],
+    "examples": [{"phone": "phone2", "what": "i.ytimg.com", "before": "allow", "after": "block", "last": 0.0}],
+}
+
+
 @asynccontextmanager
 async def gateway(socket: Path | None) -> AsyncIterator[Path]:
     """The one at `socket`, or a scripted one."""
@@ -134,6 +148,7 @@ async def gateway(socket: Path | None) -> AsyncIterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         scripted = Gatekeeper(Path(directory, "gateway.sock"))
         scripted.rows, scripted.rules, scripted.explained = story(time.time()), RULES, EXPLAINED
+        scripted.vocabulary, scripted.dry_run = VOCABULARY, DRY_RUN
         await scripted.open()
         speaking = asyncio.ensure_future(_speak(scripted))
         try:
@@ -160,7 +175,7 @@ async def take(socket: Path, size: tuple[int, int], name: str, out: Path, *keys:
         rows = app.screen.query_one(Table).rows
         refused = (at for at, row in enumerate(rows) if getattr(row, "verdict", "") in {"ask", "block"})
         await pilot.press(*["down"] * next(refused, 0), *keys)  # the row that people came to see
-        await pilot.pause(0.5)
+        await pilot.pause(1.5)  # the dry run waits for a pause of the keys
         file = out / f"{name}-{size[0]}x{size[1]}.svg"
         svg = FONT.sub("", app.export_screenshot(title="consentry"))
         file.write_text(TEXT.sub(_trim, svg), "utf-8")

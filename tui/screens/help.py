@@ -18,12 +18,16 @@ WORDS: Final = {
     "block": "refused by a rule",
     "ask": "refused, and asked: your consent would open it",
     "allow": "let through",
+    "watch": "would be refused, and passes: you only watch here",
     "held": "waits for its name; nothing has left yet",
 }
 KEYS: Final = {
-    "live": "enter detail   f freeze   / filter   y copy the name   g newest   G oldest   esc without filter",
-    "history": "enter detail   / filter   y copy the name   g G first, last   esc back",
-    "rules": "g G first, last   esc back to Live",
+    "live": "enter detail   a allow   b block   u undo   U redo   f freeze   / filter   y copy the name   g newest   "
+    "G oldest   esc without filter",
+    "history": "enter detail   a allow   b block   u undo   U redo   / filter   y copy the name   g G first, last   "
+    "esc back",
+    "rules": "n new   e enter edit   t note   J K down, up   d disable, enable   x delete   u undo   U redo   "
+    "g G first, last   esc back to Live",
 }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
 
 DIVIDER: Final[dict[str, Any]] = {"id": "--"}  # no id of a rule: stands between the owner's and the packs'
+PACK, DATE = 11, 9  # cells of a pack's name, and of its month
 NOTE_FROM: Final = 60  # cells for the expression, from which on it shares with the note
 
 
@@ -56,11 +57,11 @@ class RuleTable(Table[dict[str, Any]]):
 
     def columns(self, width: int) -> Sequence[Column]:
         left = [Column("#", 3, right=True), Column("action", 7)]
-        right = [Column("state", 6), Column("hits", 5, right=True), Column("last", 8), Column("source", 14)]
+        right = [Column("state", 6), Column("hits", 5, right=True), Column("last", 8), Column("source", PACK)]
         room = width - sum(column.width + GAP for column in (*left, *right))
         if room >= NOTE_FROM:
-            right[-1] = Column("source", 24)
-            room -= 10
+            right[-1] = Column("source", PACK + DATE)
+            room -= DATE
             note = room // 2
             room -= note + GAP
             right.append(Column("note", note))
@@ -83,6 +84,8 @@ class RuleTable(Table[dict[str, Any]]):
             "source": row["source"],
             "note": note,
         }
+        if columns[-1].width == PACK:
+            texts["source"] = str(row["source"]).partition(" ")[0]
         style = "row" if row["enabled"] else "dim"
         return [
             Cell(cut(inert(texts[title]), width, self._glyphs.ellipsis), self._style(title, row, style, hidden=hidden))
