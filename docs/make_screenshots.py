@@ -130,6 +130,7 @@ EXPLAINED = {
 
 VOCABULARY = {
     "services": [{"id": "xiaomi-account", "title": "Xiaomi account and messaging"},
+                 {"id": "xiaomi-cloud", "title": "Xiaomi cloud"},
                  {"id": "xiaomi-app-inventory", "title": "Xiaomi app inventory"}],
     "operators": [], "phones": ["phone1", "phone2"], "groups": ["home", "strict"],
 }

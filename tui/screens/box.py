@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Box(ModalScreen[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter", "dismiss", "back", key_display="esc")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter", "dismiss", "back", key_display="esc"),
+        Binding("u", "undo", show=False),
+    ]
     TITLE = ""
 
     @property
@@ -34,6 +37,9 @@ class Box(ModalScreen[None]):
             yield Static("", markup=False)
         yield Said()
         yield Footer(show_command_palette=False, compact=True)
+
+    def action_undo(self) -> None:
+        self.gate.step("undo")
 
     def show(self, text: Content) -> None:
         self.query_one("VerticalScroll > Static", Static).update(text)

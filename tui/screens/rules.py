@@ -76,7 +76,7 @@ rules reload uses it."""
     def tick(self) -> None:
         """Somebody else may have edited; and hits grow."""
         status = self.gate.pulse.status(time.monotonic())
-        if status is None or self._revision < 0:
+        if status is None:
             return
         wait = FRESH_SECONDS if status["revision"] == self._revision else SOON_SECONDS
         if time.monotonic() - self._read_at > wait:
@@ -91,7 +91,7 @@ rules reload uses it."""
         try:
             reply = await self.gate.ask("rules")
         except (NoGateway, Refused) as error:
-            self.table.show([])
+            self.table.tell([])
             self.table.teach(self.gate.why(error))
             self.tabs.tell(Content(""))
             return

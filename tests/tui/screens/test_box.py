@@ -45,3 +45,10 @@ async def test_q_does_nothing_while_a_box_is_open(screen):
     async with screen() as s:
         await s.press("question_mark", "q")
         await s.shows("help: Live")
+
+
+async def test_u_takes_back_also_out_of_a_box(screen, gate, episode):
+    gate.past.append(("added block port:22 at 1", []))
+    async with screen(episode(1)) as s:
+        await s.press("enter", "u")
+        await s.shows("took back: added block port:22 at 1; revision 4", "everything known")
