@@ -40,7 +40,7 @@ enter on a row tells everything that is known about it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.filter_line = FilterLine(DEFAULT)
+        self.filter_line = FilterLine(self.gate.glyphs, DEFAULT)
         self.hours = Hours(self.gate.glyphs)
         self.table = EpisodeTable(self.gate.glyphs, span=True)
 
@@ -71,6 +71,7 @@ enter on a row tells everything that is known about it."""
 
     def action_filter(self) -> None:
         self.filter_line.edit()
+        self.learn(self.filter_line)
 
     def action_back(self) -> None:
         """Back to what this screen began with; then to the live view."""

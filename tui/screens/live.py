@@ -42,7 +42,7 @@ rule:ID  via:sni  port:443  last:15m. A leading - means not."""
         super().__init__()
         self.frozen = False
         self.table = EpisodeTable(self.gate.glyphs)
-        self.filter_line = FilterLine()
+        self.filter_line = FilterLine(self.gate.glyphs)
         self.why = Why(self.gate.glyphs)
         self._words = ""  # the filter as it was written
 
@@ -96,6 +96,7 @@ rule:ID  via:sni  port:443  last:15m. A leading - means not."""
     def action_filter(self) -> None:
         self.filter_line.display = True
         self.filter_line.edit()
+        self.learn(self.filter_line)
 
     def action_back(self) -> None:
         """Without the filter, everything is shown again."""

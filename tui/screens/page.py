@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Input
 
+from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
+from rules.completion import Vocabulary
 from tui.widgets.header import Header
 from tui.widgets.said import Said
 from tui.widgets.table import Table
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from tui.app import Consentry
+
+
+class Learner(Protocol):
+    def learn(self, vocabulary: Vocabulary) -> None: ...
 
 
 class Page(Screen[None]):
@@ -88,6 +95,15 @@ class Page(Screen[None]):
 
     def action_redo(self) -> None:
         self.gate.step("redo")
+
+    @work(exclusive=True, group="learn")
+    async def learn(self, line: Learner) -> None:
+        """Tell a line that is written now what the gateway knows by name."""
+        try:
+            told = (await self.gate.ask("vocabulary")).done
+        except (NoGateway, Refused):
+            return  # it can be written without
+        line.learn(Vocabulary.from_json(told))
 
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
         self.app.switch_mode(event.page)

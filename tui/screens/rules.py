@@ -12,7 +12,6 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from rules.completion import Vocabulary
 from tui.format import count
 from tui.screens.page import Page
 from tui.widgets.rule_editor import RuleEditor
@@ -194,7 +193,7 @@ rules reload uses it."""
         self.in_full.display = False
         self.editor.open(rule, at, text, note=note)
         self.refresh_bindings()
-        self.learn()
+        self.learn(self.editor)
 
     def _close(self) -> None:
         self.workers.cancel_group(self, "test")
@@ -202,14 +201,6 @@ rules reload uses it."""
         self.in_full.display = True
         self.table.focus()
         self.refresh_bindings()
-
-    @work(exclusive=True, group="learn")
-    async def learn(self) -> None:
-        try:
-            told = (await self.gate.ask("vocabulary")).done
-        except (NoGateway, Refused):
-            return  # the rule can be written without it
-        self.editor.learn(Vocabulary.from_json(told))
 
     def on_rule_editor_left(self) -> None:
         self._close()

@@ -11,11 +11,14 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from firewall.text import inert
+from rules.completion import Vocabulary
 from rules.expression import ExpressionError, Filter, parse_filter
+from tui.completing import complete, offer, possible, unfinished
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+    from tui.glyphs import Glyphs
 
 EXAMPLE: Final = "verdict:refused phone:NAME name:DOMAIN last:1h"
 
@@ -30,7 +33,10 @@ def pointing(error: ExpressionError, width: int) -> str:
 
 
 class FilterLine(Vertical):
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "back"),
+        Binding("tab", "complete", "complete", priority=True),
+    ]
 
     class Changed(Message):
         """It can be used as it stands; `wanted` is None if it is empty."""
@@ -46,9 +52,12 @@ class FilterLine(Vertical):
     class Left(Message):
         """The owner steps back."""
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, glyphs: Glyphs, text: str = "") -> None:
         super().__init__()
+        self._glyphs = glyphs
         self._text = text
+        self._vocabulary = Vocabulary()
+        self._offers = False  # below stands what tab would write
 
     def compose(self) -> ComposeResult:
         yield Input(self._text, placeholder=EXAMPLE, compact=True, select_on_focus=False)
@@ -65,6 +74,14 @@ class FilterLine(Vertical):
     def edit(self) -> None:
         self.query_one(Input).focus()
 
+    def learn(self, vocabulary: Vocabulary) -> None:
+        """What the gateway knows by name."""
+        self._vocabulary = vocabulary
+
+    def action_complete(self) -> None:
+        box = self.query_one(Input)
+        complete(box, possible(box, self._vocabulary, rule=False))
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         self._read(event.value, self.Changed)
@@ -73,18 +90,31 @@ class FilterLine(Vertical):
         event.stop()
         self._read(event.value, self.Entered)
 
+    def on_input_blurred(self, event: Input.Blurred) -> None:
+        event.stop()
+        if self._offers:
+            self.complain("")
+
     def action_leave(self) -> None:
         self.post_message(self.Left())
 
     def complain(self, text: str) -> None:
         """What is wrong; "" if nothing is."""
+        self._offers = False
         self.query_one(Static).update(Content.assemble((text, "$error")))
 
     def _read(self, text: str, message: type[FilterLine.Changed]) -> None:
+        box = self.query_one(Input)
+        found = possible(box, self._vocabulary, rule=False) if text.strip() else []
         try:
             wanted = parse_filter(text) if text.strip() else None
         except ExpressionError as error:
-            self.complain(pointing(error, self.size.width - 2))
+            if message is self.Entered or not unfinished(error, found):
+                self.complain(pointing(error, self.size.width - 2))
+                return
         else:
             self.complain("")
             self.post_message(message(text.strip(), wanted))
+        if found and box.has_focus and message is self.Changed:
+            self.query_one(Static).update(offer(found, self.size.width - 2, self._glyphs))
+            self._offers = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.highlighter import Highlighter
@@ -14,11 +13,10 @@ from textual.widgets import Input, Static
 
 from firewall.text import inert
 from rules import words
-from rules.completion import Vocabulary, completions
 from rules.expression import ExpressionError
 from rules.sentence import parse_sentence
+from tui.completing import complete, offer, possible, unfinished
 from tui.forecast import forecast
-from tui.format import cut
 from tui.widgets.filter_line import pointing
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.timer import Timer
 
-    from rules.completion import Completion
+    from rules.completion import Vocabulary
     from rules.sentence import Sentence
     from tui.glyphs import Glyphs
 
@@ -167,15 +165,7 @@ class RuleEditor(Vertical):
         if not box.has_focus:
             self.action_field(1)
             return
-        found = self._possible(box)
-        if not found:
-            return
-        start, end, first, _ = found[0]
-        texts = [one.text for one in found]
-        same = _common([text for text in texts if text.startswith(box.value[start:end])] or texts)
-        wanted = same if len(same) > end - start else first
-        box.value = box.value[:start] + wanted + box.value[end:]
-        box.cursor_position = start + len(wanted)
+        complete(box, possible(box, self._vocabulary, rule=True))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -192,41 +182,26 @@ class RuleEditor(Vertical):
     def _field(self, name: str) -> Input:
         return self.query_one(f"#rule-{name}", Input)
 
-    def _possible(self, box: Input) -> list[Completion]:
-        """What could stand at the cursor instead of the word that is there."""
-        found = completions(box.value, box.cursor_position, self._vocabulary or Vocabulary())
-        return [one for one in found if one.text != box.value[one.start : one.end]]
-
     def _read(self, *, final: bool = False) -> Sentence | None:
         """What is typed, or None: then it says below why not. A word that can still become one is no mistake yet."""
         box, known = self._field("text"), self._vocabulary
         mark, rule = Content(""), None
         self._underline.place = None
-        found = self._possible(box)
+        found = possible(box, known, rule=True)
         try:
             rule = parse_sentence(box.value, None if known is None else [id_ for id_, _ in known.services])
         except ExpressionError as error:
-            unfinished = found and found[0].start <= error.start and error.end <= box.cursor_position
-            if final or not unfinished:
+            if final or not unfinished(error, found):
                 self._underline.place = (error.start, max(error.end, error.start + 1))
                 mark = Content.assemble((self._below(box, error), "$error"))
         if not mark and found and box.has_focus:
-            mark = self._offer(found)
+            mark = offer(found, self._room, self._glyphs)
         self._reading = words.sentence(*rule, known.titles if known else None) if rule is not None else ""
         self.query_one("#rule-mark", Static).update(mark)
         box.refresh()
         self._wait(stop=final or rule is None)
         self._show()
         return rule
-
-    def _offer(self, found: list[Completion]) -> Content:
-        """In one line; what it means, where there is only one."""
-        if len(found) == 1 and found[0].hint:
-            line = f"{found[0].text.strip()}  {found[0].hint}"
-        else:
-            line = "  ".join(one.text.strip() for one in found)
-        line = cut(inert(line), self._room - 5, self._glyphs.ellipsis)
-        return Content.assemble(("tab: ", "$muted"), (line, "$primary"))
 
     @property
     def _room(self) -> int:
@@ -257,9 +232,3 @@ class RuleEditor(Vertical):
         else:
             below = Content("")
         self.query_one("#rule-forecast", Static).update(below)
-
-
-def _common(texts: list[str]) -> str:
-    """With what all of them begin."""
-    first, last = min(texts), max(texts)
-    return "".join(letter for letter, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))

@@ -99,6 +99,20 @@ async def test_what_is_wrong_with_a_filter_stands_under_it(screen, episode):
         await s.hides("^^^", "hidden")
 
 
+async def test_tab_completes_a_filter(screen, episode):
+    async with screen(ask(episode, 1), episode(2, "en.wikipedia.org", phone="phone2")) as s:
+        await s.press("slash", "v", "e", "tab")
+        await s.until(lambda: s.app.screen.filter_line.text == "verdict:")
+        await s.shows("tab: refused  allow  ask  block")
+        await s.press("r", "tab")
+        await s.hides("en.wikipedia.org")
+        await s.press("space", *"phone:", "tab", "2")
+        await s.until(lambda: s.app.screen.filter_line.text == "verdict:refused phone:phone2")
+        await s.press("enter")
+        await s.shows("2 rows are hidden")
+        await s.hides("tab: ")
+
+
 async def test_letters_of_a_filter_are_no_keys(screen, episode):
     async with screen(ask(episode, 1)) as s:
         await s.press("slash", *"f1q/?")
