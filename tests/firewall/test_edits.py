@@ -266,7 +266,7 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(house: House
     make_episode(house.file.with_name("history.db"), 3, name="a.example")
     try:
         told = await house.edits.test({"text": "block name:a.example phone:phone1,phon1"})
-        assert (told["changed"], told["of"], told["rows"], told["complete"], told["cut"], told["live"]) == (3, 3, 3, True, 70, 70)
+        assert (told["changed"], told["of"], told["rows"], told["complete"], told["cut"], told["live"]) == (3, 3, 1, True, 70, 70)
         assert told["examples"][0]["what"] == "a.example"
         assert len(told["warnings"]) == 1 and "no phone is called phon1; did you mean phone1?" in told["warnings"][0]
         house.watched = {"phone1"}
