@@ -9,6 +9,7 @@ from firewall.control import Done, Refused, Verb
 from firewall.inputs import ModeAsked, PhoneChanged
 from firewall.phones import ENFORCE, WATCH, Phone, PhoneError
 from firewall.state import StateError, StoredPhone
+from firewall.vendor import is_random, vendor
 from firewall.verbs.args import text
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class PhonesVerbs:
             "group": phone.group,
             "mode": phone.mode,
             "named": phone.named,
+            "vendor": next(filter(None, map(vendor, phone.macs)), ""),
+            "random": bool(phone.macs) and all(map(is_random, phone.macs)),
             "macs": [mac.hex(":") for mac in phone.macs],
             "addresses": [str(ip_address(addr)) for addr in sorted(phone.addresses, key=_by_family)],
             "first": phone.first,

@@ -16,7 +16,7 @@ from secrets import token_hex
 
 import frames
 import pytest
-from judge import Lab, consentry, fresh_name, wait_for
+from judge import Lab, consentry, fresh_name, lab_up, lines, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -272,3 +272,45 @@ def test_an_exact_clone_is_stopped_where_ports_are_locked_and_only_there(one_wir
                 assert never(lab, token)
     finally:
         consentry("lab", "down", lab=name)
+
+
+def test_its_owner_names_and_groups_a_stranger() -> None:
+    """By the command line; a phone with a MAC that was made up is a new one until it is joined to an old one."""
+    with lab_up() as lab:
+        _named_and_grouped(lab)
+
+
+def _named_and_grouped(lab: Lab) -> None:
+    def phone(name: str) -> dict[str, object]:
+        (row,) = [row for row in lines(lab.consentry("phones", "list", "--json").stdout) if row["name"] == name]
+        return row
+
+    port = "port2"
+    lab.gateway("bridge", "fdb", "add", "8c:be:be:00:00:05", "dev", port, "master", "static")
+    for words in ("ip link set eth0 down", "ip link set eth0 address 8c:be:be:00:00:05", "ip addr flush dev eth0", "ip link set eth0 up",
+                  "ip addr add 10.77.0.55/24 dev eth0", "ip route add default via 10.77.0.1"):
+        lab.phone(*words.split(), phone="phone2")
+    sends(lab, 4, "stranger", phone="phone2")
+    wait_for(lambda: "phone-0005" in lab.consentry("phones").stdout, 5)
+    new = phone("phone-0005")
+    assert (new["group"], new["vendor"], new["random"], new["macs"], new["addresses"]) == ("strict", "Xiaomi Communications Co Ltd", False, ["8c:be:be:00:00:05"], ["10.77.0.55"])
+    assert phone("phone1")["random"] is True
+    lab.consentry("phones", "name", "phone-0005", "Redmi 1S")
+    lab.consentry("phones", "group", "Redmi 1S", "home")
+    sends(lab, 4, "athome", phone="phone2")
+    wait_for(lambda: lab.arrived("athome"))
+    told = json.loads(lab.consentry("phones", "watch", "Redmi 1S", "--json").stdout)
+    assert (told["mode"], told["named"]) == ("watch", True)
+    refused = lab.consentry("phones", "name", "Redmi 1S", "phone1", check=False)
+    assert (refused.returncode, "phones join" in refused.stderr) == (1, True)
+    assert "there is no phone 'nobody'" in lab.consentry("phones", "forget", "nobody", check=False).stderr
+    joined = json.loads(lab.consentry("phones", "join", "Redmi 1S", "phone2", "--json").stdout)
+    assert set(joined["macs"]) == {"02:00:00:00:01:02", "8c:be:be:00:00:05"}
+    assert "Redmi" not in lab.consentry("phones").stdout
+    told = json.loads(lab.consentry("phones", "as-all", "phone2", "--json").stdout)
+    assert told["mode"] == ""
+    assert json.loads(lab.consentry("phones", "watch", "--json").stdout) == {"mode": "watch"}
+    sends(lab, 4, "watched", phone="phone2", port=5555)
+    wait_for(lambda: lab.arrived("watched"))
+    lab.consentry("phones", "enforce")
+    assert json.loads(lab.consentry("phones", "forget", "phone2", "--json").stdout) == {"forgotten": "phone2"}
