@@ -68,6 +68,24 @@ async def check(backend, seen, come, sends, frame):
     assert "packets 2 " in nft("list", "counter", "inet", "consentry", "misplaced")
 """
 
+CROWD = """
+async def check(backend, seen, come, sends, frame):
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A6, 7)])
+    await come(Applied)
+    far = socket.inet_pton(10, "2001:db8:7::7")
+    def flood(addr):
+        flows = [udp(MAC, addr(n), far, 10_000 + n, b"payload%d" % n) for n in range(600)]
+        code = "import socket, sys; s = socket.socket(17, 3); s.bind(('eth0', 0)); [s.send(bytes.fromhex(l)) for l in sys.stdin]"
+        return asyncio.to_thread(subprocess.run, PHONE + [code], input="\\n".join(f.hex() for f in flows), text=True, check=True)
+    for addr, least, most in ((lambda n: A6, 600, 600), (lambda n: A6[:12] + (n + 99).to_bytes(4), 190, 450)):
+        before = len(seen)
+        await flood(addr)
+        await asyncio.sleep(0.3)
+        got = sum(isinstance(i, PacketSeen) for i in seen[before:])
+        assert least <= got <= most, got
+    assert "packets 0 " not in nft("list", "counter", "inet", "consentry", "crowd")
+"""
+
 HEALS = """
 async def check(backend, seen, come, sends, frame):
     backend.carry_out([AdmitPair(MAC, A4, 3), AdmitPair(MAC, A6, 3), Reconcile(KernelState(1, False, NETWORK, (), True, (3,)))])
@@ -195,6 +213,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(ADMITTED, id="an admitted sender has its slot, and nobody else its address"),
         pytest.param(NONSENSE, id="what no phone can be is not admitted"),
         pytest.param(FROM_NOWHERE, id="a newcomer's address is one of the phones' side"),
+        pytest.param(CROWD, id="one sender under ever new addresses is kept from the queue"),
         pytest.param(HEALS, id="pairs and their neighbour entries come back"),
         pytest.param(WHILE_LOADING, id="what is admitted or expelled during a whole load stays so"),
         pytest.param(COMES_BACK, id="the next process finds the pairs, and off takes the neighbours out"),
