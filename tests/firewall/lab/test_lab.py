@@ -162,6 +162,14 @@ except OSError as error:
         assert python(lab, code, neighbour) in ("TimeoutError\n", "OSError\n")
 
 
+def test_each_port_lets_its_own_phone_in(lab: Lab) -> None:
+    told = subprocess.run(lab.gateway_argv(["bridge", "-d", "link", "show"]), capture_output=True, text=True, check=True).stdout
+    assert told.count("locked on") == told.count("learning off") == 2
+    known = subprocess.run(lab.gateway_argv(["bridge", "fdb", "show", "br", "lan0"]), capture_output=True, text=True, check=True).stdout
+    assert "02:00:00:00:01:01 dev port1 master lan0 static" in known
+    assert "02:00:00:00:01:02 dev port2 master lan0 static" in known
+
+
 def test_a_stranger_is_no_phone(lab: Lab) -> None:
     with pytest.raises(LabError, match="only phone1, phone2"):
         lab.exec_argv("phone3", ["true"])
