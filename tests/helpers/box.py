@@ -15,6 +15,7 @@ from contextlib import contextmanager
 GATEWAY = """
 import asyncio, os, socket, subprocess, sys, tempfile, time
 from firewall.backends.linux.backend import LinuxBackend
+from firewall.backends.linux.nfnl import generation
 from firewall.commands import AdmitPair, ExpelPair, GiveVerdict, KernelState, Reconcile, RefuseAddress
 from firewall.inputs import Applied, CommandFailed, FlowKey, PacketSeen, PairsFound, SpoofSeen, Tampered
 from firewall.settings import Settings

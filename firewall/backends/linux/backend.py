@@ -89,7 +89,7 @@ class LinuxBackend:
         self._raw = RawSender()
         self._foreign: dict[int, int] = {}  # queued packet -> other programs' bits in its mark
         self._pairs = Pairs(self._calls, self._neighbours)
-        self._loaded: dict[Pair, int] = {}  # what the last whole load knew of them
+        self._loaded: dict[Pair, int] | None = None  # what a whole load knew of them that has just been made
         self._learned: dict[Pair, float] = {}  # (MAC, address) -> until, monotonic: to put back if lost
         self._state: KernelState | None = None  # what the kernel holds, or shall
         self._fingerprint = ""
@@ -255,6 +255,7 @@ class LinuxBackend:
                 news = self._sides.look()
                 self._neighbours.index = self._sides.lan
                 touched, self._touched = self._touched or bool(news), False
+                by, self._suspect = self._suspect, ""
                 try:
                     if news and self._sides.complete:
                         self._sysctls.close()
@@ -269,7 +270,7 @@ class LinuxBackend:
             if self._pairs.pin_all():
                 lost.append("the phones' neighbour entries")
             if lost or news:
-                by, self._suspect = self._suspect or "somebody", ""
+                by = by or self._suspect or "somebody"
                 self._deliver([Tampered(f"{' and '.join(news or lost)}, by {by}")])
 
     def _mend(self, touched: bool) -> list[str]:  # noqa: FBT001  the one thing it is told
@@ -379,7 +380,9 @@ class LinuxBackend:
         meanwhile, self._meanwhile = self._meanwhile, []
         for command in meanwhile:
             self._refuse_address(command)
-        self._pairs.catch_up(self._loaded)
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            self._pairs.catch_up(loaded)
 
     def _reconcile(self, command: Reconcile) -> None:
         if not command.desired.keep_learned:
@@ -405,8 +408,8 @@ class LinuxBackend:
     def _load(self, state: KernelState) -> None:
         now = time.monotonic()
         learned = {pair: int(until - now) for pair, until in list(self._learned.items()) if until > now + 1}
-        self._loaded = self._pairs.slots()
-        self._rules.load(state, Held(learned, self._loaded, self._sides.had), masquerade6=not has_global6(self._lan))
+        pairs = self._loaded = self._pairs.slots()
+        self._rules.load(state, Held(learned, pairs, self._sides.had), masquerade6=not has_global6(self._lan))
         self._fingerprint = self._rules.fingerprint()
 
     # -- what it knows -----------------------------------------------------------------------------------------------

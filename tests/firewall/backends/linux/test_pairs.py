@@ -109,6 +109,13 @@ async def check(backend, seen, come, sends, frame):
     await asyncio.sleep(1)
     assert whole()
     assert not any(isinstance(i, CommandFailed) for i in seen), seen
+    backend.carry_out([AdmitPair(MAC, socket.inet_aton("10.77.0.33"), 3)])
+    await asyncio.sleep(1.5)
+    generations = []
+    for _ in range(2):
+        generations.append(generation(backend._calls))
+        await asyncio.sleep(1.5)
+    assert generations[0] == generations[1], "whoever looks does not change anything"
 """
 
 WHILE_LOADING = """
@@ -206,6 +213,25 @@ async def check(backend, seen, come, sends, frame):
     assert backend.mac_of(A4) == MAC
 """
 
+THE_OTHER_SIDE_ANEW = """
+async def check(backend, seen, come, sends, frame):
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
+    await come(Applied)
+    switch = Path("/proc/sys/net/ipv4/conf/wan0/src_valid_mark")
+    assert switch.read_text() == "1\\n"
+    before = len(seen)
+    for words in ("ip link del wan0", "ip link add wan0 type bridge", "ip link set wan0 up", "ip route add default dev wan0"): shown(*words.split())
+    await come(Tampered, before)
+    until = time.monotonic() + 5
+    while switch.read_text() != "1\\n":
+        assert time.monotonic() < until, seen[before:]
+        await asyncio.sleep(0.05)
+    assert not any(isinstance(i, CommandFailed) for i in seen), seen
+    before = len(seen)
+    await sends("AF_INET", "198.51.100.7")
+    await come(PacketSeen, before)
+"""
+
 
 @pytest.mark.parametrize(
     "body",
@@ -220,6 +246,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(WATCHED, id="the kernel's own lists are not for phones that are only watched"),
         pytest.param(RENAMED, id="the phones' interface by another name is closed"),
         pytest.param(MADE_ANEW, id="the phones' interface made anew goes on"),
+        pytest.param(THE_OTHER_SIDE_ANEW, id="so does the other side"),
     ],
 )
 def test_the_kernel_holds_pairs(box: tuple[str, str], body: str) -> None:
