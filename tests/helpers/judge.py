@@ -104,6 +104,11 @@ class Lab:
             stdin=subprocess.DEVNULL, env=environment(self.name),
         )
 
+    def calm(self, storm: subprocess.Popen[bytes]) -> None:
+        """No new flows; those that have begun are told."""
+        storm.terminate()
+        assert storm.wait(timeout=30) == 0
+
 
 def fresh_name() -> str:
     return f"ck{os.getpid()}-{next(_numbers)}"  # two runs of the tests do not meet

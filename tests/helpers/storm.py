@@ -1,6 +1,7 @@
 """Run as a phone: `storm.py SECONDS RATE OUT`. New flows at RATE a second; every one tries to bring a token outside.
 
 Kinds that must be refused take turns with ordinary ones. One JSON line each to OUT: time, kind, good, token, ok.
+SIGTERM ends it before its time: what has begun is still told.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import itertools
 import json
 import secrets
+import signal
 import socket
 import struct
 import sys
@@ -67,6 +69,8 @@ async def attempt(how: str, addr: str, port: int, data: bytes) -> bool:
 async def main(seconds: float, rate: int, out: str) -> None:
     turns = itertools.cycle([(k, v, False) for k, v in KINDS.items()] + [(k, v, True) for k, v in GOOD.items()])
     began = time.monotonic()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     with open(out, "w", buffering=1) as file:
 
         async def one(name: str, spec: tuple, good: bool) -> None:
@@ -78,6 +82,8 @@ async def main(seconds: float, rate: int, out: str) -> None:
 
         async with asyncio.TaskGroup() as tasks:
             for n in range(int(seconds * rate)):
+                if ended.is_set():
+                    break
                 await asyncio.sleep(max(0.0, began + n / rate - time.monotonic()))
                 tasks.create_task(one(*next(turns)))
 

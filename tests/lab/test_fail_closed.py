@@ -17,6 +17,7 @@ from firewall.lab.lab import Lab as Wires
 
 pytestmark = pytest.mark.lab
 
+MOST_SECONDS = 60.0  # a storm ends when its test is done
 RATE = 100  # new flows a second; 8 of 11 of them must be refused
 START = "from firewall import start; from firewall.lab.cli import *; start.start(settings_of(Lab()), Lab().gateway_argv([]))"
 FEW = 20  # attempts that must fall into a fault's window, or the test has proved nothing
@@ -44,12 +45,12 @@ def within(tried: list[dict], begin: float, end: float, *, good: bool) -> list[d
     return [row for row in tried if row["good"] is good and begin <= row["time"] <= end]
 
 
-def hurt(lab: Lab, tmp_path: Path, blows: int, blow, healed, seconds: float = 9.0) -> None:
+def hurt(lab: Lab, tmp_path: Path, blows: int, blow, healed) -> None:
     """Strike `blows` times under load; each window lasts from the blow until `healed()`, and at least half a second."""
     out, pcap = tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
     windows = []
     with lab.capture(pcap):
-        storm = lab.storm(seconds, RATE, out)
+        storm = lab.storm(MOST_SECONDS, RATE, out)
         wait_for(lambda: out.exists() and out.read_text().count("\n") > RATE)
         for _ in range(blows):
             began = time.time()
@@ -59,7 +60,7 @@ def hurt(lab: Lab, tmp_path: Path, blows: int, blow, healed, seconds: float = 9.
             windows.append((began, time.time()))
             time.sleep(1.0)
         last = time.time()
-        assert storm.wait(timeout=30) == 0
+        lab.calm(storm)
     tried = results(out)
     judge(lab, tried, pcap)
     for begin, end in windows:
@@ -86,14 +87,14 @@ def test_kill_9_of_the_gateway(lab: Lab, tmp_path: Path) -> None:
     def kill() -> None:
         os.kill(lab.status["gateway_pid"], signal.SIGKILL)
 
-    hurt(lab, tmp_path, 3, kill, lambda: lab.state_is("ENFORCING"), seconds=14)
+    hurt(lab, tmp_path, 3, kill, lambda: lab.state_is("ENFORCING"))
 
 
 def test_nft_flush_ruleset(lab: Lab, tmp_path: Path) -> None:
     def healed() -> bool:
         return "masquerade" in lab.gateway("nft", "list", "ruleset").stdout
 
-    hurt(lab, tmp_path, 3, lambda: lab.gateway("nft", "flush", "ruleset"), healed, seconds=10)
+    hurt(lab, tmp_path, 3, lambda: lab.gateway("nft", "flush", "ruleset"), healed)
     assert "put right" in json.loads(lab.consentry("status", "--json").stdout)["trouble"]
 
 
@@ -106,21 +107,21 @@ def test_the_queue_rule_deleted(lab: Lab, tmp_path: Path) -> None:
         for tool in ("iptables-nft", "ip6tables-nft"):
             lab.gateway(tool, "-t", "mangle", "-F", check=False)
 
-    hurt(lab, tmp_path, 1, delete, lambda: "NFQUEUE" in queued() or "queue" in queued(), seconds=5)
+    hurt(lab, tmp_path, 1, delete, lambda: "NFQUEUE" in queued() or "queue" in queued())
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2])
 def test_rp_filter(lab: Lab, tmp_path: Path, mode: int) -> None:
     for where in ("all", "wan0", "lan0"):
         lab.gateway("sysctl", "-qw", f"net.ipv4.conf.{where}.rp_filter={mode}")
-    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"), seconds=4)
+    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"))
 
 
 @pytest.mark.parametrize("mode", [1, 0])
 def test_bridge_nf_call_iptables(lab: Lab, tmp_path: Path, mode: int) -> None:
     for what in ("iptables", "ip6tables"):
         lab.gateway("sysctl", "-qw", f"net.bridge.bridge-nf-call-{what}={mode}")
-    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"), seconds=4)
+    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"))
 
 
 def test_nothing_passes_before_the_rules_are_loaded(tmp_path: Path) -> None:
@@ -130,12 +131,13 @@ def test_nothing_passes_before_the_rules_are_loaded(tmp_path: Path) -> None:
     try:
         lab, out, pcap = Lab(wires.name), tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
         with lab.capture(pcap):
-            storm = lab.storm(5.0, RATE, out)
+            storm = lab.storm(MOST_SECONDS, RATE, out)
             wait_for(lambda: out.exists() and out.read_text().count("\n") > RATE // 2)
             began = time.time()
             subprocess.run([sys.executable, "-c", START], check=True, env=os.environ | {"CONSENTRY_LAB": wires.name})
             ready = time.time()
-            assert storm.wait(timeout=30) == 0
+            time.sleep(0.5)
+            lab.calm(storm)
         tried = results(out)
         assert len(within(tried, 0, ready, good=False)) >= FEW
         assert not any(row["ok"] for row in within(tried, 0, began - 2.1, good=True))  # the way is closed before
@@ -175,7 +177,7 @@ def test_broken_rules_at_reload_keep_the_last_good_ones(tmp_path: Path) -> None:
         def break_them() -> None:
             rules.write_text("[[rule]\n")
 
-        hurt(lab, tmp_path, 1, break_them, lambda: lab.state_is("DEGRADED"), seconds=4)
+        hurt(lab, tmp_path, 1, break_them, lambda: lab.state_is("DEGRADED"))
         assert lab.phone("curl", "-s", "-m", "5", "http://forbidden.example/", check=False).returncode != 0
         told = json.loads(lab.consentry("status", "--json").stdout)
         assert "rules.toml:1" in told["reason"]
