@@ -87,12 +87,8 @@ class DryRun:
 def recent(path: Path, since: float) -> Iterator[Episode]:
     """Rows of the history seen since then, newest first. Raises sqlite3.Error."""
     from firewall import history  # noqa: PLC0415  the gateway's end has no need of it
-    from rules.expression import parse_filter  # noqa: PLC0415
 
-    now = time.time()
-    wanted = parse_filter(f"last:{max(int(now - since), 1)}s")
-    with contextlib.closing(history._reader(path)) as db:  # noqa: SLF001
-        yield from history._stored(db, wanted, now)  # noqa: SLF001
+    return history.recent(path, since, ROWS + 1)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import Any
 
-from rules.observation import Name, Observation, Source
+from rules.observation import NOWHERE, Name, Observation, Place, Source
 
 
 @dataclass(slots=True)
@@ -37,6 +37,9 @@ class Episode:
     bytes_up: int = 0
     bytes_down: int = 0
     tries: dict[int, int] = field(default_factory=dict)  # second since `first` -> tries, for a sparkline; at most 60
+    group: str = ""  # the phone's at that time
+    place: Place = NOWHERE  # of `dst`
+    operator: str = ""  # id of the operator that runs `dst`, as `operator:` has it; in JSON it stands in `place`
 
     @property
     def seen(self) -> Observation:
@@ -49,12 +52,15 @@ class Episode:
             answered=self.answered,
             said=tuple(name for name in self.names if name.source is not Source.DNS),
             unfinished=self.via == "unfinished",
+            group=self.group,
+            place=self.place,
         )
 
     def to_json(self) -> dict[str, Any]:
         told = {name: getattr(self, name) for name in FIELDS}
         told["names"] = [{"name": name.name, "source": str(name.source)} for name in self.names]
         told["tries"] = dict(self.tries)
+        told["place"] = {**self.place._asdict(), "operator": told.pop("operator")}
         return told
 
     @classmethod
@@ -63,6 +69,9 @@ class Episode:
         values["names"] = tuple(Name(n["name"], Source(n["source"])) for n in row["names"])
         values["answered"] = tuple(tuple(chain) for chain in row["answered"])
         values["tries"] = {int(second): n for second, n in row["tries"].items()}
+        place = dict(row.get("place", {}))
+        values["operator"] = place.pop("operator", "")
+        values["place"] = Place(**place)
         return cls(**values)
 
 

@@ -61,6 +61,12 @@ class Episodes:
             return episode
         return None
 
+    @property
+    def closed(self) -> int:
+        """Every row up to this id is closed: it has been given out for the last time. Rows close in their order."""
+        oldest = next(iter(self._open.values()), None)
+        return self._next_id - 1 if oldest is None else oldest.id - 1
+
     def close(self, now: float) -> tuple[Episode, ...]:
         """Those whose time is up, for the last time."""
         closed = []
@@ -96,6 +102,8 @@ class Episodes:
             first=when,
             last=when,
             tries={0: tries} if tries else {},
+            group=seen.group or "",
+            place=seen.place,
         )
         self._next_id += 1
         return episode

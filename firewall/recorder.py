@@ -30,6 +30,7 @@ class Recorder:
         self._publish = publish
         self._changed: dict[int, Episode] = {}
         self._notes: list[Event] = []
+        self._closed = 0  # what the history was told last of which rows are closed
         self._per_second: deque[int] = deque([0] * SECONDS_SHOWN, maxlen=SECONDS_SHOWN)
         self._this_second = 0
         self._second = int(time.monotonic())
@@ -58,11 +59,13 @@ class Recorder:
         self._count()
         for episode in self._episodes.close(time.time()):
             self._changed.setdefault(episode.id, episode)
-        if not self._changed and not self._notes:
+        closed = self._episodes.closed
+        if not self._changed and not self._notes and closed == self._closed:
             return
+        self._closed = closed
         changed, self._changed = self._changed, {}
         notes, self._notes = self._notes, []
-        self._history.append(changed.values(), notes)
+        self._history.append(changed.values(), notes, closed)
         for episode in changed.values():
             self._publish({"episode": episode.to_json()})
 

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import re
+import sys
 import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from firewall.control import Done, Refused, Verb
 from firewall.history import HistoryError
+from firewall.history.search import Cursor
+from firewall.history.sums import BY, Sums
 from firewall.verbs.args import parse_place, text
 from rules.explain import explain
 from rules.expression import ExpressionError, parse_filter
 from rules.observation import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from sqlite3 import Connection
 
     from firewall.app import App
     from firewall.control import Peer
+    from rules.expression import Filter
 
 MOST_ROWS = 100_000
+MOST_HOURS = 24 * 366
 UNLISTED = bytes(4)  # 0.0.0.0 stands for an address that no rule lists
 
 
@@ -31,25 +40,86 @@ class PastVerbs:
     def verbs(self) -> dict[str, Verb]:
         return {
             "history": Verb(self.history),
+            "history.hours": Verb(self.hours),
+            "history.groups": Verb(self.groups),
+            "history.notes": Verb(self.notes),
+            "history.verify": Verb(self.verify),
             "explain": Verb(self.explain),
         }
 
     async def history(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        wanted, limit = parse_wanted(args), number(args, "limit", 200, MOST_ROWS)
         try:
-            wanted = parse_filter(text(args, "filter", ""))
-        except ExpressionError as error:
-            raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})") from error
-        limit = args.get("limit", 200)
-        if not isinstance(limit, int) or not 1 <= limit <= MOST_ROWS:
-            raise Refused(f"limit is a number from 1 to {MOST_ROWS}")
+            before = Cursor.parse(text(args, "before")) if args.get("before") else None
+        except ValueError:
+            raise Refused("before: what an earlier page gave as `more` is wanted") from None
         began = time.monotonic()
-        try:
-            rows = await asyncio.to_thread(self._app.history.query, wanted, limit, time.time())
-        except HistoryError as error:
-            raise Refused(str(error)) from None
-        for row in rows:
+        page = await looked_up(self._app.history.page, wanted, limit, time.time(), before)
+        for row in page.rows:
             yield row.to_json()
-        yield Done({"count": len(rows), "seconds": time.monotonic() - began})
+        more = str(page.more) if page.more else None
+        yield Done({"count": len(page.rows), "seconds": time.monotonic() - began, "more": more})
+
+    async def hours(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        wanted, hours = parse_wanted(args), number(args, "hours", 24, MOST_HOURS)
+        began = time.monotonic()
+
+        def add_up(db: Connection) -> tuple[list[dict[str, Any]], float | None]:
+            sums = Sums(db, wanted, time.time())
+            return sums.hours(hours), sums.since
+
+        told, since = await looked_up(self._app.history.read, add_up)
+        for hour in told:
+            yield hour
+        yield Done({"seconds": time.monotonic() - began, "since": since})
+
+    async def groups(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        wanted, by, limit = parse_wanted(args), text(args, "by"), number(args, "limit", 1_000, MOST_ROWS)
+        if by not in BY:
+            raise Refused(f"by: one of {', '.join(BY)}")
+        began = time.monotonic()
+
+        def add_up(db: Connection) -> tuple[list[dict[str, Any]], float | None]:
+            sums = Sums(db, wanted, time.time())
+            return sums.groups(by), sums.since
+
+        told, since = await looked_up(self._app.history.read, add_up)
+        titles = self._titles() if by == "service" else {}
+        for group in told[:limit]:
+            yield group | {"title": titles.get(group["key"], group["title"])}
+        yield Done({"seconds": time.monotonic() - began, "count": len(told), "since": since})
+
+    async def notes(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        told = await looked_up(self._app.history.notes, number(args, "limit", 200, MOST_ROWS))
+        for note in told:
+            yield note
+        yield Done({"count": len(told)})
+
+    async def verify(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
+        """In a process of its own: hashing a million rows burns CPU that packets need."""
+        expected = text(args, "expect", "").strip().lower()
+        if expected and not re.fullmatch("[0-9a-f]{64}", expected):
+            raise Refused("expect: a seal is 64 hexadecimal digits, as history.verify tells the newest")
+        command = (sys.executable, "-P", "-m", "firewall.history.seals", str(self._app.settings.history_file), expected)
+        worker = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert worker.stdout is not None
+        told: dict[str, Any] = {}
+        try:
+            async for line in worker.stdout:
+                told = json.loads(line)
+                if "says" not in told and "error" not in told:
+                    yield told
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                worker.kill()
+            await worker.wait()
+        if "says" not in told:
+            raise Refused(told.get("error") or "the history could not be looked at")
+        yield Done(told)
+
+    def _titles(self) -> dict[str, str]:
+        policy = self._app.gateway.policy
+        return {word: service.title for word, service in policy.services.items()} if policy else {}
 
     async def explain(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         gateway = self._app.gateway
@@ -77,6 +147,30 @@ class PastVerbs:
         if addr is None:
             told["note"] = f"{called} has not asked for {place.name} yet; an address that no rule lists is assumed"
         yield Done(told)
+
+
+def parse_wanted(args: dict[str, Any]) -> Filter:
+    """Raises Refused."""
+    try:
+        return parse_filter(text(args, "filter", ""))
+    except ExpressionError as error:
+        raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})") from error
+
+
+def number(args: dict[str, Any], key: str, default: int, most: int) -> int:
+    """Raises Refused."""
+    value = args.get(key, default)
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise Refused(f"{key} is a number from 1 to {most}")
+    return value
+
+
+async def looked_up(look: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401  whatever `look` gives
+    """In a thread. Raises Refused."""
+    try:
+        return await asyncio.to_thread(look, *args)
+    except HistoryError as error:
+        raise Refused(str(error)) from None
 
 
 def backlog(app: App, limit: int) -> list[dict[str, Any]]:

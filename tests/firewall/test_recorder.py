@@ -21,7 +21,7 @@ class Shelf:
     def __init__(self) -> None:
         self.rows, self.notes = [], []
 
-    def append(self, rows, notes=()) -> None:
+    def append(self, rows, notes=(), closed=0) -> None:
         self.rows += [(row.id, row.count) for row in rows]
         self.notes += notes
 

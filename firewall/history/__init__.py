@@ -1,0 +1,365 @@
+"""history.db: what happened. One writer thread behind one bounded queue; readers have connections of their own.
+
+Trouble with the disk never reaches the gate: rows that cannot be written wait in memory, where queries find them; the
+oldest are given up and counted, and it is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall.events import OwnerActed, PolicyChanged, PolicyKept, StateChanged, Trouble
+from firewall.history import retention, rows, seals
+from firewall.history.ballast import Ballast
+from firewall.history.house import HouseTime
+from firewall.history.schema import OLD_ROWS, connect, last_id, reader
+from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search, newest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from firewall.episode import Episode
+    from firewall.events import Event
+    from rules.expression import Filter
+
+WRITE_SECONDS: Final = 0.5
+MOST_WAITING: Final = 10_000  # rows
+RETRY_SECONDS: Final = 2.0
+SEAL_SECONDS: Final = 60.0
+PRUNE_SECONDS: Final = 60.0
+MOVED_ROWS: Final = 2_000  # of an older database, at a time
+DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
+
+Note = tuple[float, str, str, str, int | None]  # at, kind, text, who, uid
+
+
+class HistoryError(Exception):
+    """The history cannot be read; the text says why."""
+
+
+class History:
+    """`append` never waits and never raises. All times are epoch seconds, also what `clock` tells.
+
+    `trusted` says whether that clock may be believed: while it may not, nothing is forgotten because of its age.
+    """
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, trusted: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._trusted = trusted
+        self.trouble: str | None = None  # what the disk says, while it does
+        self.lost = 0  # rows and notes given up since the last time this could be written down
+        self._rows: OrderedDict[int, Episode] = OrderedDict()
+        self._writing: OrderedDict[int, Episode] = OrderedDict()  # on their way into the file
+        self._notes: list[Note] = []
+        self._closed = 0  # rows up to this id will not change any more
+        self._lock = threading.Lock()  # for the six above
+        self._closing = threading.Event()
+        self._damaged = threading.Event()  # a reader has met damage
+        self._db: sqlite3.Connection | None = None
+        self._shelf: rows.Shelf | None = None
+        self._house: HouseTime | None = None
+        self._ballast = Ballast(path)
+        self._full = False
+        self._moving = False  # rows of an older database
+        self._sealed = self._pruned = 0.0
+        self._try(self._open)
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        self._thread.start()
+
+    def next_id(self) -> int:
+        """Above every id that is stored. Without a database it is taken from the clock, which is above as well."""
+        try:
+            with contextlib.closing(reader(self._path)) as db:
+                return last_id(db) + 1
+        except sqlite3.Error:
+            return int(self._clock() * 1_000)
+
+    def append(self, changed: Iterable[Episode], notes: Iterable[Event] = (), closed: int = 0) -> None:
+        """Rows are stored by their id: a newer state replaces the older one. Up to the id `closed` none will follow."""
+        with self._lock:
+            for row in changed:
+                self._rows.pop(row.id, None)
+                self._rows[row.id] = replace(row, tries=dict(row.tries))  # as it is now: the row may still grow
+            self._notes.extend(note for event in notes if (note := _note(event)) is not None)
+            self._closed = max(self._closed, closed)
+            self._give_up()
+
+    def query(self, wanted: Filter, limit: int, now: float) -> list[Episode]:
+        """The newest rows that match, newest first. For a thread of its own; raises HistoryError."""
+        return self.page(wanted, limit, now, seconds=None).rows
+
+    def page(
+        self, wanted: Filter, limit: int, now: float, before: Cursor | None = None,
+        seconds: float | None = PAGE_SECONDS,
+    ) -> Page:
+        """The newest rows that match and are older than `before`, newest first; after `seconds` those found so far.
+
+        For a thread of its own; raises HistoryError. Rows that are not written yet are found as well; while there is
+        `trouble` it may be only them.
+        """
+        with self._lock:
+            waiting = self._writing | self._rows
+        fresh = sorted((row for row in waiting.values() if wanted.matches(row, now)), key=_age, reverse=True)
+        if before is not None:
+            fresh = [row for row in fresh if _age(row) < before]
+        try:
+            with contextlib.closing(reader(self._path)) as db:
+                db.execute("BEGIN")
+                found = Search(db, wanted, now).page(limit, before, seconds, waiting)
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                self._damaged.set()
+            elif self.trouble is not None:
+                found = Page([], None)
+                return _merged(fresh, found, limit)
+            raise HistoryError(f"{self._path}: {error}") from None
+        return _merged(fresh, found, limit)
+
+    def read(self, use: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401  whatever `use` makes of it
+        """What `use` finds in one state of the database. For a thread of its own; raises HistoryError."""
+        try:
+            with contextlib.closing(reader(self._path)) as db:
+                db.execute("BEGIN")
+                return use(db)
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                self._damaged.set()
+            raise HistoryError(f"{self._path}: {error}") from None
+
+    def notes(self, limit: int) -> list[dict[str, Any]]:
+        """The newest notes (edits, changes of state, troubles), newest first. Raises HistoryError."""
+        with self._lock:
+            waiting = [*reversed(self._notes)]
+        told = [dict(zip(("at", "kind", "text", "who", "uid"), note, strict=True)) for note in waiting[:limit]]
+
+        def stored(db: sqlite3.Connection) -> list[dict[str, Any]]:
+            found = db.execute("SELECT at, kind, text, who, uid FROM notes ORDER BY id DESC LIMIT ?", (limit,))
+            return [dict(zip(("at", "kind", "text", "who", "uid"), note, strict=True)) for note in found]
+
+        try:
+            return [*told, *self.read(stored)][:limit]
+        except HistoryError:
+            if self.trouble is None:
+                raise
+            return told
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._closing.set()
+        self._thread.join(timeout=10)
+
+    def _give_up(self) -> None:
+        """What is too much to wait in memory: the oldest. Called with the lock held."""
+        while len(self._rows) > MOST_WAITING:
+            self._rows.popitem(last=False)
+            self.lost += 1
+        self.lost += max(0, len(self._notes) - MOST_WAITING)
+        del self._notes[:-MOST_WAITING]
+
+    # -- the writer thread -------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._pause()):
+            self._try(self._write)
+        self._try(self._write)
+        self._forget_file()
+
+    def _pause(self) -> float:
+        if self.trouble is not None:
+            return RETRY_SECONDS
+        return WRITE_SECONDS / 10 if self._moving else WRITE_SECONDS
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """Do it; what the disk refuses becomes `trouble`, and is tried again."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the history's trouble and not the gate's
+            self.trouble = f"the history cannot be written: {error}"
+            self._shelf = None  # what it remembers may have been rolled back
+            if self._db is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.rollback()
+            code = _code(error)
+            self._full = self._full or code == sqlite3.SQLITE_FULL
+            if code in DAMAGE:
+                self._quarantine()
+            elif code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
+                self._forget_file()  # a fresh connection may do better: replaced, remounted
+        else:
+            self.trouble = None
+
+    def _open(self) -> None:
+        self._db = db = connect(self._path)
+        self._moving = bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (OLD_ROWS,)).fetchone())
+        self._closed = max(self._closed, last_id(db) if self._house is None else 0)  # an earlier process wrote those
+        if self._house is None:
+            mark = db.execute("SELECT value FROM marks WHERE word = 'time'").fetchone()
+            self._house = HouseTime(mark[0] if mark else None, self._clock(), time.monotonic())
+
+    def _forget_file(self) -> None:
+        self._shelf = None
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def _write(self) -> None:
+        if self._damaged.is_set():
+            self._damaged.clear()
+            self._quarantine()
+        if not self._path.exists():  # somebody removed it: what we write would vanish with it
+            self._forget_file()
+        if self._db is None:
+            self._open()
+        assert self._db is not None
+        if self._full:
+            self._make_room(self._db)
+        if self._shelf is None:
+            self._shelf = rows.Shelf(self._db)
+        closed = self._store(self._db, self._shelf)
+        if self._moving:
+            with _transaction(self._db):
+                self._moving = rows.move(self._db, self._shelf, MOVED_ROWS)
+            return
+        self._keep_house(self._db, self._shelf, closed)
+
+    def _store(self, db: sqlite3.Connection, shelf: rows.Shelf) -> int:
+        """Write what waits. The answer: up to which id all rows are closed and written."""
+        with self._lock:
+            changed = self._writing = self._rows
+            notes, lost, closed = self._notes, self.lost, self._closed
+            self._rows, self._notes = OrderedDict(), []
+        try:
+            if changed or notes or lost:
+                with _transaction(db):
+                    insert = "INSERT INTO notes (at, kind, text, who, uid) VALUES (?, ?, ?, ?, ?)"
+                    late = shelf.put(changed.values())
+                    db.executemany(insert, notes)
+                    if lost + late:
+                        text = f"{lost + late} rows of the history could not be written and are lost"
+                        db.execute(insert, (self._clock(), "trouble", text, "", None))
+        except sqlite3.Error:
+            with self._lock:  # what came meanwhile is newer than what comes back
+                self._rows = changed | self._rows
+                self._notes = notes + self._notes
+                self._give_up()
+            raise
+        except Exception:  # no database would take these: they must not stand in the way of those behind them
+            with self._lock:
+                self.lost += len(changed) + len(notes)
+            raise
+        else:
+            with self._lock:
+                self.lost -= lost
+        finally:
+            self._writing = OrderedDict()
+        return closed
+
+    def _keep_house(self, db: sqlite3.Connection, shelf: rows.Shelf, closed: int) -> None:
+        """Once a minute: seal what is closed, forget what is old."""
+        assert self._house is not None
+        now = self._house.now(self._clock(), time.monotonic(), trusted=self._trusted())
+        if time.monotonic() - self._sealed >= SEAL_SECONDS or self._closing.is_set():
+            with _transaction(db):
+                link = seals.seal(db, closed, now)
+                db.execute("INSERT OR REPLACE INTO marks VALUES ('time', ?)", (now,))
+            if link is not None:
+                shelf.seal(link.rows)
+            if link is None or link.rows >= closed:  # else there is more to seal
+                self._sealed = time.monotonic()
+        if time.monotonic() - self._pruned >= PRUNE_SECONDS:
+            with _transaction(db):
+                gone = retention.forget(db, now, largest=retention.LARGEST, step=retention.STEP_ROWS)
+            shelf.forget()
+            if gone < retention.STEP_ROWS:
+                self._pruned = time.monotonic()
+            self._ballast.put()
+
+    def _make_room(self, db: sqlite3.Connection) -> None:
+        """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""
+        self._shelf = None
+        self._ballast.drop()
+        with _transaction(db):
+            retention.mark_oldest(db)
+            retention.sweep(db, retention.STEP_ROWS // 4)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._full = False
+
+    def _quarantine(self) -> None:
+        """What is no sound database is kept under another name; a fresh one is begun at the next try."""
+        self._forget_file()
+        aside = self._path.with_name(f"{self._path.name}.corrupt-{int(self._clock())}")
+        with contextlib.suppress(OSError):
+            self._path.rename(aside)
+            for suffix in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            with self._lock:
+                text = f"the history was damaged; it is kept as {aside.name}"
+                self._notes.append((self._clock(), "trouble", text, "", None))
+
+
+def recent(path: Path, since: float, limit: int) -> Iterator[Episode]:
+    """The newest rows last seen since then, newest first, as any process may read them. Raises sqlite3.Error."""
+    with contextlib.closing(reader(path)) as db:
+        yield from newest(db, since, limit)
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.commit()
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.rollback()
+        raise
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code: extended ones carry it in their low byte. 0 for what is no error of SQLite's."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_damage(error: Exception) -> bool:
+    return _code(error) in DAMAGE
+
+
+def _age(row: Episode) -> tuple[float, int]:
+    return row.last, row.id
+
+
+def _merged(fresh: list[Episode], found: Page, limit: int) -> Page:
+    """Rows of both, newest first. Where the stored ones end early, fresh ones that are older wait for the next page."""
+    if found.more is not None:
+        fresh = [row for row in fresh if _age(row) > found.more]
+    both = sorted([*fresh, *found.rows], key=_age, reverse=True)
+    if len(both) <= limit:
+        return Page(both, found.more)
+    return Page(both[:limit], Cursor(both[limit - 1].last, both[limit - 1].id))
+
+
+def _note(event: Event) -> Note | None:
+    match event:
+        case PolicyChanged(at, revision, count, who):
+            return at, "policy", f"revision {revision} with {count} rules, by {who.name}", *who
+        case PolicyKept(at, revision, problems, who):
+            text = f"new rules by {who.name} were refused, revision {revision} stays: {problems[0]}"
+            return at, "refused", text, *who
+        case StateChanged(at, state, reason):
+            return at, "state", f"{state}: {reason}" if reason else str(state), "", None
+        case Trouble(at, text):
+            return at, "trouble", text, "", None
+        case OwnerActed(at, kind, text, who):
+            return at, kind, text, *who
+    return None

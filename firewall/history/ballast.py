@@ -1,0 +1,35 @@
+"""A file that only takes up room. On a full disk SQLite cannot even delete, for its log has to grow. This makes way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BYTES: Final = 512 << 10
+SHARE: Final = 8  # it takes at most the eighth part of what is free
+
+
+class Ballast:
+    def __init__(self, beside: Path) -> None:
+        self._file = beside.with_name(beside.name + ".ballast")
+
+    def put(self) -> None:
+        """If it is not there and there is room enough. Never raises."""
+        with contextlib.suppress(OSError):
+            if self._file.exists():
+                return
+            disk = os.statvfs(self._file.parent)
+            if disk.f_bavail * disk.f_frsize < BYTES * SHARE:
+                return
+            part = self._file.with_suffix(".part")
+            part.write_bytes(bytes(BYTES))
+            part.rename(self._file)
+
+    def drop(self) -> None:
+        """Never raises."""
+        with contextlib.suppress(OSError):
+            self._file.unlink(missing_ok=True)
