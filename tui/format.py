@@ -123,8 +123,7 @@ def place(episode: Episode) -> tuple[str, str]:
     """Country where the far end stands, and who runs it; "" for what is not known."""
     known = getattr(episode, "place", None)
     country = getattr(known, "country", None) or ""
-    operator = getattr(known, "operator", None) or getattr(known, "organisation", None) or ""
-    return country, operator
+    return country, getattr(episode, "operator", "") or getattr(known, "organisation", "")
 
 
 def what(episode: Episode, width: int, glyphs: Glyphs = UNICODE) -> str:

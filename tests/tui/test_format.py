@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from firewall.text import inert
+from rules.observation import Place
 from tui import format as f
 from tui.glyphs import ASCII, UNICODE
 
@@ -125,3 +127,12 @@ def test_both_sets_of_shapes_tell_everything_apart():
         assert len(set(glyphs.states.values())) == len(glyphs.states)
         assert len(set(glyphs.ramp)) == 8
     assert "".join((*ASCII.verdicts.values(), *ASCII.states.values(), ASCII.ramp, ASCII.ellipsis)).isascii()
+
+
+@pytest.mark.parametrize(("row", "where"), [
+    (SimpleNamespace(place=Place("CN", "CN", 4808, "China Unicom"), operator="xiaomi"), ("CN", "xiaomi")),
+    (SimpleNamespace(place=Place("US", "US", 15169, "Google LLC"), operator=""), ("US", "Google LLC")),
+    (SimpleNamespace(place=Place(None, None, None, ""), operator=""), ("", "")),  # no valid database
+])
+def test_where_a_row_went(row, where):
+    assert f.place(row) == where

@@ -16,6 +16,7 @@ from tui.format import count
 from tui.screens.page import Page
 from tui.widgets.rule_editor import RuleEditor
 from tui.widgets.rule_table import RuleTable, sentence
+from tui.widgets.said import Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -191,6 +192,7 @@ rules reload uses it."""
 
     def _open(self, rule: dict[str, Any] | None, at: int, text: str = "", *, note: bool = False) -> None:
         self.in_full.display = False
+        self.query_one(Said).hush()
         self.editor.open(rule, at, text, note=note)
         self.refresh_bindings()
         self.learn(self.editor)
