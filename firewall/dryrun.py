@@ -11,23 +11,29 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 import time
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.control import LARGEST
+from rules import store
+from rules.diff import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from firewall.episode import Episode
+    from rules.observation import Observation
+    from rules.verdict import Verdict
 
 DAY: Final = 86_400.0
 ROWS: Final = 100_000  # the newest
 SECONDS: Final = 5.0
+FRESH_SECONDS: Final = 15.0  # what was read counts for so long
 PATIENCE: Final = SECONDS + 10.0  # until a worker that does not answer is ended
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 NOTHING: Final = {"changed": 0, "of": 0, "rows": 0, "complete": False, "examples": []}
@@ -84,43 +90,86 @@ class DryRun:
 # -- the worker --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class Row:
+    """Of an episode, what a dry run needs."""
+
+    seen: Observation
+    phone: str
+    proto: str
+    name: str
+    dst: str
+    dport: int
+    count: int
+    last: float
+
+
+class Worker:
+    """Remembers for a while what it has read: whoever types a rule asks again and again."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """What was read; the database may then drop what it keeps for us."""
+        self._rows: list[Row] = []
+        self._known: list[Verdict] = []  # what the rules before say of them
+        self._before: str | None = None
+        self._source: Iterator[Episode] | None = None  # the rows not read yet; None if that was all
+        self._read_at = float("-inf")
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Trouble with the history is said, and no reason to say nothing."""
+        until = time.monotonic() + SECONDS
+        if time.monotonic() - self._read_at > FRESH_SECONDS:
+            self.forget()
+            self._read_at = time.monotonic()
+            self._source = recent(Path(request["history"]), request["since"])
+        if request["before"] != self._before:
+            self._before, self._known = request["before"], []
+        before, after = (store.compiled("rules.toml", request[key], 0) for key in ("before", "after"))
+        looked = 0
+        trouble = ""
+
+        def bounded() -> Iterator[Row]:
+            nonlocal looked, trouble
+            try:
+                for row in self._all():
+                    yield row
+                    looked += 1
+                    if time.monotonic() > until:
+                        trouble = f"only the newest {looked:,} rows were looked at in {SECONDS:.0f} s"
+                        return
+            except Exception as error:  # noqa: BLE001  whatever the history's trouble is
+                self.forget()
+                trouble = f"the history cannot be read: {error}"
+            else:
+                if looked >= ROWS:
+                    trouble = f"only the newest {ROWS:,} rows were looked at"
+
+        diff = compare(before, after, bounded(), self._known)
+        return {
+            "changed": diff.changed, "of": diff.of, "rows": looked, "complete": not trouble, "trouble": trouble,
+            "examples": [example.to_json() for example in diff.examples],
+        }
+
+    def _all(self) -> Iterator[Row]:
+        """What was read, and then more of it."""
+        yield from self._rows
+        while self._source is not None and len(self._rows) < ROWS:
+            one = next(self._source, None)
+            if one is None:
+                self._source = None
+                return
+            self._rows.append(Row(one.seen, one.phone, one.proto, one.name, one.dst, one.dport, one.count, one.last))
+            yield self._rows[-1]
+
+
 def recent(path: Path, since: float) -> Iterator[Episode]:
     """Rows of the history seen since then, newest first. Raises sqlite3.Error."""
     from firewall import history  # noqa: PLC0415  the gateway's end has no need of it
 
-    return history.recent(path, since, ROWS + 1)
-
-
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Never raises for what stands in the history: that is trouble, and said."""
-    from rules.diff import compare  # noqa: PLC0415
-    from rules.store import compiled  # noqa: PLC0415
-
-    before, after = (compiled("rules.toml", request[key], 0) for key in ("before", "after"))
-    until = time.monotonic() + SECONDS
-    looked = 0
-    trouble = ""
-
-    def bounded(rows: Iterable[Episode]) -> Iterator[Episode]:
-        nonlocal looked, trouble
-        try:
-            for row in islice(rows, ROWS):
-                yield row
-                looked += 1
-                if time.monotonic() > until:
-                    trouble = f"only the newest {looked} rows were looked at in {SECONDS:.0f} s"
-                    return
-        except Exception as error:  # noqa: BLE001  a history that cannot be read is no reason to say nothing
-            trouble = f"the history cannot be read: {error}"
-        else:
-            if looked == ROWS:
-                trouble = f"only the newest {ROWS} rows were looked at"
-
-    diff = compare(before, after, bounded(recent(Path(request["history"]), request["since"])))
-    return {
-        "changed": diff.changed, "of": diff.of, "rows": looked, "complete": not trouble, "trouble": trouble,
-        "examples": [example.to_json() for example in diff.examples],
-    }
+    return history.recent(path, since, ROWS)
 
 
 def main() -> None:
@@ -128,8 +177,14 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+    worker = Worker()
+    while True:
+        if not select.select([sys.stdin], [], [], FRESH_SECONDS)[0]:  # one question at a time: nothing is buffered
+            worker.forget()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        sys.stdout.write(json.dumps(worker.answer(json.loads(line))) + "\n")
         sys.stdout.flush()
 
 

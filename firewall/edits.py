@@ -171,13 +171,12 @@ class Edits:
 
     def _fresh_plan(self, args: dict[str, Any]) -> Plan:
         """The plan, if the file is what the gateway has read."""
-        path = self._file.path
         try:
             found = self._file.read()
         except RuleError as error:
             raise Refused(f"the rules can only be edited once they can be read: {error}") from None
         if self._loaded is None:
-            raise Refused(f"{path.name} is not in use, for it is wrong: {'; '.join(map(str, self._problems))}")
+            raise self._none_in_use()
         if found != self._loaded:
             raise self._rejected(args, found)
         return self._plan(args, found)
@@ -241,6 +240,10 @@ class Edits:
         except (OSError, StateError) as error:
             raise Refused(f"nothing was changed, for it cannot be written: {error}") from None
 
+    def _none_in_use(self) -> Refused:
+        wrong = "; ".join(map(str, self._problems)) or "the gateway has just been started; try again"
+        return Refused(f"{self._file.path.name} is not in use: {wrong}")
+
     def _rejected(self, args: dict[str, Any], found: bytes) -> Refused:
         """The file is not what was read: the edit is kept beside it, and its owner told what happened."""
         path = self._file.path
@@ -277,7 +280,7 @@ class Edits:
         began = time.monotonic()
         before, policy = self._loaded, self.policy
         if before is None or policy is None:
-            raise Refused(f"there are no rules in use: {'; '.join(map(str, self._problems))}")
+            raise self._none_in_use()
         plan = await asyncio.to_thread(self._plan, args, before)
         cut, live = await self._cuts(plan.policy)
         past = await self._trial.compare(store.decode(self._file.path.name, before), plan.text)

@@ -19,7 +19,7 @@ MOST_OPEN: Final = 20_000
 MOST_FLOWS: Final = 100_000  # flows whose bytes find their episode
 TRIES_SHOWN: Final = 60
 
-Key = tuple[str, str, object, str, str, bool]
+Key = tuple[str, str, object, str, str, int, bool]
 
 
 class Episodes:
@@ -129,5 +129,6 @@ def _key(event: FlowDecided | FlowResumed) -> Key:
     seen, decision = event.seen, event.decision
     name = best_name(seen)[0]
     place: object = name or (seen.addr, seen.port, seen.proto, seen.answered)
-    # the verdict too: a rule that is edited keeps its id, and what it refused and what it lets pass are two rows
-    return seen.phone or "", decision.service, place, decision.rule, decision.verdict, event.flow is None
+    # a rule that is edited keeps its id: what one revision decided and what the next one does are two rows
+    by = decision.rule, decision.verdict, decision.revision
+    return seen.phone or "", decision.service, place, *by, event.flow is None

@@ -63,19 +63,20 @@ class Diff:
     examples: list[Example] = field(default_factory=list)
 
 
-def compare(before: Policy, after: Policy, past: Iterable[Past]) -> Diff:
+def compare(before: Policy, after: Policy, past: Iterable[Past], known: list[Verdict] | None = None) -> Diff:
     """Both policies judge what was seen: what was decided then may be an older policy's word.
 
-    The examples are of different phones and places, those with the most decisions first.
+    The examples are of different phones and places, those with the most decisions first. `known`: what `before` says of
+    the first rows, from an earlier call with the same; it is continued.
     """
+    known = [] if known is None else known
     diff = Diff()
     met: dict[tuple[str, str, str, str], tuple[int, float]] = {}  # -> decisions, time of the last
-    for row in past:
+    for at, row in enumerate(past):
         diff.of += row.count
-        seen = row.seen
-        if row.proto == QUESTION:
-            seen = seen._replace(names_open=True)  # as the gateway asks: the flow is still to come
-        old, new = _verdict(before, seen, row), _verdict(after, seen, row)
+        if at == len(known):
+            known.append(_verdict(before, row))
+        old, new = known[at], _verdict(after, row)
         if old is new:
             continue
         diff.changed += row.count
@@ -88,11 +89,11 @@ def compare(before: Policy, after: Policy, past: Iterable[Past]) -> Diff:
     return diff
 
 
-def _verdict(policy: Policy, seen: Observation, row: Past) -> Verdict:
-    verdict = decide(policy, seen).verdict
-    if row.proto == QUESTION and verdict is not Verdict.BLOCK:
-        return Verdict.ALLOW  # the question would be answered, and the flow judged
-    return verdict
+def _verdict(policy: Policy, row: Past) -> Verdict:
+    if row.proto != QUESTION:
+        return decide(policy, row.seen).verdict
+    verdict = decide(policy, row.seen._replace(names_open=True)).verdict  # as the gateway asks: the flow is to come
+    return verdict if verdict is Verdict.BLOCK else Verdict.ALLOW  # it would be answered, and the flow judged
 
 
 def cuts(after: Policy, live: Iterable[tuple[Observation, Decision]], watched: Collection[str] = ()) -> tuple[int, int]:

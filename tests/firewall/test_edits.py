@@ -189,6 +189,17 @@ async def test_a_disk_that_takes_nothing_leaves_file_policy_and_revisions(house:
     await house.do("add", text="allow")
 
 
+async def test_before_there_are_rules_nothing_is_edited_or_tried(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    for ask in (house.edits.test({"text": "allow"}), house.do("add", text="allow")):
+        with pytest.raises(Refused, match="not in use: the gateway has just been started; try again"):
+            await ask
+    house.file.write_text("[[rule]]\n")
+    await house.edits.load(Author("start"))
+    with pytest.raises(Refused, match=r"not in use: rules\.toml:1: action: is missing"):
+        await house.do("add", text="allow")
+
+
 async def test_without_a_state_nothing_is_edited(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.state = None
@@ -307,9 +318,12 @@ async def test_a_worker_that_dies_is_started_again(tmp_path: Path, make_episode)
         first.kill()
         assert (await trial.compare("", block)).get("trouble")
         assert (await trial.compare("", block))["changed"] == 2
-        (tmp_path / "history.db").unlink()
-        assert "cannot be read" in (await trial.compare("", block))["trouble"]
     finally:
         await trial.close()
     assert trial._process is None
+    nothing = DryRun(tmp_path / "none.db")
+    try:
+        assert "cannot be read" in (await nothing.compare("", block))["trouble"]
+    finally:
+        await nothing.close()
     assert subprocess.run(["ps", "-p", str(first.pid)], capture_output=True, check=False).returncode == 1

@@ -136,7 +136,7 @@ def judged_rightly(lab: Lab) -> tuple[int, Counter[int], list[str]]:
     policies = {number: compiled("rules.toml", text, number) for number, text in texts.items()}
     wrong = []
     by: Counter[int] = Counter()
-    rows = lab.consentry("history", "name:friendly.example", "--json", "--limit", "100000", timeout=120).stdout.splitlines()
+    rows = lab.consentry("history", "--json", "--limit", "100000", timeout=120).stdout.splitlines()
     for line in rows:
         told = json.loads(line)
         row = Episode.from_json({key: value for key, value in told.items() if key in Episode.__dataclass_fields__})
@@ -156,9 +156,9 @@ def test_each_flow_is_judged_by_one_revision_whatever_happens(tmp_path: Path) ->
     rules = tmp_path / "rules.toml"
     rules.write_text('[[rule]]\nid = "x"\naction = "allow"\nmatch = "name:friendly.example"\n')
     with lab_up(rules) as lab:
-        storm = lab.storm(40, 300, tmp_path / "storm.jsonl")
+        storm = lab.storm(60, 300, tmp_path / "storm.jsonl")
         done, kills, refused = 0, 0, Counter()
-        until = time.monotonic() + 38
+        until = time.monotonic() + 58
         turn = 0
         while done < 200 and time.monotonic() < until:
             turn += 1
