@@ -224,7 +224,7 @@ class Gateway:
         again = flow.decision is not None and flow.said == heard.said and flow.decision == decision
         flow.decision, flow.said, flow.unfinished = decision, heard.said, heard.unfinished
         flow.may_say_more = heard.may_say_more
-        flow.watch = self._watch(flow, now)
+        flow.watch = self._watch(flow, seen)
         self._commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
         if decision.verdict.refuses and flow.key.proto == TCP:
             self._commands.append(ResetServer(packet))
@@ -232,13 +232,13 @@ class Gateway:
         if not again:
             self._tell(flow, seen, decision, now)
 
-    def _watch(self, flow: Flow, now: Now) -> Watch:
+    def _watch(self, flow: Flow, seen: Observation) -> Watch:
         """Cleartext HTTP that was allowed stays watched while another host's name could change that."""
         assert flow.decision is not None
         if not flow.may_say_more or flow.decision.verdict.refuses:
             return Watch.NONE
-        later = self._decide_early(flow, now)
-        return Watch.NONE if later is not None and later.verdict is flow.decision.verdict else Watch.HTTP
+        later = self._decide(flow.phone, seen._replace(said=(), names_open=True, unfinished=False))
+        return Watch.NONE if later.verdict is flow.decision.verdict else Watch.HTTP
 
     def _tell(self, flow: Flow, seen: Observation, decision: Decision, now: Now) -> None:
         self._events.append(FlowDecided(now.wall, flow.key.src, flow.key, seen, decision))
@@ -393,7 +393,7 @@ class Gateway:
             seen = self._as_judged(flow, now)
             before, watch, decision = flow.decision, flow.watch, self._decide(flow.phone, seen)
             flow.decision = decision
-            flow.watch = self._watch(flow, now)
+            flow.watch = self._watch(flow, seen)
             if decision.verdict is before.verdict and flow.watch is watch:
                 continue
             if before.verdict.refuses and not decision.verdict.refuses:
