@@ -64,11 +64,11 @@ def yardstick() -> int:
 
 
 def cost(call: Callable[[], object]) -> float:
-    """Microseconds a call."""
-    began = time.perf_counter_ns()
+    """Microseconds of processor time a call."""
+    began = time.thread_time_ns()
     for _ in range(CALLS):
         call()
-    return (time.perf_counter_ns() - began) / CALLS / 1_000
+    return (time.thread_time_ns() - began) / CALLS / 1_000
 
 
 def policy_of(rules: int) -> Policy:
