@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from firewall import memory
 from firewall.backends import BackendError, open_backend
@@ -27,8 +27,9 @@ from firewall.engine import Engine, clock
 from firewall.episodes import Episodes
 from firewall.events import Trouble
 from firewall.gateway import Gateway
+from firewall.geo import Places
 from firewall.history import History
-from firewall.inputs import Author, LockAsked, ModeAsked
+from firewall.inputs import Author, LockAsked, ModeAsked, PlacesReplaced
 from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
@@ -37,15 +38,12 @@ from firewall.state import State, StateError
 from firewall.verbs import all_verbs
 from firewall.verbs.past import backlog
 from firewall.verbs.phones import from_store, to_store
-from rules.observation import NOWHERE
-
-if TYPE_CHECKING:
-    from rules.observation import Place
 
 VERSION = version("consentry")  # once: it is read from a file, and status says it every second
 STATUS_SECONDS = 1.0
 BEAT_SECONDS = 1.0
 PHONES_SECONDS = 5.0
+PLACES_SECONDS = 5.0
 UNABLE = 2  # exit status: starting again would not help
 AGAIN = 3  # and: it would, and is wanted
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -64,7 +62,8 @@ class App:
         self.backend = open_backend(settings)
         self.history = History(settings.history_file)
         self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
-        self.gateway = Gateway(self._phones(), self.place)
+        self.places = Places(Path(settings.state_dir, "places"))
+        self.gateway = Gateway(self._phones(), self.places.look_up)
         self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
         self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
@@ -105,7 +104,7 @@ class App:
             (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
             (BEAT_SECONDS, self.beat),
         )
-        kept = (self.keep_phones(), memory.keep(self.memory, self.gateway), self.edits.watch())
+        kept = (self.keep_phones(), self.keep_places(), memory.keep(self.memory, self.gateway), self.edits.watch())
         running = (*(every(seconds, duty) for seconds, duty in duties), *kept)
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in running]
         waiting: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
@@ -160,8 +159,12 @@ class App:
                     await asyncio.to_thread(self.state.save_phones, unsaved)
                     phones.unsaved -= {phone for phone in phones.unsaved if to_store(phone) in unsaved}
 
-    def place(self, addr: bytes) -> Place:  # noqa: ARG002  until the databases are wired
-        return NOWHERE
+    async def keep_places(self) -> None:
+        """Take over databases that the owner has put in the place of ours."""
+        while True:
+            await asyncio.sleep(PLACES_SECONDS)
+            if await asyncio.to_thread(self.places.reload):
+                self.engine.deliver((PlacesReplaced(),))
 
     def _known(self) -> Known:
         """Who is there, for what an edit would cut and for warnings about its names."""
@@ -206,6 +209,7 @@ class App:
             "phones": len(gateway.phones),
             "mode": gateway.phones.mode,
             "watching": sorted(phone.name for phone in gateway.phones if gateway.phones.watches(phone)),
+            "places": self.places.status(),
             "queue": {
                 "waiting": gauges.waiting, "lost": gauges.lost, "unanswered": gauges.unanswered, "kind": gauges.queue,
             },

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from firewall.episode import Episode
 from firewall.events import FlowBytes, FlowDecided, FlowResumed
+from rules.observation import NOWHERE
+from rules.operators import operator_of
 
 if TYPE_CHECKING:
     from firewall.events import Event
@@ -82,6 +84,7 @@ class Episodes:
         seen, decision = event.seen, event.decision
         when = event.at if at is None else at
         name, via = best_name(seen)
+        place = seen.place or NOWHERE
         episode = self._open[key] = Episode(
             id=self._next_id,
             phone=seen.phone or "",
@@ -103,7 +106,8 @@ class Episodes:
             last=when,
             tries={0: tries} if tries else {},
             group=seen.group or "",
-            place=seen.place,
+            place=place,
+            operator=operator_of(place.asn),
         )
         self._next_id += 1
         return episode

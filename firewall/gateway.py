@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from firewall import inputs
 from firewall.commands import (
     Command,
     ForwardQuery,
@@ -33,29 +34,7 @@ from firewall.events import (
     Trouble,
 )
 from firewall.flow import TCP, Flow, FlowTable, Hearing
-from firewall.inputs import (
-    AnswerSeen,
-    Applied,
-    CommandFailed,
-    FlowCounted,
-    FlowKey,
-    Input,
-    LockAsked,
-    ModeAsked,
-    Now,
-    PacketSeen,
-    PairsFound,
-    PhoneChanged,
-    PolicyRefused,
-    PolicyReplaced,
-    QuerySeen,
-    RefusedSeen,
-    Remembered,
-    SpoofSeen,
-    Strained,
-    Tampered,
-    Tick,
-)
+from firewall.inputs import FlowKey, Now
 from firewall.names import GRACE, NameTable
 from firewall.speech import NO_NAME, UNFINISHED, Heard
 from rules.decide import decide
@@ -100,27 +79,28 @@ class Gateway:
         self._commands: list[Command] = []
         self._events: list[Event] = []
         self._route: dict[type, Callable[..., None]] = {
-            PacketSeen: self._packet,
-            RefusedSeen: self._refused_by_kernel,
-            SpoofSeen: self._spoofed,
-            QuerySeen: self._query,
-            AnswerSeen: self._answer,
-            FlowCounted: self._counted,
-            PolicyReplaced: self._policy_replaced,
-            PolicyRefused: self._policy_refused,
-            Applied: self._applied,
-            CommandFailed: self._command_failed,
-            Tampered: self._tampered,
-            Strained: self._strained,
-            LockAsked: self._lock_asked,
-            ModeAsked: self._mode_asked,
-            PhoneChanged: self._phone_changed,
-            PairsFound: lambda seen, now: self._commands.extend(self.phones.adopt(seen.pairs, now.boot)),
-            Remembered: self._remembered,
-            Tick: self._tick,
+            inputs.PacketSeen: self._packet,
+            inputs.RefusedSeen: self._refused_by_kernel,
+            inputs.SpoofSeen: self._spoofed,
+            inputs.QuerySeen: self._query,
+            inputs.AnswerSeen: self._answer,
+            inputs.FlowCounted: self._counted,
+            inputs.PolicyReplaced: self._policy_replaced,
+            inputs.PolicyRefused: self._policy_refused,
+            inputs.Applied: self._applied,
+            inputs.CommandFailed: self._command_failed,
+            inputs.Tampered: self._tampered,
+            inputs.Strained: self._strained,
+            inputs.LockAsked: self._lock_asked,
+            inputs.PlacesReplaced: lambda _, now: self._judge_all_again(now),
+            inputs.ModeAsked: self._mode_asked,
+            inputs.PhoneChanged: self._phone_changed,
+            inputs.PairsFound: lambda seen, now: self._commands.extend(self.phones.adopt(seen.pairs, now.boot)),
+            inputs.Remembered: self._remembered,
+            inputs.Tick: self._tick,
         }
 
-    def handle(self, batch: Sequence[Input], now: Now) -> Turn:
+    def handle(self, batch: Sequence[inputs.Input], now: Now) -> Turn:
         """One turn. What a phone or a server sent never makes it raise."""
         commands: list[Command] = []
         events: list[Event] = []
@@ -147,7 +127,7 @@ class Gateway:
 
     # -- flows -------------------------------------------------------------------------------------------------------
 
-    def _packet(self, seen: PacketSeen, now: Now) -> None:
+    def _packet(self, seen: inputs.PacketSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
         if packet is NOT_MINE or self.locked:
             self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
@@ -243,7 +223,7 @@ class Gateway:
     def _tell(self, flow: Flow, seen: Observation, decision: Decision, now: Now) -> None:
         self._events.append(FlowDecided(now.wall, flow.key.src, flow.key, seen, decision))
 
-    def _refused_by_kernel(self, seen: RefusedSeen, now: Now) -> None:
+    def _refused_by_kernel(self, seen: inputs.RefusedSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
         if packet is NOT_MINE or self.policy is None:
             return
@@ -253,7 +233,7 @@ class Gateway:
         if decision is not None and decision.verdict.refuses:  # else the rules changed between the packet and us
             self._tell(flow, self._observe(flow, NO_NAME, now, names_open=True), decision, now)
 
-    def _counted(self, seen: FlowCounted, now: Now) -> None:
+    def _counted(self, seen: inputs.FlowCounted, now: Now) -> None:
         flow = self.flows.forget(seen.flow) if seen.ended else self.flows.get(seen.flow)
         if flow is None:
             return
@@ -269,14 +249,14 @@ class Gateway:
 
     # -- names -------------------------------------------------------------------------------------------------------
 
-    def _query(self, seen: QuerySeen, now: Now) -> None:
+    def _query(self, seen: inputs.QuerySeen, now: Now) -> None:
         if self.locked:
             return  # the question expires unanswered
         phone = self._admit(seen.mac, seen.src, now)
         if phone is not None and not self._refused_by_name(seen.token, phone, seen.src, (seen.qname,), now):
             self._commands.append(ForwardQuery(seen.token))
 
-    def _answer(self, seen: AnswerSeen, now: Now) -> None:
+    def _answer(self, seen: inputs.AnswerSeen, now: Now) -> None:
         """Learn, refuse in the kernel what can only be refused, and only then let the phone know the address."""
         policy = self.policy
         if policy is None or self.locked:
@@ -291,7 +271,9 @@ class Gateway:
         self._commands.append(SendAnswer(seen.token))
 
     def _refused_by_name(self, token: object, phone: Phone, src: bytes, chain: tuple[str, ...], now: Now) -> bool:
-        seen = Observation(phone.name, None, None, None, answered=(chain,), names_open=True, group=phone.group)
+        seen = Observation(
+            phone.name, None, None, None, answered=(chain,), names_open=True, group=phone.group, place=None
+        )
         assert self.policy is not None
         if decide(self.policy, seen).verdict is not Verdict.BLOCK:
             return False  # `ask` gets the true answer and is stopped at the flow: a name alone is no evidence
@@ -309,7 +291,7 @@ class Gateway:
         self._commands += commands
         return phone
 
-    def _spoofed(self, seen: SpoofSeen, now: Now) -> None:
+    def _spoofed(self, seen: inputs.SpoofSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
         if packet is NOT_MINE:
             return
@@ -318,7 +300,7 @@ class Gateway:
         if text:
             self._events.append(Trouble(now.wall, text))
 
-    def _phone_changed(self, seen: PhoneChanged, now: Now) -> None:
+    def _phone_changed(self, seen: inputs.PhoneChanged, now: Now) -> None:
         gone, commands = self.phones.forget(seen.forgotten)  # first: its MACs may go to the other
         self._commands.extend(commands)
         phone = self.phones.change(seen.phone) if seen.phone else self.phones.stranger
@@ -328,14 +310,14 @@ class Gateway:
         self._events.append(OwnerActed(now.wall, "phone", seen.text, seen.who))
         self._judge_all_again(now)
 
-    def _mode_asked(self, seen: ModeAsked, now: Now) -> None:
+    def _mode_asked(self, seen: inputs.ModeAsked, now: Now) -> None:
         self.phones.mode = seen.mode
         self._events.append(OwnerActed(now.wall, "mode", f"{seen.mode}: all without a mode of their own", seen.who))
         self._judge_all_again(now)
 
     # -- what the owner wants ----------------------------------------------------------------------------------------
 
-    def _policy_replaced(self, seen: PolicyReplaced, now: Now) -> None:
+    def _policy_replaced(self, seen: inputs.PolicyReplaced, now: Now) -> None:
         policy = self.policy = seen.policy
         self._events.append(PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
         self._judge_all_again(now)
@@ -353,7 +335,7 @@ class Gateway:
         self._commands.extend(self.enforced.learn_again(policy, now.boot))
         self._to_rejudge, self._rejudging = iter(list(self.flows)), True
 
-    def _remembered(self, seen: Remembered, now: Now) -> None:
+    def _remembered(self, seen: inputs.Remembered, now: Now) -> None:
         """What a gateway before this one knew. Judged again when there are rules."""
         self.enforced.digest = seen.digest
         for name in seen.names:
@@ -366,7 +348,7 @@ class Gateway:
                 self._events.append(FlowResumed(now.wall, was.flow.src, was.flow, again, was.decision))
         self._unknown = seen.alive - {flow.key for flow in self.flows}
 
-    def _policy_refused(self, seen: PolicyRefused, now: Now) -> None:
+    def _policy_refused(self, seen: inputs.PolicyRefused, now: Now) -> None:
         kept = self.policy.revision if self.policy else 0
         self._events.append(PolicyKept(now.wall, kept, seen.problems, seen.who))
         if self.policy is None:
@@ -375,7 +357,7 @@ class Gateway:
         else:
             self._become(State.DEGRADED, f"new rules were refused, revision {kept} stays: {seen.problems[0]}", now)
 
-    def _lock_asked(self, seen: LockAsked, now: Now) -> None:
+    def _lock_asked(self, seen: inputs.LockAsked, now: Now) -> None:
         self._locked_by = seen.reason or f"stopped by {seen.who.name}" if seen.locked else ""
         if seen.locked:
             self._become(State.LOCKED, self._locked_by, now)
@@ -410,23 +392,23 @@ class Gateway:
     def _reconcile(self) -> None:
         self._commands.append(self.enforced.whole(self.policy, locked=self.locked))
 
-    def _applied(self, seen: Applied, now: Now) -> None:
+    def _applied(self, seen: inputs.Applied, now: Now) -> None:
         if not self.enforced.applied(seen.generation):
             return
         if not self.locked and self.state is not State.ENFORCING:
             self._become(State.ENFORCING, "", now)
 
-    def _command_failed(self, seen: CommandFailed, now: Now) -> None:
+    def _command_failed(self, seen: inputs.CommandFailed, now: Now) -> None:
         self._events.append(Trouble(now.wall, f"{type(seen.command).__name__}: {seen.error}"))
         if isinstance(seen.command, Reconcile):
             self.enforced.failed(now.boot)
             if not self.locked:
                 self._become(State.DEGRADED, f"the kernel refused the rules: {seen.error}", now)
 
-    def _tampered(self, seen: Tampered, now: Now) -> None:
+    def _tampered(self, seen: inputs.Tampered, now: Now) -> None:
         self._events.append(Trouble(now.wall, f"changed from outside and put right: {seen.what}"))
 
-    def _strained(self, seen: Strained, now: Now) -> None:
+    def _strained(self, seen: inputs.Strained, now: Now) -> None:
         self._events.append(Trouble(now.wall, seen.what))
 
     def _become(self, state: State, reason: str, now: Now) -> None:
@@ -435,7 +417,7 @@ class Gateway:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def _tick(self, _: Tick, now: Now) -> None:
+    def _tick(self, _: inputs.Tick, now: Now) -> None:
         for flow in self.flows.overdue(now.boot):
             first = flow.first_held
             self._judge(flow, UNFINISHED, self.flows.release(flow), first, now)

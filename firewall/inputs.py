@@ -185,6 +185,11 @@ class ModeAsked:
 
 
 @dataclass(slots=True)
+class PlacesReplaced:
+    """Other databases: addresses may stand elsewhere than before."""
+
+
+@dataclass(slots=True)
 class PhoneChanged:
     """The owner named a phone, gave it another group, mode or MAC, or wants to forget one. It is stored already."""
 
@@ -234,6 +239,6 @@ class Tick:
 
 Input = (
     PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
-    | ModeAsked | PhoneChanged | LockAsked | PairsFound | Remembered | Applied | CommandFailed
+    | PlacesReplaced | ModeAsked | PhoneChanged | LockAsked | PairsFound | Remembered | Applied | CommandFailed
     | Tampered | Strained | Tick
 )

@@ -45,7 +45,7 @@ class Group:
         return {
             "key": self.key, "title": self.key, "count": self.count, "refused": words["ask"] + words["block"],
             "allowed": words["allow"], "watched": words["watch"], "phones": len(self.phones), "up": self.up,
-            "down": self.down, "last": self.last,
+            "down": self.down, "last": self.last, "verdicts": {word: words[word] for word in WORDS},
         }
 
 

@@ -140,7 +140,7 @@ class PastVerbs:
             answered = gateway.names.chains(phone, addr, boot)
         there = addr or UNLISTED
         seen = Observation(
-            called, "tcp", there, place.port, answered, group=phone.group, place=self._app.place(there)
+            called, "tcp", there, place.port, answered, group=phone.group, place=self._app.places.look_up(there)
         )
         told = explain(gateway.policy, seen).to_json()
         told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": place.port}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from firewall.control import Done, Refused, Verb
+from firewall.history.sums import Sums
 from firewall.inputs import ModeAsked, PhoneChanged
 from firewall.phones import ENFORCE, WATCH, Phone, PhoneError
 from firewall.state import StateError, StoredPhone
 from firewall.vendor import is_random, vendor
 from firewall.verbs.args import text
+from firewall.verbs.past import looked_up
+from rules.expression import parse_filter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from sqlite3 import Connection
 
     from firewall.app import App
     from firewall.control import Peer
@@ -36,8 +41,9 @@ class PhonesVerbs:
 
     async def phones(self, _peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         phones = sorted(self._app.gateway.phones, key=lambda phone: phone.name)
+        today = await looked_up(self._app.history.read, _today)
         for phone in phones:
-            yield self._told(phone)
+            yield self._told(phone) | {"today": today.get(phone.name, {})}
         yield Done({"count": len(phones)})
 
     async def set(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
@@ -109,8 +115,15 @@ class PhonesVerbs:
             "addresses": [str(ip_address(addr)) for addr in sorted(phone.addresses, key=_by_family)],
             "first": phone.first,
             "last": phone.last,
-            "today": {},
         }
+
+
+def _today(db: Connection) -> dict[str, dict[str, int]]:
+    """Phone -> verdict -> tries since midnight."""
+    now = time.time()
+    midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
+    wanted = parse_filter(f"last:{max(int(now - midnight), 1)}s")
+    return {group["key"]: group["verdicts"] for group in Sums(db, wanted, now).groups("phone")}
 
 
 def _by_family(addr: bytes) -> tuple[int, bytes]:
