@@ -1,0 +1,46 @@
+"""A database of version 1, as issue 3 left it, becomes one of today's with every row."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+from samples import NOW, row
+
+from firewall.history import History, schema, seals
+from rules.expression import parse_filter
+
+
+def test_rows_of_version_1_are_all_there_and_are_sealed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("firewall.history.MOVED_ROWS", 40)
+    path = tmp_path / "history.db"
+    old = [row(n, last=NOW - n, phone=f"p{n % 3}", verdict="allow" if n % 2 else "ask", bytes_up=n) for n in range(1, 101)]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        schema.MIGRATIONS[0](db)
+        db.execute("PRAGMA user_version = 1")
+        for one in old:
+            told = one.to_json()
+            for new in ("place", "group"):
+                del told[new]
+            values = [json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for value in told.values()]
+            db.execute(f"INSERT INTO episodes ({', '.join(told)}) VALUES ({', '.join('?' * len(told))})", values)
+        db.execute("INSERT INTO notes (at, kind, text) VALUES (1.0, 'trouble', 'long ago')")
+        db.commit()
+    store = History(path)
+    assert store.next_id() == 101
+    store.append([row(101, last=NOW + 1)])
+    until = time.monotonic() + 10
+    while len(found := store.query(parse_filter(""), 1_000, NOW)) < 101 or store._moving:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert found[1:] == old
+    assert store.notes(1)[0]["text"] == "long ago"
+    store.append([], closed=101)
+    store.close()
+    with contextlib.closing(schema.reader(path)) as db:
+        told = list(seals.verify(db))[-1]
+        assert (told["broken"], told["sealed"], told["complete"], told["unsealed"]) == ([], 101, True, 0)
+    assert History(path).next_id() == 102
