@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pairs import Figure, figure
 
 from firewall.episode import Episode
 from firewall.history import seals
@@ -35,12 +36,14 @@ PHONES = ("anna", "ben", "tv", "tablet", "work")
 VERDICTS = ("allow", "allow", "ask", "ask", "block", "watch")
 PLACES = (("US", "US"), ("DE", "US"), ("CN", "CN"), ("SG", "CN"), ("NL", "NL"), ("", ""))
 FILTERS = (
-    "", "phone:anna", "-phone:anna", "verdict:refused", "-verdict:allow", "service:service-3", "rule:pack/7", "phone:nobody",
+    "", "phone:anna", "-phone:anna", "verdict:refused", "-verdict:allow", "service:service-3", "rule:pack/7",
+    "phone:nobody",
     "name:cdn.example", "name:=host7.cdn.example", "-name:cdn.example", "name:rare.example", "name:absent.example",
     "addr:198.51.100.7", "addr:198.51.0.0/16", "addr:203.0.113.77", "addr:10.1.2.3", "port:443", "port:31337", "port:9",
     "proto:udp", "via:ambiguous", "via:http", "group:kids", "last:1h", "-last:30d", "last:7d verdict:refused",
-    "phone:tv name:cdn.example verdict:ask", "phone:tv name:rare.example", "-phone:tv -verdict:allow -service:service-1",
-    "name:cdn.example addr:203.0.113.77", "rule:default port:31337", "phone:work verdict:watch last:2d", "-name:example",
+    "phone:tv name:cdn.example verdict:ask", "phone:tv name:rare.example", "name:cdn.example addr:203.0.113.77",
+    "-phone:tv -verdict:allow -service:service-1", "rule:default port:31337", "phone:work verdict:watch last:2d",
+    "-name:example", "country:CN -phone:tv", "operator-country:NL name:rare.example", "asn:64507",
 )
 
 
@@ -72,7 +75,8 @@ def row(at: int, count: int, n: int, name: str, dst: str, chance: random.Random)
         at + 1, PHONES[chance.getrandbits(8) % len(PHONES)], "10.77.0.10", dst, port, "tcp" if n % 9 else "udp", name,
         (Name(name, Source.HTTP if port == 80 else Source.SNI),), ((name, f"edge{n % 40}.cdn.example"),), via,
         f"service-{n % 12}" if n % 4 else "", VERDICTS[n % len(VERDICTS)], f"pack/{n % 30}" if n % 4 else "default",
-        f"pack/{n % 30} in xiaomi.toml refuses this until its owner consents", 3, 1 + n % 5, when, when + n % 50, 1_200, 5_400, {0: 1},
+        f"pack/{n % 30} in xiaomi.toml refuses this until its owner consents", 3, 1 + n % 5, when, when + n % 50,
+        1_200, 5_400, {0: 1},
         "kids" if n % 11 == 0 else "", Place(country, operator, 64_500 + n % 60, f"Organisation {n % 60}"),
     )
 
@@ -128,25 +132,25 @@ def pages(path: Path, text: str, limit: int = 200) -> list[dict[str, Any]]:
     return told
 
 
-def measure(_pairs: int, _seconds: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"rows": ROWS}
+def measure(_pairs: int, _seconds: int) -> dict[str, Figure]:
+    known = [text for text in FILTERS if all(term.split(":")[0].lstrip("-") in IN_FILTERS for term in text.split())]
+    found: dict[str, Figure] = {}
     with tempfile.TemporaryDirectory(dir=os.environ.get("CONSENTRY_BENCH_DIR")) as place:
         for kind, rows in (("household", household), ("hostile", hostile)):
             path = Path(place, f"{kind}.db")
-            began = time.monotonic()
             stored, sealed = build(path, rows(ROWS, random.Random(7)))
-            print(f"  {kind}: {ROWS} rows in {time.monotonic() - began:.0f} s", file=sys.stderr)
-            taken = {text: pages(path, text) for text in FILTERS if all(term.split(":")[0].lstrip("-") in IN_FILTERS for term in text.split())}
-            every = [page["ms"] for each in taken.values() for page in each]
-            worst = max(taken, key=lambda text: max(page["ms"] for page in taken[text]))
-            short = sorted(text for text, each in taken.items() if each[0]["more"] and each[0]["rows"] < 200)
-            found[kind] = {
-                "bytes_per_row": path.stat().st_size / ROWS,
-                "store_us": 1e6 * stored / ROWS, "seal_us": 1e6 * sealed / ROWS,
-                "page_p50_ms": statistics.median(every), "page_max_ms": max(every), "worst": worst,
-                "searched_on": short, "filters": {text: [round(page["ms"], 1) for page in each] for text, each in taken.items()},
-                "rows": {text: each[0]["rows"] for text, each in taken.items()},
+            told = {text: pages(path, text) for text in known}
+            taken = [page["ms"] for each in told.values() for page in each]
+            found |= {
+                f"{kind}, page": figure(taken, "ms", {text: [page["ms"] for page in told[text]] for text in known}),
+                f"{kind}, slowest page": figure([max(taken)], "ms", {"slowest": [max(taken)]}),
+                f"{kind}, store": figure([1e6 * stored / ROWS], "us", {"a row": [1e6 * stored / ROWS]}),
+                f"{kind}, seal": figure([1e6 * sealed / ROWS], "us", {"a row": [1e6 * sealed / ROWS]}),
+                f"{kind}, size": figure([path.stat().st_size / ROWS], "bytes", {"a row": [path.stat().st_size / ROWS]}),
             }
+            for text in known:
+                words = (f"{page['ms']:.0f} ms {page['rows']}{'+' if page['more'] else ''}" for page in told[text])
+                print(f"  {kind:10} {text:45} {'   '.join(words)}", file=sys.stderr)
     return found
 
 

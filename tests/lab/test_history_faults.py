@@ -6,7 +6,6 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from judge import Lab, lab_up, wait_for
@@ -108,7 +107,7 @@ def test_another_program_locks_it(disk: Disk) -> None:
         assert locker.stdout.readline() == "locked\n"
         lockers.append(locker)
 
-    blow(disk, "locked", strike, lambda: lockers[0].wait(), "locked")
+    blow(disk, "locked", strike, lambda: lockers.pop().wait(timeout=20), "locked")
 
 
 def test_a_damaged_file(disk: Disk) -> None:

@@ -14,10 +14,11 @@ import pytest
 from samples import NOW, row
 
 from firewall.events import PolicyChanged, Trouble
-from firewall.history import retention, seals
+from firewall.history import History, retention, seals
 from firewall.history.rows import Shelf
 from firewall.history.schema import connect
 from firewall.inputs import Author
+from rules.expression import parse_filter
 
 HANDS = {
     "a verdict": "UPDATE kinds SET verdict = 'allow' WHERE verdict = 'ask'",
@@ -100,8 +101,6 @@ def test_the_program_tells_the_same(file: Path) -> None:
 
 
 def test_rows_that_are_sealed_are_never_written_again(tmp_path: Path) -> None:
-    from firewall.history import History
-
     store = History(tmp_path / "history.db")
     store.append([row(1), row(2)], [PolicyChanged(NOW, 4, 12, Author("anna", 1000)), Trouble(NOW, "x")], closed=1)
     store._sealed = -1e9
@@ -111,8 +110,6 @@ def test_rows_that_are_sealed_are_never_written_again(tmp_path: Path) -> None:
     store.append([row(1, count=50), row(2, count=60)])
     store.close()
     assert verify(tmp_path / "history.db")["broken"] == []
-    from rules.expression import parse_filter
-
     assert {found.id: found.count for found in store.query(parse_filter(""), 9, NOW)} == {1: 1, 2: 60}
     assert any("1 rows" in note["text"] for note in store.notes(9))
     assert any((note["who"], note["uid"]) == ("anna", 1000) for note in store.notes(9))
