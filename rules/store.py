@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LARGEST: Final = 1 << 20  # bytes of a rules file
-PACKS: Final = ("baseline", "xiaomi", "cnnic-own")  # in the order in which their rules are asked
+PACKS: Final = (  # in the order in which their rules are asked
+    "baseline", "bypass", "xiaomi", "huawei", "samsung", "oppo-realme", "vivo", "tiktok", "cnnic-own",
+    "cnnic-registered", "strict",
+)
 
 DEFAULT_TEXT: Final = """\
 # Your rules, asked from top to bottom before the packs'; the first that matches decides.
@@ -114,7 +117,7 @@ def _pack(name: str, file: Traversable) -> Pack:
     rules = tuple(
         Rule(
             f"{name}/{n}", Verdict(table["action"]), parse_rule(table["match"]), table["note"], source,
-            table.get("enabled", document.get("enabled", True)),
+            table.get("enabled", not document.get("off", False)),
         )
         for n, table in enumerate(document["rule"], 1)
     )

@@ -17,8 +17,8 @@ from rules.verdict import Answer, Verdict
 
 def test_the_owners_rules_come_before_the_packs_in_their_stated_order(make) -> None:
     ids = [rule.id for rule in make.policy("block name:a", packs=True).rules]
-    assert ids[:4] == ["r1", "baseline/1", "baseline/2", "xiaomi/1"]
-    assert ids[-1] == "cnnic-own/1"
+    assert ids[:4] == ["r1", "baseline/1", "baseline/2", "bypass/1"]
+    assert ids[-1] == "strict/1"
 
 
 def test_a_disabled_rule_stays_in_the_list_and_decides_nothing(make) -> None:
