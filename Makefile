@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := menu
-.PHONY: menu run test lint type unit lab bench bench-peers bench-check bench-readme screenshots constraints clean
+.PHONY: menu run test lint type unit lab bench bench-peers bench-check bench-readme screenshots constraints campaign clean
 
 menu: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -26,6 +26,9 @@ unit: ## tests that need neither root nor namespaces
 
 lab: ## tests in network namespaces, from a phone to the internet
 	sudo $(BIN)/pytest -m lab
+
+campaign: ## the gate struck at length, into tests/campaign/results.md (a quarter of an hour)
+	sudo $(BIN)/python tests/campaign/run.py
 
 bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (ten minutes)
 	sudo $(BIN)/python bench/run.py

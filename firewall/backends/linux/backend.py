@@ -279,6 +279,8 @@ class LinuxBackend:
         lost = ["a policy rule"] if self._closed.ensure() else []
         if touched or self._rules.fingerprint() != self._fingerprint:
             self._load(self._state)
+            if self._rules.expel_strangers():
+                self._fingerprint = self._rules.fingerprint()
             lost.append("the ruleset")
         return lost
 

@@ -141,6 +141,15 @@ class Ruleset:
                 return ""
         return hashlib.sha256(listed.stdout.encode()).hexdigest()
 
+    def expel_strangers(self) -> bool:
+        """Delete chains that somebody put into our table: a load empties them, but their policies would stay."""
+        ours = set(re.findall(r"^\tchain (\S+)", self._template.template, re.MULTILINE))
+        there = re.findall(r"^\tchain (\S+)", run("nft", "-t", "list", "table", "inet", TABLE).stdout, re.MULTILINE)
+        strangers = [name for name in there if name not in ours]
+        for name in strangers:
+            run("nft", "delete", "chain", "inet", TABLE, name)
+        return bool(strangers)
+
     def learned(self) -> dict[tuple[bytes, bytes], int]:
         """What RefuseAddress had put there before this process began: (MAC, address) -> seconds left."""
         return {

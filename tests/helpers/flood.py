@@ -1,0 +1,60 @@
+"""Run as a phone: `flood.py dns|syn RATE SECONDS`. Prints how many it has sent. DNS: a new name each; SYN: a new port each."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import struct
+import sys
+import time
+
+GATEWAY, SERVER = "10.77.0.1", "198.51.100.90"
+
+
+def total(data: bytes) -> int:
+    value = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while value >> 16:
+        value = (value & 0xFFFF) + (value >> 16)
+    return ~value & 0xFFFF
+
+
+def dns():
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(64)]
+    for s in sockets:
+        s.setblocking(False)
+    for n in itertools.count():
+        name = b"%016x" % int.from_bytes(os.urandom(8), "big")
+        message = os.urandom(2) + struct.pack("!HHHHH", 0x100, 1, 0, 0, 0) + b"\x10" + name + b"\x08friendly\x07example\0" + struct.pack("!HH", 1, 1)
+        yield sockets[n % 64], message, (GATEWAY, 53)
+
+
+def syn():
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    s.setblocking(False)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((SERVER, 9))
+        own = socket.inet_aton(probe.getsockname()[0])
+    for n in itertools.count():
+        to = f"198.51.{100 + n // 60000 % 4}.{90 + n % 50}"
+        segment = struct.pack("!HHIIBBHHH", 1024 + n % 60000, 443, n, 0, 5 << 4, 2, 65535, 0, 0)
+        check = total(own + socket.inet_aton(to) + struct.pack("!xBH", 6, 20) + segment)
+        yield s, segment[:16] + struct.pack("!H", check) + segment[18:], (to, 0)
+
+
+def main(kind: str, rate: float, seconds: float) -> None:
+    packets = {"dns": dns, "syn": syn}[kind]()
+    began = time.monotonic()
+    sent = 0
+    while (passed := time.monotonic() - began) < seconds:
+        while sent < passed * rate:
+            s, message, to = next(packets)
+            with contextlib.suppress(OSError):  # its own buffers are full, or it was told that nobody listens
+                s.sendto(message, to)
+            sent += 1
+        time.sleep(0.002)
+    print(sent)
+
+
+main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))

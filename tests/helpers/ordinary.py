@@ -1,0 +1,66 @@
+"""Run as a phone: `ordinary.py SECONDS RATE OUT`. A well-behaved app: asks for a name, fetches a page, RATE times a second.
+
+Names are new ones, so that no cache helps. A question is asked again after a second, three times, as stub resolvers do.
+One JSON line each: time, ok, seconds, and what failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import struct
+import sys
+import time
+
+GATEWAY, PAGE = "10.77.0.1", "198.51.100.44"
+
+
+async def lookup(name: str) -> bool:
+    loop = asyncio.get_running_loop()
+    token = secrets.token_bytes(2)
+    query = token + struct.pack("!HHHHH", 0x100, 1, 0, 0, 0) + b"".join(bytes([len(p)]) + p.encode() for p in name.split(".")) + b"\0" + struct.pack("!HH", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setblocking(False)
+        s.connect((GATEWAY, 53))
+        for _ in range(3):
+            try:
+                await loop.sock_sendall(s, query)
+                async with asyncio.timeout(1.0):
+                    return (await loop.sock_recv(s, 4096))[:2] == token
+            except (OSError, TimeoutError):
+                continue
+    return False
+
+
+async def fetch(name: str) -> bool:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.setblocking(False)
+        try:
+            async with asyncio.timeout(6.0):
+                await loop.sock_connect(s, (PAGE, 80))
+                await loop.sock_sendall(s, f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+                return bool(await loop.sock_recv(s, 4096))
+        except (OSError, TimeoutError):
+            return False
+
+
+async def main(seconds: float, rate: float, out: str) -> None:
+    began = time.monotonic()
+    with open(out, "w", buffering=1) as file:
+
+        async def one() -> None:
+            name, at, started = f"x{secrets.token_hex(4)}.friendly.example", time.time(), time.monotonic()
+            failed = "" if await lookup(name) else "name"
+            failed = failed or ("" if await fetch("friendly.example") else "page")
+            file.write(json.dumps({"time": at, "ok": not failed, "failed": failed, "seconds": time.monotonic() - started}) + "\n")
+
+        async with asyncio.TaskGroup() as tasks:
+            for n in range(int(seconds * rate)):
+                await asyncio.sleep(max(0.0, began + n / rate - time.monotonic()))
+                tasks.create_task(one())
+
+
+asyncio.run(main(float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))

@@ -1,0 +1,279 @@
+"""A sample of what `make campaign` does at length: the gate is struck, and judged from outside (tests/helpers/blows.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import blows
+import pytest
+from judge import Lab, lab_up, wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+PATIENT = 15.0  # seconds to be well again, on a machine that does other things too; what was measured is printed
+LISTED = "http://42.62.48.181/"
+
+
+def held(report: blows.Report, *, recovery: float, few: int = 5) -> None:
+    print(report.row())
+    assert not report.leaked, report.leaked[:5]
+    assert report.tried_hurt >= few, "nothing was tried while it was hurt"
+    assert max(report.recovery) <= recovery
+
+
+def said(lab: Lab, *words: str) -> str:
+    """The note of the history that has all these words."""
+    return wait_for(lambda: next((text for text in blows.troubles(lab) if all(word in text for word in words)), None), 8)
+
+
+def test_stopped_for_three_seconds(lab: Lab, tmp_path: Path) -> None:
+    report = blows.strike(lab, tmp_path, "SIGSTOP", [blows.stop_for(lab, 3.0)], lambda: blows.answers(lab))
+    held(report, recovery=PATIENT)
+
+
+def test_a_chain_deleted_a_rule_inserted_a_set_element_flipped(lab: Lab, tmp_path: Path) -> None:
+    """By another program: found within a second, put right, and said with whose doing it was."""
+    whole = blows.ruleset(lab)
+    nft = lambda *words: lambda: lab.gateway("nft", *words)  # noqa: E731
+    strokes = [
+        nft("flush chain inet consentry seal; delete chain inet consentry seal"),
+        nft("insert rule inet consentry decide accept"),
+        nft("delete element inet consentry refused4 { 42.62.48.0/24 }"),
+        nft("add chain inet consentry early { type filter hook forward priority -500; policy accept; }; add rule inet consentry early accept"),
+    ]
+    assert any("42.62.48.0/24" in line for line in whole)
+    report = blows.strike(lab, tmp_path, "tampered", strokes, lambda: blows.ruleset(lab) == whole, rate=30)
+    held(report, recovery=PATIENT, few=10)
+    assert report.success >= 0.99
+    assert "put right" in said(lab, "the ruleset, by nft (pid ")
+
+
+def test_links_that_go_down_and_come_back(lab: Lab, tmp_path: Path) -> None:
+    strokes = [blows.flap(lab, "wan0"), blows.flap(lab, "lan0"), blows.recreate_lan(lab)]
+    report = blows.strike(lab, tmp_path, "links", strokes, lambda: blows.answers(lab) and asks(lab), rate=30)
+    held(report, recovery=PATIENT, few=0)
+    assert said(lab, "the interface lan0 is")
+
+
+def asks(lab: Lab) -> bool:
+    """Whether a phone gets a name now."""
+    code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5); s.sendto(bytes.fromhex('000101000001000000000000') + b'\\x01x\\x08friendly\\x07example\\0\\0\\1\\0\\1', ('10.77.0.1', 53)); s.recv(999)"
+    return lab.phone(sys.executable, "-c", code, phone="phone2", check=False).returncode == 0
+
+
+def test_a_second_gateway_refuses_and_the_first_is_unharmed(lab: Lab, tmp_path: Path) -> None:
+    before = lab.status
+    run = Path("/run/consentry", lab.name)
+    supervisor, rules = (run / "supervisor.pid").read_text(), blows.ruleset(lab)
+    again = json.loads((run / "settings.json").read_text())
+    elsewhere = tmp_path / "settings.json"
+    elsewhere.write_text(json.dumps(again | {"run_dir": str(tmp_path), "state_dir": str(tmp_path)}))
+    for settings, why in ((run / "settings.json", "runs already"), (elsewhere, "another program reads queue")):
+        second = lab.gateway(sys.executable, "-P", "-m", "firewall.supervisor", str(settings), check=False)
+        assert second.returncode == 2, second.stderr
+        assert why in second.stderr
+    after = lab.status
+    assert (after["state"], after["gateway_pid"]) == ("ENFORCING", before["gateway_pid"])
+    assert (run / "supervisor.pid").read_text() == supervisor
+    assert blows.ruleset(lab) == rules
+    assert lab.phone("curl", "-s", "-m", "3", "-o", "/dev/null", "http://198.51.100.44/").returncode == 0
+    assert lab.phone("curl", "-s", "-m", "1", "-d", "second-gateway", LISTED, check=False).returncode != 0
+    assert not lab.arrived("second-gateway")
+
+
+def test_one_phones_floods_do_not_starve_another(lab: Lab, tmp_path: Path) -> None:
+    """5,000 questions a second and 10,000 SYN from phone1, while phone2 goes on."""
+    floods: list[subprocess.Popen[str]] = []
+
+    def flood(kind: str, rate: int, seconds: float) -> Callable[[], float]:
+        def blow() -> float:
+            process = blows.as_phone(lab, "phone1", "flood.py", kind, rate, seconds, stdout=subprocess.PIPE)
+            assert int(process.communicate(timeout=30)[0]) > 0.5 * rate * seconds
+            floods.append(process)
+            return time.monotonic()
+
+        return blow
+
+    report = blows.strike(
+        lab, tmp_path, "floods", [flood("dns", 5_000, 4), flood("syn", 5_000, 2)], lambda: blows.answers(lab), rate=10, other=20,
+    )
+    held(report, recovery=PATIENT)
+    assert len(report.other) > 60
+    assert report.success >= 0.99, [row for row in report.other if not row["ok"]]
+    queue = json.loads(lab.consentry("status", "--json").stdout)["queue"]
+    assert queue["lost"] == 0
+
+
+def test_a_connection_table_that_is_really_full(lab: Lab, tmp_path: Path) -> None:
+    filler: list[subprocess.Popen[str]] = []
+
+    def fill() -> None:
+        process = blows.on_gateway(lab, sys.executable, str(blows.HELPERS / "fill_conntrack.py"))
+        assert process.stdout is not None
+        there, most = map(int, process.stdout.readline().split())
+        assert there >= most
+        filler.append(process)
+        time.sleep(2.5)
+
+    def empty() -> float:
+        out, err = filler[0].communicate("\n", timeout=60)
+        assert filler[0].returncode == 0, err
+        assert int(out) < 100_000
+        return time.monotonic()
+
+    report = blows.strike(lab, tmp_path, "conntrack full", [lambda: (fill(), empty())[1]], lambda: blows.answers(lab), rate=30, patience=30)
+    held(report, recovery=PATIENT)
+    assert said(lab, "the connection table is full")
+
+
+def test_killed_for_lack_of_memory(lab: Lab, tmp_path: Path) -> None:
+    """The kernel's own choice, in a memory group with a hog: it comes back within seconds and says what it was."""
+    group = memory_group()
+    if group is None:
+        pytest.skip("no writable memory cgroup here")
+    try:
+        before = blows.gateway_pid(lab)
+
+        def starve() -> float:
+            Path(f"/proc/{before}/oom_score_adj").write_text("1000")
+            for pid in (before, os.getpid()):
+                (group / "cgroup.procs").write_text(str(pid))
+            hog = subprocess.Popen([sys.executable, "-c", "x = [bytearray(1 << 20) for _ in range(200)]"], stderr=subprocess.DEVNULL)
+            home = group.parent
+            (home / "cgroup.procs").write_text(str(os.getpid()))
+            wait_for(lambda: not Path(f"/proc/{before}").exists(), 20)
+            hog.kill()
+            hog.wait()
+            return time.monotonic()
+
+        report = blows.strike(lab, tmp_path, "OOM", [starve], lambda: blows.answers(lab, after=before))
+        held(report, recovery=PATIENT)
+        assert said(lab, "the gateway before this one was killed by SIGKILL, for lack of memory")
+    finally:
+        wait_for(lambda: not (group / "cgroup.procs").read_text().strip(), 10)
+        group.rmdir()
+
+
+def memory_group() -> Path | None:
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(root, f"ck-{os.getpid()}")
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(48 << 20))
+        except OSError:
+            group.rmdir()
+        else:
+            return group
+    return None
+
+
+def test_six_deaths_within_a_minute_lock_and_the_owner_resumes(tmp_path: Path) -> None:
+    with lab_up() as lab:
+        for _ in range(6):
+            before = wait_for(lambda: lab.status["gateway_pid"], 15)
+            os.kill(before, signal.SIGKILL)
+            wait_for(lambda was=before: lab.status["gateway_pid"] not in {None, was}, 15)
+        status = json.loads(lab.consentry("status", "--json").stdout)
+        assert status["state"] == "LOCKED"
+        assert "died 6 times within a minute; the last time it was killed by SIGKILL" in status["reason"]
+        get = ["curl", "-s", "-m", "1", "-o", "/dev/null", "http://198.51.100.44/"]
+        assert lab.phone(*get, check=False).returncode != 0
+        assert said(lab, "LOCKED: the gateway died 6 times")
+        assert said(lab, "the gateway before this one was killed by SIGKILL")
+        os.kill(lab.status["gateway_pid"], signal.SIGKILL)  # the seventh: a minute's pause, and locked still
+        time.sleep(1.0)
+        assert lab.status["state"] == "NO GATE"
+        assert lab.phone(*get, check=False).returncode != 0
+        assert "next try in 60 s" in Path("/run/consentry", lab.name, "state", "gateway.log").read_text()
+
+
+def test_what_its_owner_has_locked_stays_locked_when_it_dies(lab: Lab) -> None:
+    lab.consentry("stop")
+    before = lab.status["gateway_pid"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: lab.status["gateway_pid"] not in {None, before}, 15)
+    status = json.loads(lab.consentry("status", "--json").stdout)
+    assert (status["state"], status["reason"]) == ("LOCKED", "stopped by root")
+    lab.consentry("resume")
+    wait_for(lambda: blows.answers(lab), 10)
+
+
+def test_the_clock_leaps_a_year_ahead_and_ten_back(tmp_path: Path, monkeypatch) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    monkeypatch.setenv("CONSENTRY_TEST_CLOCK", str(clock))
+    monkeypatch.setenv("PYTHONPATH", str(blows.HELPERS / "clock"))
+    with lab_up() as lab:
+        monkeypatch.delenv("CONSENTRY_TEST_CLOCK")
+        lab.phone("curl", "-s", "-m", "1", "http://api.account.xiaomi.com/", check=False)  # learnt before the leap
+        for n, years in enumerate((1, -10, 0)):
+            clock.write_text(str(years * 365.25 * 86_400))
+            time.sleep(1.5)
+            for url in (LISTED, "http://api.account.xiaomi.com/", "http://contactapi.micloud.xiaomi.net/"):
+                lab.phone("curl", "-s", "-m", "1", "-d", f"evil-clock-{n}", url, check=False)
+            assert lab.phone("curl", "-s", "-m", "3", "-o", "/dev/null", f"http://friendly.example/clock-{n}").returncode == 0
+            assert json.loads(lab.consentry("status", "--json").stdout)["state"] == "ENFORCING"
+            assert wait_for(lambda n=n: lab.arrived(f"clock-{n}"), 5)
+            assert not lab.arrived(f"evil-clock-{n}")
+        listed = lab.history("verdict:refused")
+        assert max(row["last"] for row in listed) > time.time() + 300 * 86_400  # it did believe that clock
+        os.kill(lab.status["gateway_pid"], signal.SIGKILL)  # and a start at another time than the history's
+        wait_for(lambda: blows.answers(lab), 15)
+
+
+def test_hostile_bytes_on_the_real_socket_leave_the_next_question_its_answer(lab: Lab) -> None:
+    """b58 to b69: each over UDP and TCP from a phone; none gets an answer it should not, and a good question does."""
+    code = """
+import os, socket, struct, time
+good = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"\\x01y\\x08friendly\\x07example\\0\\0\\1\\0\\1"
+head = lambda qd=1, flags=0x100, ar=0: struct.pack("!6H", 7, flags, qd, 0, 0, ar)
+tail = b"\\0\\1\\0\\1"
+hostile = {
+    "pointer cycle": head() + b"\\x03abc\\xc0\\x11" + b"x" * 17 + b"\\xc0\\x0c" + tail,
+    "640 questions": head(640) + (b"\\xc0\\x0c" + tail) * 640,
+    "no question": head(0), "two questions": head(2) + b"\\x01a\\0" + tail + b"\\x01b\\0" + tail, "65535 questions": head(65535) + b"\\x01a\\0" + tail,
+    "name too long": head() + (b"\\x3f" + b"a" * 63) * 4 + b"\\0" + tail, "label type 0x40": head() + b"\\x41a\\0" + tail, "label type 0x80": head() + b"\\x81a\\0" + tail,
+    "pointer to header": head() + b"\\xc0\\x00" + tail, "pointer to itself": head() + b"\\xc0\\x0c" + tail, "pointer ahead": head() + b"\\xc0\\x12" + tail + b"\\0",
+    "a response": head(flags=0x8180) + b"\\x01a\\0" + tail, "half a header": b"\\0\\1\\1", "nothing": b"",
+    "two OPT": head(ar=2) + b"\\x01a\\0" + tail + (b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0\\0\\0") * 2,
+    "200 options": head(ar=1) + b"\\x01a\\0" + tail + b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0" + struct.pack("!H", 800) + b"\\xff\\x01\\0\\0" * 200,
+    "length that lies": head(ar=1) + b"\\x01a\\0" + tail + b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0\\xff\\xff",
+}
+answered = []
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(0.1); u.connect(("10.77.0.1", 53))
+for what, data in hostile.items():
+    u.send(data)
+    try: answered.append((what, u.recv(4096)[3] & 15))
+    except TimeoutError: pass
+    t = socket.create_connection(("10.77.0.1", 53), 3); t.settimeout(0.1)
+    try: t.send(len(data).to_bytes(2, "big") + data); t.recv(1)
+    except OSError: pass
+    t.close()
+for start in (b"\\0\\0", b"\\xff\\xff", b"\\0"):
+    t = socket.create_connection(("10.77.0.1", 53), 3); t.send(start)
+idle = []
+for _ in range(100):
+    t = socket.socket(); t.setblocking(False); t.connect_ex(("10.77.0.1", 53)); idle.append(t)
+u.settimeout(2)
+began = time.monotonic(); u.send(good)
+while u.recv(4096)[:2] != b"\\0\\7": pass
+print(sorted(answered), f"{(time.monotonic() - began) * 1e3:.0f} ms")
+"""
+    pid = blows.gateway_pid(lab)
+    out = lab.phone(sys.executable, "-c", code).stdout
+    print(out)
+    assert "pointer" not in out
+    assert "questions" not in out
+    assert "a response" not in out
+    assert "label type" not in out
+    assert blows.gateway_pid(lab) == pid
+    assert "Traceback" not in Path("/run/consentry", lab.name, "state", "gateway.log").read_text()
