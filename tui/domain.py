@@ -17,7 +17,7 @@ def registrable(name: str) -> str:
 
 @cache
 def _suffixes() -> PublicSuffixList:
-    """Takes 40 ms, and is wanted by few screens."""
+    """Takes 40 ms."""
     from publicsuffixlist import PublicSuffixList  # noqa: PLC0415  the first frame does not wait for it
 
     return PublicSuffixList()

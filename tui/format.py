@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len, set_cell_size
 
 from firewall.text import inert
+from tui.domain import registrable
 from tui.glyphs import UNICODE
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
 
 USUAL_PORTS: Final = frozenset((0, 53, 80, 443))  # a name is shown without them
-# Under these second-level labels of a country's domain anybody registers (a small part of publicsuffix.org)
-_OPEN: Final = frozenset(("ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"))
 _DAY, _WEEK = 86_400, 6 * 86_400
 
 
@@ -73,7 +72,7 @@ def cut_name(name: str, width: int, ellipsis: str = UNICODE.ellipsis) -> str:
     if cell_len(name) <= width:
         return name
     labels = name.split(".")
-    kept = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _OPEN else 2
+    kept = max(2, registrable(name).count(".") + 1)
     domain = ".".join(labels[-kept:])
     room = width - cell_len(domain) - 1
     if len(labels) <= kept or room < 0:

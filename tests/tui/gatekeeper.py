@@ -111,7 +111,7 @@ class Gatekeeper:
     async def _rules(self, _peer: object, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         for one in self.rules:
             yield one
-        yield Done({"revision": self.status["revision"]})
+        yield Done({"revision": self.status["revision"], "undo": self.past[-1][0] if self.past else ""})
 
     async def _vocabulary(self, _peer: object, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         yield Done(self.vocabulary)

@@ -54,6 +54,7 @@ def test_a_moment_is_the_more_exact_the_nearer():
 def test_a_name_is_cut_in_the_middle_and_keeps_what_was_registered():
     assert f.cut_name("api.account.xiaomi.com", 14) == "api…xiaomi.com"
     assert f.cut_name("a.very.long.name.bbc.co.uk", 13) == "a.v…bbc.co.uk"
+    assert f.cut_name("a.very.long.name.someone.github.io", 21) == "a.v…someone.github.io"  # github.io lends names to anybody
     assert f.cut_name("api.account.xiaomi.com", 40) == "api.account.xiaomi.com"
 
 

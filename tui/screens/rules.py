@@ -60,6 +60,7 @@ rules reload uses it."""
         self.in_full = Static("", id="rule", markup=False)
         self.editor = RuleEditor(self.gate.glyphs)
         self._revision = -1
+        self._undo = ""  # what u would take back
         self._read_at = 0.0
         self._pending: str | None = None  # a rule to edit, brought from another screen
 
@@ -96,6 +97,7 @@ rules reload uses it."""
             self.tabs.tell(Content(""))
             return
         self._revision = reply.done["revision"]
+        self._undo = str(reply.done.get("undo", ""))
         self.table.tell(reply.items)
         self.table.teach("There are no rules: everything is allowed. n writes the first.")
         revision = f"{count(len(reply.items), 'rule')}, revision {self._revision}"
@@ -106,7 +108,7 @@ rules reload uses it."""
 
     def on_table_pointed(self) -> None:
         rule = self.table.rule
-        self.in_full.update(Content("") if rule is None else _in_full(rule, self.table.told))
+        self.in_full.update(Content("") if rule is None else _in_full(rule, self.table.told, self._undo))
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -279,7 +281,8 @@ rules reload uses it."""
         return f". It reads now: {inert(sentence(now))}. enter again puts yours in its place"
 
 
-def _in_full(rule: dict[str, Any], rules: list[dict[str, Any]]) -> Content:
+def _in_full(rule: dict[str, Any], rules: list[dict[str, Any]], undo: str) -> Content:
+    """Everything about a rule, and what u would take back."""
     meaning = f"  {inert(sentence(rule))}"
     off = "" if rule["enabled"] else "  (off)"
     lines = [Content.assemble((inert(rule["id"]), "bold"), meaning, (off, "$warning"))]
@@ -295,4 +298,6 @@ def _in_full(rule: dict[str, Any], rules: list[dict[str, Any]]) -> Content:
         lines.append(Content(inert(rule["note"])))
     origin = f"source {inert(rule['source'])}   {count(rule['hits'], 'hit')} since the gateway started"
     lines.append(Content.assemble((origin, "$muted")))
+    if undo:
+        lines.append(Content.assemble(("u takes back: ", "$muted"), inert(undo)))
     return Content("\n").join(lines)

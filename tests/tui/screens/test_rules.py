@@ -101,10 +101,25 @@ async def test_keys_change_a_rule_and_u_takes_it_back(screen, mine):
         assert len(mine.rules) == 5
         await s.press("ctrl+r")
         await s.shows("did again: remove k3f7; revision 9")
-        await s.press("u", "u", "u", "u")
-        await s.until(lambda: matches(mine)[0] == "name:ads.example.com")
+        for left in (3, 2, 1, 0):
+            await s.press("u")
+            await s.until(lambda left=left: len(mine.past) == left)
+        assert matches(mine)[0] == "name:ads.example.com"
         await s.press("u")
         await s.shows("there is nothing to undo")
+
+
+async def test_what_u_would_take_back_stands_there_also_after_a_restart(screen, another, mine):
+    async with screen() as s:
+        await opened(s)
+        await s.press("x")
+        await s.until(lambda: len(mine.rules) == 4)
+    async with another() as s:
+        await s.press("4")
+        await s.shows("u takes back: remove k3f7")
+        await s.press("u")
+        await s.shows("took back: remove k3f7")
+        await s.hides("u takes back")
 
 
 async def test_quick_keys_are_done_one_after_the_other(screen, mine):
