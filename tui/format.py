@@ -120,9 +120,7 @@ def endpoint(addr: str, port: int) -> str:
 
 def place(episode: Episode) -> tuple[str, str]:
     """Country where the far end stands, and who runs it; "" for what is not known."""
-    known = getattr(episode, "place", None)
-    country = getattr(known, "country", None) or ""
-    return country, getattr(episode, "operator", "") or getattr(known, "organisation", "")
+    return episode.place.country or "", episode.operator or episode.place.organisation
 
 
 def what(episode: Episode, width: int, glyphs: Glyphs = UNICODE) -> str:

@@ -36,8 +36,7 @@ def whats(episode: Episode) -> tuple[Offer, ...]:
 def whose(episode: Episode) -> tuple[Offer, ...]:
     """For this phone, for its group if it has one, for everyone."""
     this = Offer("", f"this phone ({episode.phone})", term("phone", episode.phone))
-    group = getattr(episode, "group", "")
-    family = (Offer("", f"group {group}", term("group", group)),) if group else ()
+    family = (Offer("", f"group {episode.group}", term("group", episode.group)),) if episode.group else ()
     return (*filter(_sayable, (this, *family)), Offer("", "everyone", ""))
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from rules.sentence import parse_sentence
@@ -26,6 +28,11 @@ def test_what_no_rule_can_say_is_not_offered(episode):
     row = episode(1, "[red]\u202e", dst="", phone="p\x1b")
     assert offers.whats(row) == ()
     assert [offer.words for offer in offers.whose(row)] == ["everyone"]
+
+
+def test_a_group_stands_between_one_phone_and_everyone(episode):
+    row = dataclasses.replace(episode(1, "a.example"), group="kids")
+    assert [offer.term for offer in offers.whose(row)] == ["phone:phone1", "group:kids", ""]
 
 
 @pytest.mark.parametrize("phone", ["phone1", "anna's pixel", "a,b"])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import statistics
 import time
 
+from rules.observation import Place
 from tui.glyphs import ASCII
 
 
@@ -36,6 +38,13 @@ async def test_the_first_row_brings_the_keys_that_act_on_it(screen, gate, episod
         await s.shows("a allow  b block")
         await s.press("slash")
         await s.hides("a allow")
+
+
+async def test_where_it_goes_and_where_there_is_room_to_whom(screen, another, episode):
+    row = dataclasses.replace(ask(episode, 1), place=Place("CN", "CN", 4808, "China Unicom"), operator="xiaomi")
+    async with screen(row) as s, another(size=(180, 36)) as wide:
+        assert s.lines[3].split()[2:] == ["?", "ask", "api.account.xiaomi.com", "CN", "0"]
+        await wide.shows("CN xiaomi")
 
 
 async def test_what_is_only_watched_has_a_shape_of_its_own(screen, episode):
