@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from firewall.control import Done, Refused, Verb
 from firewall.phones import HOME, STRICT
 from rules.lint import hidden
+from rules.operators import OPERATORS
 from rules.rule import MINE
 from rules.words import sentence
 
@@ -35,7 +36,8 @@ class RulesVerbs:
         policy = edits.policy
         hits = self._app.recorder.hits
         by = hidden(policy) if policy else {}
-        titles = {service.id: service.title for service in policy.services.values()} if policy else {}
+        titles = {operator.id: operator.title for operator in OPERATORS.values()}
+        titles |= {service.id: service.title for service in policy.services.values()} if policy else {}
         for position, rule in enumerate(policy.rules if policy else (), 1):
             count, last = hits.get(rule.id, (0, None))
             yield {
@@ -78,7 +80,7 @@ class RulesVerbs:
         phones = self._app.gateway.phones
         yield Done({
             "services": [{"id": service.id, "title": service.title} for service in services],
-            "operators": [],
+            "operators": [{"id": operator.id, "title": operator.title} for operator in OPERATORS.values()],
             "phones": sorted(phone.name for phone in phones),
             "groups": sorted({phone.group for phone in phones} | {HOME, STRICT}),
             "rules": [{"id": rule.id, "says": str(rule)} for rule in (policy.rules if policy else ())],

@@ -6,7 +6,7 @@ from rules.expression import IN_FILTERS, parse_filter
 from rules.sentence import parse_sentence
 from rules.words import in_words, sentence
 
-TITLES = {"xiaomi-account": "Xiaomi account and messaging"}
+TITLES = {"xiaomi-account": "Xiaomi account and messaging", "xiaomi": "Xiaomi"}
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -15,6 +15,9 @@ TITLES = {"xiaomi-account": "Xiaomi account and messaging"}
     ("ask name:miui.com,=x.com port:443,8000-8100", "refuse and ask about everything to miui.com and below or host x.com alone at port 443 or ports 8000 to 8100"),
     ("block -phone:tv,radio proto:udp,47", "refuse everything over UDP or protocol 47 for every phone but tv or radio"),
     ("block -name:good.com via:none", "refuse everything with no name at all, except good.com and below"),
+    ("block country:CN,DE operator-country:CN", "refuse everything in China or Germany run from China"),
+    ("ask operator:xiaomi asn:4808 -country:AT group:strict", "refuse and ask about everything run by Xiaomi run by AS4808, except in Austria, for group strict"),
+    ("allow -group:home", "allow everything for every phone outside group home"),
     ("block addr:1.2.3.4,1.2.3.5,1.2.3.6,1.2.3.7,1.2.3.8", "refuse everything to 1.2.3.4, 1.2.3.5, 1.2.3.6 or 2 others"),
 ])
 def test_a_rule_reads_as_a_sentence(text: str, said: str) -> None:
