@@ -284,6 +284,8 @@ class History:
             if gone < retention.STEP_ROWS:
                 self._pruned = time.monotonic()
             self._ballast.put()
+            with contextlib.closing(reader(self._path)) as fresh:  # its own pages may hide what the file became
+                last_id(fresh)
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""

@@ -78,6 +78,7 @@ class Search:
         self._filter = Filter(Expression(tuple(terms)))
         self._now = now
         self._judged: dict[int, bool] = {}
+        self._sure = not terms  # whatever is walked over matches
 
     def page(
         self, limit: int, before: Cursor | None = None, seconds: float | None = PAGE_SECONDS, skip: Iterable[int] = ()
@@ -86,11 +87,17 @@ class Search:
         skipped = frozenset(skip)
         until = None if seconds is None else time.monotonic() + seconds
         rows: list[Episode] = []
-        for passed, (last, number, subject) in enumerate(self._walk(before), 1):
-            if number not in skipped and self._matches(subject):
-                if len(rows) == limit:
+        walk = self._walk(before)
+        for passed, (last, number, subject) in enumerate(walk, 1):
+            known = self._sure or self._judged.get(subject)
+            if known is not False and number not in skipped:
+                row = episode(self._db.execute(f"{WHOLE} WHERE e.id = ?", (number,)).fetchone())
+                if known is None:
+                    known = self._judged[subject] = self._filter.matches(row, self._now)
+                if known and len(rows) == limit:
                     return Page(rows, Cursor(rows[-1].last, rows[-1].id))
-                rows += map(episode, self._db.execute(f"{WHOLE} WHERE e.id = ?", (number,)))
+                if known:
+                    rows.append(row)
             if until is not None and passed % LOOK == 0 and time.monotonic() > until:
                 return Page(rows, Cursor(last, number))
         return Page(rows, None)
@@ -130,6 +137,7 @@ class Search:
         if subjects is not None:
             return _merged(self._one_by_one("subject", subject, before) for subject in subjects)
         if kinds is not None and len(kinds) <= MOST_KINDS:
+            self._sure = all(term.key in OF_KINDS for term in self._terms)
             return _merged(self._one_by_one("kind", kind, before) for kind in kinds)
         return self._one_by_one("", 0, before)
 

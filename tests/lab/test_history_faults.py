@@ -77,7 +77,7 @@ def blow(disk: Disk, name: str, strike: Callable[[], object], heal: Callable[[],
     began = time.monotonic()
     wait_for(lambda: "history" not in trouble(disk.lab), 15)
     attempt(disk.lab, f"after-{name}")
-    wait_for(lambda: disk.lab.history("verdict:refused last:1m"), 5)
+    wait_for(lambda: disk.lab.consentry("history", "verdict:refused last:1m", check=False).stdout, 5)
     print(f"{name}: healed after {time.monotonic() - began:.1f} s")
     assert disk.lab.state_is("ENFORCING")
 
@@ -105,6 +105,7 @@ def test_another_program_locks_it(disk: Disk) -> None:
         locker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert locker.stdout is not None
         assert locker.stdout.readline() == "locked\n"
+        locker.stdout.close()
         lockers.append(locker)
 
     blow(disk, "locked", strike, lambda: lockers.pop().wait(timeout=20), "locked")
