@@ -34,6 +34,7 @@ MOST_WAITING: Final = 10_000  # rows
 RETRY_SECONDS: Final = 2.0
 SEAL_SECONDS: Final = 60.0
 PRUNE_SECONDS: Final = 60.0
+FULL_STEPS, FULL_ROWS = 10, 50  # how much goes at a time when the disk is full
 MOVED_ROWS: Final = 2_000  # of an older database, at a time
 DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
@@ -291,9 +292,11 @@ class History:
         """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""
         self._shelf = None
         self._ballast.drop()
-        with _transaction(db):
-            retention.mark_oldest(db)
-            retention.sweep(db, retention.STEP_ROWS // 4)
+        for _ in range(FULL_STEPS):
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with _transaction(db):
+                retention.mark_oldest(db)
+                retention.sweep(db, FULL_ROWS)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._full = False
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-BYTES: Final = 512 << 10
-SHARE: Final = 8  # it takes at most the eighth part of what is free
+BYTES: Final = 2 << 20  # more than the log takes up (schema.LOG_PAGES)
+SHARE: Final = 3  # it takes at most the third part of what is free
 
 
 class Ballast:

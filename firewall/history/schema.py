@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OLD_ROWS: Final = "old_episodes"  # what version 1 left, until it has been moved (rows.move)
+LOG_PAGES: Final = 250  # of the write-ahead log, until it goes into the file: on a full disk little is needed then
 
 
 def _first(db: sqlite3.Connection) -> None:
@@ -88,6 +89,8 @@ def connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA secure_delete = ON")
+        db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * 4096}")
         for number in range(version, len(MIGRATIONS)):
             db.execute("BEGIN IMMEDIATE")
             MIGRATIONS[number](db)
