@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from firewall.control import NoGateway, Refused
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 
 class Detail(Box):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "act('allow')", "allow"),
+        Binding("b", "act('block')", "block"),
+    ]
+
     def __init__(self, episode: Episode) -> None:
         super().__init__()
         self._episode = episode
@@ -25,6 +31,9 @@ class Detail(Box):
         self.query_one(VerticalScroll).border_title = "everything known"
         self.show(story.everything(self._episode, "asking the gateway", self.gate.glyphs))
         self.explain()
+
+    def action_act(self, action: str) -> None:
+        self.gate.act_on(self._episode, action)
 
     @work
     async def explain(self) -> None:

@@ -58,12 +58,13 @@ async def test_what_it_does_stands_beside_it_before_it_is_done(screen, ready, ro
 
 
 async def test_enter_waits_for_the_dry_run_and_enter_again_does_not(screen, ready, row):
-    ready.patience = 1.5
+    ready.may_answer.clear()
     async with screen(row) as s:
         await s.press("b", "enter")
         await s.shows("saves as soon as the gateway has said what it does")
+        ready.may_answer.set()
         await s.until(lambda: len(ready.rules) == 2)
-        ready.patience = 60
+        ready.may_answer.clear()
         await s.press("b", "S", "enter", "enter")
         await s.until(lambda: len(ready.rules) == 3)
 
@@ -106,6 +107,15 @@ async def test_the_history_has_the_same_keys(screen, ready, row):
         await s.press("b", "A", "enter")
         await s.until(lambda: len(ready.rules) == 2)
         assert first(ready) == "block addr:42.62.48.181"
+
+
+async def test_the_detail_has_them_too(screen, ready, row):
+    async with screen(row) as s:
+        await s.press("enter")
+        await s.shows("everything known")
+        await s.press("b", "S", "enter")
+        await s.until(lambda: len(ready.rules) == 2)
+        await s.shows("everything known", "saved: added block service:xiaomi-account at 1")
 
 
 async def test_a_row_without_a_name_offers_its_address(screen, ready, episode):

@@ -226,11 +226,12 @@ async def test_letters_of_a_rule_are_no_keys(screen, mine):
 async def test_the_dry_run_waits_for_a_pause_and_the_newest_wins(screen, mine):
     async with screen() as s:
         await opened(s)
-        mine.patience = 0.2
+        mine.may_answer.clear()
         await s.press("n", *"block port:8")
         await s.until(lambda: mine.asked)
         await s.press("5", "3")
         await s.until(lambda: [args["text"] for _, args in mine.asked] == ["block port:8", "block port:853"])
+        mine.may_answer.set()
         await s.shows("the last 24 h: 14 of 2,210")
 
 
