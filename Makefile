@@ -38,8 +38,8 @@ bench-peers: ## what we are compared with: Debian's packages, and mitmproxy in a
 		PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing=1; done; \
 	[ -z "$$missing" ] || sudo apt-get install -y --no-install-recommends \
 		iperf3 wrk nginx-light dnsperf dnsmasq-base unbound ethtool || echo "without them: skipped, visibly"
-	[ -x bench/.cache/peers/bin/mitmdump ] || { python3 -m venv bench/.cache/peers && \
-		bench/.cache/peers/bin/pip install --quiet -r bench/peers.txt; } || echo "without mitmproxy: skipped, visibly"
+	[ -x .venv/peers/bin/mitmdump ] || { python3 -m venv .venv/peers && \
+		.venv/peers/bin/pip install --quiet -r bench/peers.txt; } || echo "without mitmproxy: skipped, visibly"
 
 bench-check: ## fails if the last measurement is under a floor (bench/floors.toml)
 	$(BIN)/python bench/check.py
@@ -56,5 +56,5 @@ constraints: ## renew the pins from a clean environment with the newest that pyp
 	mv constraints.new constraints.txt && rm -r $$d
 
 clean: ## remove what tools made here; the next start prepares anew
-	sudo rm -rf .venv bench/results bench/.cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	sudo rm -rf .venv bench/results .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	sudo find . -name __pycache__ -prune -exec rm -r {} +

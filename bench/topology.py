@@ -30,7 +30,7 @@ ENDS = (
     (GATEWAY, "wan0", "198.51.100.2/24", "2001:db8:5::2/64", ("198.51.100.1", "2001:db8:5::1")),
     (INTERNET, "eth0", "198.51.100.1/24", "2001:db8:5::1/64", None),
 )
-MITMDUMP = Path(__file__).parent / ".cache" / "peers" / "bin" / "mitmdump"
+MITMDUMP = Path(__file__).parent.parent / ".venv" / "peers" / "bin" / "mitmdump"
 PLAIN_NAT = """
 table inet plain {
     chain post { type nat hook postrouting priority srcnat; oifname "wan0" masquerade; }
