@@ -138,6 +138,8 @@ class Gateway:
             return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
         flow = self.flows.get(key)
+        if flow is not None and flow.mac != seen.mac:
+            flow = None  # the address has gone over to another sender, and this is one of its own
         decision = flow.decision if flow else None
         if flow is not None and decision is not None:
             if not seen.watched and not self.flows.continues(flow, packet, seen.packet, now.boot):

@@ -50,7 +50,7 @@ from firewall.inputs import (
     SpoofSeen,
     Tick,
 )
-from firewall.phones import Phones
+from firewall.phones import IDLE_SECONDS, Phones
 from rules import store
 from rules.observation import Source
 from rules.problem import RuleError
@@ -478,3 +478,13 @@ def test_a_spoof_is_told(play: Play, wire) -> None:
     (event,) = play.events
     assert isinstance(event, Trouble)
     assert "uses an address of phone1" in event.text
+
+
+def test_who_takes_over_an_address_takes_over_no_flow(play: Play, wire) -> None:
+    play.rules('[[rule]]\naction = "allow"\nmatch = "phone:phone1"\n[[rule]]\naction = "block"\nmatch = ""\n')
+    raw = wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org"))
+    play.packet(raw)
+    assert play.verdicts()[0][1] is ALLOW
+    play.boot += IDLE_SECONDS
+    play << PacketSeen(99, OTHER, raw)
+    assert play.verdicts() == [(99, BLOCK, Watch.NONE)]

@@ -68,6 +68,10 @@ def test_from_start_to_removal(wires: Wires, tmp_path: Path) -> None:
     try:
         again = consentry(wires, "run", "--lan", "lan0", "--wan", "wan0", *where, *upstream)
         assert "starting" not in again.stderr  # it runs already
+        assert fetch(wires, "http://example.com/") != 0  # nobody has said whose phone this is: it asks first
+        (row, *_) = wait_for(lambda: consentry(wires, "history", "verdict:ask", "--json").stdout).splitlines()
+        assert (json.loads(row)["rule"], json.loads(row)["group"]) == ("strict/1", "strict")
+        consentry(wires, "phones", "group", "phone-0101", "home")
         assert fetch(wires, "http://example.com/") == 0
         assert fetch(wires, "https://example.com/", "-6") == 0
         assert fetch(wires, "http://api.account.xiaomi.com/") != 0
