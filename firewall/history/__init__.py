@@ -120,9 +120,8 @@ class History:
         except sqlite3.Error as error:
             if _is_damage(error):
                 self._damaged.set()
-            elif self.trouble is not None:
-                found = Page([], None)
-                return _merged(fresh, found, limit)
+            elif self.trouble is not None or self._begins(error):
+                return _merged(fresh, Page([], None), limit)
             raise HistoryError(f"{self._path}: {error}") from None
         return _merged(fresh, found, limit)
 
@@ -149,10 +148,14 @@ class History:
 
         try:
             return [*told, *self.read(stored)][:limit]
-        except HistoryError:
-            if self.trouble is None:
+        except HistoryError as error:
+            if self.trouble is None and not self._begins(error):
                 raise
             return told
+
+    def _begins(self, error: Exception) -> bool:
+        """Whether a fresh database is just about to be there."""
+        return not self._path.exists() or "no such table" in str(error)
 
     def close(self) -> None:
         """Write what waits, and end."""

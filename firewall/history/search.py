@@ -185,7 +185,7 @@ class Search:
         if not terms:
             return None
         asked = Filter(Expression(terms))
-        columns = "id, phone, team, verdict, service, rule, country, operator_country"
+        columns = "id, phone, team, verdict, service, rule, proto, country, operator_country"
         rows = self._db.execute(f"SELECT {columns} FROM kinds").fetchall()  # noqa: S608
         found = [row[0] for row in rows if asked.matches(_kind(row), self._now)]
         return None if len(found) == len(rows) else found
@@ -223,9 +223,9 @@ _SUBJECTS: Final = (
 
 
 def _kind(row: tuple[Any, ...]) -> _Kind:
-    _, phone, group, verdict, service, rule, country, operator_country = row
-    place = Place(country, operator_country)
-    seen = Observation(phone, None, None, None, group=group, place=place)
+    _, phone, group, verdict, service, rule, proto, country, operator_country = row
+    somewhere = None if proto == "dns" else bytes(4)  # a refused question has no place
+    seen = Observation(phone, None, somewhere, None, group=group, place=Place(country, operator_country))
     return _Kind(seen, verdict, rule, service)
 
 

@@ -21,6 +21,7 @@ FILTERS = (
     "name:example", "name:b.example", "name:=b.example", "-name:b.example", "name:cdn.b.example", "name:x.invalid", "name:b.example,c.example phone:p2",
     "addr:198.51.100.0/25", "addr:198.51.100.7", "-addr:198.51.100.0/25", "addr:2001:db8::/32", "addr:203.0.113.9", "port:443", "port:80-90,5228",
     "-port:443", "proto:udp", "via:http", "via:ambiguous", "last:1h", "-last:1h", "last:2h -last:1h verdict:block", "name:b.example addr:198.51.100.0/25 port:443",
+    "country:CN", "-country:CN", "country:DE -phone:p1", "operator-country:US", "-operator-country:US", "group:kids", "-group:kids name:b.example", "asn:64502", "-asn:64502",
 )
 
 
@@ -32,8 +33,8 @@ def rows() -> list:
         found.append(row(
             n, phone=f"p{n % 4}", verdict=chance.choice(["allow", "ask", "block", "watch"]), service=f"s{n % 3}", rule=f"r{n % 7}", name=name,
             names=(Name(name, source),) if name else (), answered=((name,),) if name else (("k.example",), ("l.example",)) if n % 2 else (),
-            via=str(source) if name else "ambiguous" if n % 2 else "none", dport=chance.choice([443, 80, 5228]), proto=chance.choice(["tcp", "udp"]),
-            dst=chance.choice([f"198.51.100.{n % 256}", "2001:db8::7", "64:ff9b::cb00:7109", "::ffff:198.51.100.7"]),
+            via=str(source) if name else "ambiguous" if n % 2 else "none", dport=chance.choice([443, 80, 5228]), proto="dns" if n % 50 == 0 else chance.choice(["tcp", "udp"]),
+            dst="" if n % 50 == 0 else chance.choice([f"198.51.100.{n % 256}", "2001:db8::7", "64:ff9b::cb00:7109", "::ffff:198.51.100.7"]),
             last=NOW - chance.randrange(4) * 2_000 - chance.randrange(40), bytes_up=n, bytes_down=2 * n, count=n % 5,
             place=Place(chance.choice(["CN", "DE", ""]), "US", 64_500 + n % 5, f"org {n % 5}"), group=chance.choice(["", "kids"]),
         ))
