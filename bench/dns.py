@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairs import Figure, cpu_seconds, figure, ratio, take_turns
-from topology import GATEWAY, INTERNET, PHONE, NotReadyError, gate, inside, sh, started, topology, wait
+from topology import GATEWAY, INTERNET, PHONE, PHONES, NotReadyError, gate, inside, mac, sh, started, topology, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ forward-zone:
 remote-control:
   control-enable: no
 """
-_numbers = itertools.count(20)  # of phones
+_numbers = itertools.count()  # of phones
 
 
 def measure(pairs: int, _: int) -> dict[str, Figure]:
@@ -100,10 +100,10 @@ def cpu_of(process: int, work: Callable[[], None]) -> float:
 
 
 def ask(names: list[str], questions: int) -> None:
-    """So many, A and AAAA in turn, from a phone that nobody has seen. Raises if one is not answered."""
-    number = next(_numbers)
-    address = f"10.99.0.{number % 200 + 20}"
-    sh(f"ip -n {PHONE} link set eth0 address 02:00:00:00:{number >> 8 & 255:02x}:{number & 255:02x}")
+    """So many, A and AAAA in turn, from a phone that has not asked yet. Raises if one is not answered."""
+    number = next(_numbers) % (PHONES - 1) + 1
+    address = f"10.99.0.{number + 20}"
+    sh(f"ip -n {PHONE} link set eth0 address {mac(number)}")
     sh(f"ip -n {PHONE} address replace {address}/24 dev eth0")
     sh(f"ip -n {GATEWAY} neighbour flush dev lan0")
     lines = (f"{names[n // 2 % len(names)]} {'AAAA' if n % 2 else 'A'}" for n in range(questions))

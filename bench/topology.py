@@ -16,12 +16,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from firewall.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PHONE, GATEWAY, INTERNET = "ckbench-phone", "ckbench-gateway", "ckbench-internet"
 SERVERS = {4: "198.51.100.1", 6: "2001:db8:5::1"}
 READY_SECONDS = 20.0
+PHONES = 200  # that have a name; the one in the phone's namespace is number 0
 
 # (namespace, interface, IPv4, IPv6, default routes through)
 ENDS = (
@@ -54,6 +57,10 @@ def sh(command: str, stdin: str | None = None) -> str:
     return subprocess.run(command.split(), input=stdin, text=True, capture_output=True, check=True).stdout
 
 
+def mac(number: int) -> str:
+    return f"02:00:00:00:00:{number:02x}"
+
+
 def inside(namespace: str, *command: str) -> list[str]:
     return ["ip", "netns", "exec", namespace, *command]
 
@@ -68,6 +75,7 @@ def topology(*, offloads: bool) -> Iterator[None]:
             sh(f"ip -n {namespace} link set lo up")
         sh(f"ip link add eth0 netns {PHONE} type veth peer name lan0 netns {GATEWAY}")
         sh(f"ip link add wan0 netns {GATEWAY} type veth peer name eth0 netns {INTERNET}")
+        sh(f"ip -n {PHONE} link set eth0 address {mac(0)}")
         for namespace, interface, ipv4, ipv6, _ in ENDS:
             sh(f"ip -n {namespace} address add {ipv4} dev {interface}")
             sh(f"ip -n {namespace} address add {ipv6} dev {interface} nodad")
@@ -121,17 +129,21 @@ def mitmproxy(port: int = 80) -> Iterator[int]:
 
 @contextlib.contextmanager
 def gate(rules: str = "") -> Iterator[int]:
-    """Consentry with these rules before the packs that it ships, between lan0 and wan0. Gives the gateway's process."""
+    """Consentry with these rules before the packs that it ships, between lan0 and wan0. Gives the gateway's process.
+
+    Its owner has named the phones: strangers would be asked about everything.
+    """
     sh(f"ip -n {INTERNET} route add 2001:db8:99::/64 via 2001:db8:5::2")
     consentry = str(Path(sys.executable).with_name("consentry"))
     with tempfile.TemporaryDirectory(prefix="ckbench-") as folder:
         run_dir, state_dir = Path(folder, "run"), Path(folder, "state")
         state_dir.mkdir()
         Path(state_dir, "rules.toml").write_text(rules)
-        command = inside(
-            GATEWAY, consentry, "run", "--headless", "--lan", "lan0", "--wan", "wan0",
-            "--run-dir", str(run_dir), "--state-dir", str(state_dir), "--upstream", SERVERS[4],
+        settings = Settings(
+            lan="lan0", wan="wan0", run_dir=str(run_dir), state_dir=str(state_dir), upstreams=(SERVERS[4],),
+            phones={mac(number): f"phone{number}" for number in range(PHONES)},
         )
+        command = inside(GATEWAY, sys.executable, "-P", "-m", "firewall.supervisor", str(settings.write()))
         ask = [consentry, "--socket", str(run_dir / "gateway.sock"), "status", "--json"]
         with started(command, Path(folder, "log")) as process:
             wait(lambda: status(ask).get("state") == "ENFORCING", process, "the gate")
