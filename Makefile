@@ -30,7 +30,7 @@ lab: ## tests in network namespaces, from a phone to the internet
 campaign: ## the gate struck at length, into tests/campaign/results.md (a quarter of an hour)
 	sudo $(BIN)/python tests/campaign/run.py
 
-bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (ten minutes)
+bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (a quarter of an hour)
 	sudo $(BIN)/python bench/run.py
 
 bench-peers: ## what we are compared with: Debian's packages, and mitmproxy in a venv of its own
