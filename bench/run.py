@@ -1,4 +1,4 @@
-"""`make bench`: measures promises beside their peers and writes bench/results/TIME-COMMIT.json. About a quarter of an hour.
+"""`make bench`: measures promises beside their peers and writes bench/results/TIME-COMMIT.json. A quarter of an hour.
 
 A promise that cannot be measured here (a peer is missing, a part does not exist yet) is skipped, with the reason in the
 result; `make bench-check` then says so.
