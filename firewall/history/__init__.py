@@ -18,7 +18,7 @@ from firewall.events import OwnerActed, PolicyChanged, PolicyKept, StateChanged,
 from firewall.history import retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
-from firewall.history.schema import OLD_ROWS, connect, last_id, reader
+from firewall.history.schema import OLD_ROWS, connect, headed, last_id, reader
 from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search, newest
 
 if TYPE_CHECKING:
@@ -223,6 +223,8 @@ class History:
             self._quarantine()
         if not self._path.exists():  # somebody removed it: what we write would vanish with it
             self._forget_file()
+        elif self._db is not None and not headed(self._path):  # our own pages hide what became of it
+            self._quarantine()
         if self._db is None:
             self._open()
         assert self._db is not None
@@ -288,8 +290,6 @@ class History:
             if gone < retention.STEP_ROWS:
                 self._pruned = time.monotonic()
             self._ballast.put()
-            with contextlib.closing(reader(self._path)) as fresh:  # its own pages may hide what the file became
-                last_id(fresh)
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""

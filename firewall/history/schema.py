@@ -107,6 +107,12 @@ def reader(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, check_same_thread=False)
 
 
+def headed(path: Path) -> bool:
+    """Whether a database begins there, by its first bytes (SQLite's file format, 1.3). Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
 def last_id(db: sqlite3.Connection) -> int:
     """The highest id that a row has or had."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

@@ -77,7 +77,10 @@ def blow(disk: Disk, name: str, strike: Callable[[], object], heal: Callable[[],
     began = time.monotonic()
     wait_for(lambda: "history" not in trouble(disk.lab), 15)
     attempt(disk.lab, f"after-{name}")
-    wait_for(lambda: disk.lab.consentry("history", "verdict:refused last:1m", check=False).stdout, 5)
+    def found() -> str:  # what was refused after it had healed
+        return disk.lab.consentry("history", "verdict:refused last:5m", check=False).stdout
+
+    wait_for(found, 10)
     print(f"{name}: healed after {time.monotonic() - began:.1f} s")
     assert disk.lab.state_is("ENFORCING")
 
