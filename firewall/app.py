@@ -71,6 +71,7 @@ class App:
         self.trial = DryRun(settings.history_file)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial)
         self._ended = asyncio.Event()
+        self.saving = asyncio.Lock()  # of phones and modes: whoever changes them and whoever stores them, in turn
         self._status = 0
 
     async def run(self) -> int:
@@ -153,11 +154,12 @@ class App:
         phones = self.gateway.phones
         while True:
             await asyncio.sleep(PHONES_SECONDS)
-            unsaved = [to_store(phone) for phone in phones.unsaved]
-            if unsaved and self.state is not None:
-                with suppress(StateError):
-                    await asyncio.to_thread(self.state.save_phones, unsaved)
-                    phones.unsaved -= {phone for phone in phones.unsaved if to_store(phone) in unsaved}
+            async with self.saving:
+                unsaved = {phone: to_store(phone) for phone in phones.unsaved}
+                if unsaved and self.state is not None:
+                    with suppress(StateError):
+                        await asyncio.to_thread(self.state.save_phones, unsaved.values())
+                        phones.unsaved -= {phone for phone, stored in unsaved.items() if to_store(phone) == stored}
 
     async def keep_places(self) -> None:
         """Take over databases that the owner has put in the place of ours."""

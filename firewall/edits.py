@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rules.policy import Policy
     from rules.verdict import Decision
 
-LOOK_SECONDS: Final = 0.5  # how often rules.toml is looked at
+LOOK_SECONDS: Final = 0.3  # how often rules.toml is looked at
 SLICE: Final = 64  # live flows judged before others have their turn
 SAID: Final = 4  # rules named when the file was changed from outside
 BOM: Final = b"\xef\xbb\xbf"
@@ -91,11 +91,14 @@ class Edits:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """For ever: a change of the file counts once it has been there for one look."""
+        """For ever: a change of the file counts once it has been there for two looks, for an editor may be at it."""
+        before = self._seen
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if await asyncio.to_thread(self._file.fingerprint) != self._seen:
+            now = await asyncio.to_thread(self._file.fingerprint)
+            if now == before and now != self._seen:
                 await self.load(Author("the file"))
+            before = now
 
     async def load(self, who: Author) -> tuple[Problem, ...]:
         """Read rules.toml and the packs; what is wrong with them, if anything. Then the last good policy stays."""
@@ -105,6 +108,8 @@ class Edits:
         async with self._lock:
             self._seen = await asyncio.to_thread(self._file.fingerprint)
             try:
+                if self._seen is None and self._loaded and who.uid is None:
+                    raise RuleError((Problem(self._file.path.name, 0, 0, "is gone", "put it back, or: rules reload"),))
                 data, policy = await asyncio.to_thread(self._read, who)
             except RuleError as error:
                 self._problems = error.problems

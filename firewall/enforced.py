@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rules.observation import Place
     from rules.policy import Policy
 
+MOST: Final = 60_000  # learnt refusals; the kernel's sets hold a few more
 RETRY_SECONDS: Final = 1.0  # until a load that the kernel refused is tried again
 
 
@@ -53,7 +54,8 @@ class Enforced:
         """Equal while the same is refused: of rules, modes and groups."""
         if policy is None:
             return ""
-        phones = sorted((phone.slot, phone.name, phone.group, phone.mode) for phone in self._phones if phone.named)
+        decided = [phone for phone in self._phones if phone.named or phone.mode]
+        phones = sorted((phone.slot, phone.name, phone.group, phone.mode) for phone in decided)
         told = repr((policy.digest, self._phones.mode, phones))
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -65,7 +67,8 @@ class Enforced:
         seen = Observation(
             phone.name, None, addr, None, answered=chains, names_open=True, group=phone.group, place=self._place(addr)
         )
-        if not self._phones.watches(phone) and refusal(policy, seen) is not None:
+        room = len(self._refused) < MOST or (mac, addr) in self._refused  # else Python
+        if room and not self._phones.watches(phone) and refusal(policy, seen) is not None:
             self._refused[mac, addr] = boot + seconds
             yield RefuseAddress(mac, addr, seconds)
         elif self._refused.pop((mac, addr), None) is not None:  # another name for this address has come up since
@@ -74,7 +77,7 @@ class Enforced:
     def learn_again(self, policy: Policy, boot: float) -> Iterator[Command]:
         """By other rules: after `whole`, which has emptied the kernel's sets."""
         self._refused.clear()
-        for phone, addr, left in self._names.entries(boot):
+        for phone, addr, left in list(self._names.entries(boot)):
             for mac in phone.macs:
                 yield from self.learn(policy, phone, mac, addr, int(left), boot)
 

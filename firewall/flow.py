@@ -45,8 +45,8 @@ class Flow:
     """One flow, from its first payload packet to the end that conntrack tells."""
 
     __slots__ = (
-        "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac", "may_say_more", "next_seq",
-        "phone", "resumed", "said", "speech", "unfinished", "up", "watch",
+        "answered", "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac",
+        "may_say_more", "next_seq", "phone", "resumed", "said", "speech", "unfinished", "up", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, phone: Phone) -> None:
@@ -62,6 +62,7 @@ class Flow:
         self.watch = Watch.NONE
         self.said = NO_NAME.said
         self.unfinished = False
+        self.answered: tuple[tuple[str, ...], ...] = ()  # by DNS, when it was judged
         self.may_say_more = False
         self.resumed = False  # by an earlier process: where in its stream it is, nobody knows
         self.burst_until = 0.0
@@ -102,7 +103,7 @@ class FlowTable:
         flow = self.open(was.flow, was.mac, phone)
         flow.decision, flow.said, flow.unfinished = was.decision, was.said, was.unfinished
         flow.may_say_more, flow.watch, flow.resumed = was.may_say_more, Watch(was.watch), True
-        flow.up, flow.down = was.up, was.down
+        flow.up, flow.down, flow.answered = was.up, was.down, was.answered
         return flow
 
     def live(self) -> Iterator[LiveFlow]:
@@ -112,8 +113,16 @@ class FlowTable:
             if decision is not None and not decision.verdict.refuses:
                 yield LiveFlow(
                     flow.key, flow.mac, flow.said, flow.unfinished, flow.may_say_more, flow.watch, decision,
-                    flow.up, flow.down,
+                    flow.up, flow.down, flow.answered,
                 )
+
+    def passing_from(self, addr: bytes) -> list[FlowKey]:
+        """What has not been refused of who uses this address."""
+        return [
+            key
+            for key, flow in self._flows.items()
+            if key.src == addr and flow.decision is not None and not flow.decision.verdict.refuses
+        ]
 
     def hand_over(self, gone: Phone, phone: Phone) -> None:
         """What was one phone's is another's."""

@@ -5,11 +5,13 @@ DNS said is kept in names, what it means is decided in rules. The time is told.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from firewall import inputs
+from firewall import events, inputs
 from firewall.commands import (
     Command,
+    ExpelPair,
     ForwardQuery,
     GiveVerdict,
     MarkFlow,
@@ -21,18 +23,7 @@ from firewall.commands import (
 )
 from firewall.dissect import NOT_MINE, ip
 from firewall.enforced import Enforced
-from firewall.events import (
-    Event,
-    FlowBytes,
-    FlowDecided,
-    FlowResumed,
-    OwnerActed,
-    PolicyChanged,
-    PolicyKept,
-    State,
-    StateChanged,
-    Trouble,
-)
+from firewall.events import Event, State
 from firewall.flow import TCP, Flow, FlowTable, Hearing
 from firewall.inputs import FlowKey, Now
 from firewall.names import GRACE, NameTable
@@ -50,6 +41,7 @@ if TYPE_CHECKING:
     from rules.verdict import Decision
 
 REJUDGED_A_TURN = 256  # live flows judged again per turn after an edit, so that packets of others wait a few ms at most
+LEARNT_A_TURN = 64  # refusals put into the kernel again, each one netlink commit
 
 
 class Turn(NamedTuple):
@@ -68,12 +60,14 @@ class Gateway:
         self._place = place
         self.names = NameTable()
         self.flows = FlowTable()
+        phones.busy = lambda addr: bool(self.flows.passing_from(addr))
         self.policy: Policy | None = None
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"
         self.enforced = Enforced(phones, self.names, place)
-        self._locked_by = ""
+        self._locked_by = self._kept = ""  # why it is locked; why the newest rules are not the ones in use
         self._unknown: frozenset[FlowKey] = frozenset()  # flows that pass, and nobody knows why any more
+        self._to_learn: Iterator[Command] = iter(())
         self._to_rejudge: Iterator[Flow] = iter(())
         self._rejudging = False
         self._commands: list[Command] = []
@@ -103,13 +97,13 @@ class Gateway:
     def handle(self, batch: Sequence[inputs.Input], now: Now) -> Turn:
         """One turn. What a phone or a server sent never makes it raise."""
         commands: list[Command] = []
-        events: list[Event] = []
-        self._commands, self._events = commands, events
+        told: list[Event] = []
+        self._commands, self._events = commands, told
         for seen in batch:
             self._route[type(seen)](seen, now)
         if self._rejudging:
             self._rejudge(now)
-        return Turn(commands, events, self._wake_at(now))
+        return Turn(commands, told, self._wake_at(now))
 
     def live(self, now: Now) -> Iterator[tuple[Observation, Decision]]:
         """Every flow that has its decision, as the rules would see it now: for trying other rules on it."""
@@ -118,7 +112,9 @@ class Gateway:
                 yield self._as_judged(flow, now), flow.decision
 
     def _as_judged(self, flow: Flow, now: Now) -> Observation:
-        return self._observe(flow, NO_NAME._replace(said=flow.said, unfinished=flow.unfinished), now)
+        """With the names it was judged by, also if DNS's answer is long past, and those that came since."""
+        seen = self._observe(flow, NO_NAME._replace(said=flow.said, unfinished=flow.unfinished), now)
+        return seen._replace(answered=tuple(dict.fromkeys((*flow.answered, *seen.answered))))
 
     @property
     def locked(self) -> bool:
@@ -205,6 +201,7 @@ class Gateway:
         """Answer what waited, remember, tell. `packet` is the first that has not passed."""
         again = flow.decision is not None and flow.said == heard.said and flow.decision == decision
         flow.decision, flow.said, flow.unfinished = decision, heard.said, heard.unfinished
+        flow.answered = seen.answered
         flow.may_say_more = heard.may_say_more
         flow.watch = self._watch(flow, seen)
         self._commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
@@ -223,7 +220,7 @@ class Gateway:
         return Watch.NONE if later.verdict is flow.decision.verdict else Watch.HTTP
 
     def _tell(self, flow: Flow, seen: Observation, decision: Decision, now: Now) -> None:
-        self._events.append(FlowDecided(now.wall, flow.key.src, flow.key, seen, decision))
+        self._events.append(events.FlowDecided(now.wall, flow.key.src, flow.key, seen, decision))
 
     def _refused_by_kernel(self, seen: inputs.RefusedSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
@@ -247,7 +244,7 @@ class Gateway:
         up, down = seen.up - flow.up, seen.down - flow.down
         if up > 0 or down > 0 or seen.ended:
             flow.up, flow.down = max(seen.up, flow.up), max(seen.down, flow.down)
-            self._events.append(FlowBytes(now.wall, seen.flow, max(up, 0), max(down, 0), seen.ended))
+            self._events.append(events.FlowBytes(now.wall, seen.flow, max(up, 0), max(down, 0), seen.ended))
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -280,7 +277,7 @@ class Gateway:
         if decide(self.policy, seen).verdict is not Verdict.BLOCK:
             return False  # `ask` gets the true answer and is stopped at the flow: a name alone is no evidence
         decision = self._decide(phone, seen)
-        self._events.append(FlowDecided(now.wall, src, None, seen, decision))
+        self._events.append(events.FlowDecided(now.wall, src, None, seen, decision))
         if decision.verdict.refuses:
             self._commands.append(RefuseQuery(token, decision))
         return decision.verdict.refuses
@@ -290,17 +287,26 @@ class Gateway:
     def _admit(self, mac: bytes, addr: bytes, now: Now) -> Phone | None:
         """The phone that sent this; None if it used another's address."""
         phone, commands = self.phones.admit(mac, addr, now.boot, now.wall)
-        self._commands += commands
+        self._hand_on(commands)
         return phone
+
+    def _hand_on(self, commands: Sequence[Command]) -> None:
+        """Addresses come and go; with one that goes, what its owner was allowed goes too."""
+        for command in commands:
+            if isinstance(command, ExpelPair):
+                for key in self.flows.passing_from(command.addr):
+                    self._commands.append(MarkFlow(key, Verdict.HELD))
+                    self.flows.forget(key)
+            self._commands.append(command)
 
     def _spoofed(self, seen: inputs.SpoofSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
         if packet is NOT_MINE:
             return
         text, commands = self.phones.spoofed(seen.mac, packet.src, now.boot)
-        self._commands.extend(commands)
+        self._hand_on(commands)
         if text:
-            self._events.append(Trouble(now.wall, text))
+            self._events.append(events.Trouble(now.wall, text))
 
     def _phone_changed(self, seen: inputs.PhoneChanged, now: Now) -> None:
         gone, commands = self.phones.forget(seen.forgotten)  # first: its MACs may go to the other
@@ -309,19 +315,20 @@ class Gateway:
         if seen.forgotten:
             self.names.forget(gone)
             self.flows.hand_over(gone, phone)
-        self._events.append(OwnerActed(now.wall, "phone", seen.text, seen.who))
+        self._events.append(events.OwnerActed(now.wall, "phone", seen.text, seen.who))
         self._judge_all_again(now)
 
     def _mode_asked(self, seen: inputs.ModeAsked, now: Now) -> None:
         self.phones.mode = seen.mode
-        self._events.append(OwnerActed(now.wall, "mode", f"{seen.mode}: all without a mode of their own", seen.who))
+        self._events.append(events.OwnerActed(now.wall, "mode", f"{seen.mode}: all without an own mode", seen.who))
         self._judge_all_again(now)
 
     # -- what the owner wants ----------------------------------------------------------------------------------------
 
     def _policy_replaced(self, seen: inputs.PolicyReplaced, now: Now) -> None:
         policy = self.policy = seen.policy
-        self._events.append(PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
+        self._kept = ""
+        self._events.append(events.PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
         self._judge_all_again(now)
 
     def _judge_all_again(self, now: Now) -> None:
@@ -334,7 +341,7 @@ class Gateway:
             self._commands.extend(MarkFlow(key, Verdict.HELD) for key in self._unknown)
             self._unknown = frozenset()
         self._reconcile()
-        self._commands.extend(self.enforced.learn_again(policy, now.boot))
+        self._to_learn = self.enforced.learn_again(policy, now.boot)
         self._to_rejudge, self._rejudging = iter(list(self.flows)), True
 
     def _remembered(self, seen: inputs.Remembered, now: Now) -> None:
@@ -347,30 +354,34 @@ class Gateway:
             if was.flow in seen.alive:
                 flow = self.flows.resume(was, self.phones.of(was.mac, now.wall))
                 again = self._as_judged(flow, now)
-                self._events.append(FlowResumed(now.wall, was.flow.src, was.flow, again, was.decision))
+                self._events.append(events.FlowResumed(now.wall, was.flow.src, was.flow, again, was.decision))
         self._unknown = seen.alive - {flow.key for flow in self.flows}
 
     def _policy_refused(self, seen: inputs.PolicyRefused, now: Now) -> None:
         kept = self.policy.revision if self.policy else 0
-        self._events.append(PolicyKept(now.wall, kept, seen.problems, seen.who))
+        self._events.append(events.PolicyKept(now.wall, kept, seen.problems, seen.who))
         if self.policy is None:
             self._become(State.LOCKED, f"the rules cannot be read: {seen.problems[0]}", now)
             self._reconcile()
         else:
-            self._become(State.DEGRADED, f"new rules were refused, revision {kept} stays: {seen.problems[0]}", now)
+            self._kept = f"new rules were refused, revision {kept} stays: {seen.problems[0]}"
+            self._become(State.DEGRADED, self._kept, now)
 
     def _lock_asked(self, seen: inputs.LockAsked, now: Now) -> None:
         self._locked_by = seen.reason or f"stopped by {seen.who.name}" if seen.locked else ""
+        self._events.append(events.OwnerActed(now.wall, "lock", "locked" if seen.locked else "resumed", seen.who))
         if seen.locked:
             self._become(State.LOCKED, self._locked_by, now)
         self._reconcile()
 
     def _rejudge(self, now: Now) -> None:
         """Some more of the live flows, by the policy of today; the rest in the turns that follow."""
+        learnt = list(islice(self._to_learn, LEARNT_A_TURN))
+        self._commands += learnt
         for _ in range(REJUDGED_A_TURN):
             flow = next(self._to_rejudge, None)
             if flow is None or self.policy is None:
-                self._rejudging = False
+                self._rejudging = bool(learnt)
                 return
             if flow.decision is None or self.flows.get(flow.key) is not flow:
                 continue
@@ -397,25 +408,26 @@ class Gateway:
     def _applied(self, seen: inputs.Applied, now: Now) -> None:
         if not self.enforced.applied(seen.generation):
             return
-        if not self.locked and self.state is not State.ENFORCING:
-            self._become(State.ENFORCING, "", now)
+        wanted = State.DEGRADED if self._kept else State.ENFORCING
+        if not self.locked and (self.state, self.reason) != (wanted, self._kept):
+            self._become(wanted, self._kept, now)
 
     def _command_failed(self, seen: inputs.CommandFailed, now: Now) -> None:
-        self._events.append(Trouble(now.wall, f"{type(seen.command).__name__}: {seen.error}"))
+        self._events.append(events.Trouble(now.wall, f"{type(seen.command).__name__}: {seen.error}"))
         if isinstance(seen.command, Reconcile):
             self.enforced.failed(now.boot)
             if not self.locked:
                 self._become(State.DEGRADED, f"the kernel refused the rules: {seen.error}", now)
 
     def _tampered(self, seen: inputs.Tampered, now: Now) -> None:
-        self._events.append(Trouble(now.wall, f"changed from outside and put right: {seen.what}"))
+        self._events.append(events.Trouble(now.wall, f"changed from outside and put right: {seen.what}"))
 
     def _strained(self, seen: inputs.Strained, now: Now) -> None:
-        self._events.append(Trouble(now.wall, seen.what))
+        self._events.append(events.Trouble(now.wall, seen.what))
 
     def _become(self, state: State, reason: str, now: Now) -> None:
         self.state, self.reason = state, reason
-        self._events.append(StateChanged(now.wall, state, reason))
+        self._events.append(events.StateChanged(now.wall, state, reason))
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -424,12 +436,12 @@ class Gateway:
             first = flow.first_held
             self._judge(flow, UNFINISHED, self.flows.release(flow), first, now)
         self.names.expire(now.boot)
-        self._commands.extend(self.phones.sweep(now.boot))
+        self._hand_on(self.phones.sweep(now.boot))
         self.enforced.expire(now.boot)
         if self.enforced.due(now.boot):
             self._reconcile()
             if self.policy is not None:
-                self._commands.extend(self.enforced.learn_again(self.policy, now.boot))
+                self._to_learn, self._rejudging = self.enforced.learn_again(self.policy, now.boot), True
 
     def _wake_at(self, now: Now) -> float | None:
         if self._rejudging:

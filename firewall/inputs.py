@@ -211,6 +211,7 @@ class LiveFlow(NamedTuple):
     decision: Decision
     up: int
     down: int
+    answered: tuple[tuple[str, ...], ...] = ()
 
 
 class LearntName(NamedTuple):

@@ -89,6 +89,7 @@ def _flow(was: LiveFlow) -> dict[str, Any]:
         "watch": was.watch,
         "decision": [str(decision.verdict), decision.rule, decision.reason, decision.service, decision.revision],
         "bytes": [was.up, was.down],
+        "answered": was.answered,
     }
 
 
@@ -103,7 +104,9 @@ def _to_flow(told: dict[str, Any]) -> LiveFlow:
         bool(told["may_say_more"]),
         int(told["watch"]),
         Decision(Verdict(verdict), *rest),
-        *map(int, told["bytes"]),
+        int(told["bytes"][0]),
+        int(told["bytes"][1]),
+        tuple(tuple(map(str, chain)) for chain in told["answered"]),
     )
 
 

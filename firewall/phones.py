@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from firewall.commands import AdmitPair, ExpelPair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from firewall.commands import Command
 
@@ -27,6 +27,7 @@ ENFORCE, WATCH = "enforce", "watch"
 IDLE_SECONDS: Final = 60.0  # an address whose owner is silent for so long may be somebody else's
 FREE_SECONDS: Final = 3_600.0
 MOST_ADDRESSES: Final = 64  # of one phone at a time; the one used longest ago goes first
+MOST_PAIRS: Final = 16_000  # of all phones; the kernel's maps hold a few more
 SEEN_SECONDS: Final = 60.0  # how exact "last seen" is
 _NAME: Final = re.compile(r"[^\s,:\"'‹›][^,:\"‹›]{0,31}")
 
@@ -58,6 +59,7 @@ class Phones:
     ) -> None:
         self.mode = mode  # of all phones that have none of their own
         self.stranger = Phone(STRANGERS_SLOT, "stranger")
+        self.busy: Callable[[bytes], bool] = lambda _: False  # whether flows of an address go on
         self.unsaved: set[Phone] = set()  # changed since they were last taken to be stored
         self._by_slot: dict[int, Phone] = {}
         self._by_mac: dict[bytes, Phone] = {}
@@ -104,10 +106,10 @@ class Phones:
             return phone, []
         commands: list[Command] = []
         if owner is not None:
-            if boot - self._by_mac[owner].addresses[addr] < IDLE_SECONDS:
+            if not self._idle(owner, addr, boot):
                 return None, []
             commands.append(self._expel(addr))
-        if phone is self.stranger or not any(addr):
+        if phone is self.stranger or not any(addr) or len(self._owner) >= MOST_PAIRS:
             return self.stranger, commands
         if len(phone.addresses) >= MOST_ADDRESSES:
             commands.append(self._expel(min(phone.addresses, key=phone.addresses.__getitem__)))
@@ -128,7 +130,7 @@ class Phones:
         if owner is None or owner == mac:
             return "", []
         phone = self._by_mac[owner]
-        if boot - phone.addresses[addr] >= IDLE_SECONDS:
+        if self._idle(owner, addr, boot):
             return "", [self._expel(addr)]
         if boot - self._told[mac, addr] < IDLE_SECONDS:
             return "", []
@@ -148,7 +150,7 @@ class Phones:
             for addr, used in phone.addresses.items()
             if boot - used > longest
         ]
-        return [self._expel(addr) for addr in late]
+        return [self._expel(addr) for addr in late if self._idle(self._owner[addr], addr, boot)]
 
     def adopt(self, pairs: Iterable[tuple[bytes, bytes, int]], boot: float) -> list[Command]:
         """Pairs that the kernel knows from before this process: those that still hold stay, the others go."""
@@ -219,8 +221,8 @@ class Phones:
         return phone
 
     def _christen(self, mac: bytes, wall: float) -> Phone:
-        slot = self._free_slot()
-        if mac == NOBODY or len(mac) != len(NOBODY) or not slot:
+        slot = self._free_slot() if len(mac) == len(NOBODY) and mac != NOBODY else 0
+        if not slot:
             return self.stranger
         digits = mac.hex()
         taken = {phone.name for phone in self._by_slot.values()}
@@ -233,7 +235,7 @@ class Phones:
         """A slot that nobody has; if all are taken, that of the unnamed phone that has been silent longest; else 0."""
         if len(self._by_slot) < MOST:
             return next(slot for slot in range(1, MOST + 1) if slot not in self._by_slot)
-        silent = [phone for phone in self._by_slot.values() if not phone.named and not phone.addresses]
+        silent = [phone for phone in self._by_slot.values() if not (phone.named or phone.mode or phone.addresses)]
         if not silent:
             return 0
         gone = min(silent, key=lambda phone: phone.last)
@@ -254,6 +256,13 @@ class Phones:
     def _changed(self, phone: Phone) -> None:
         if phone is not self.stranger:
             self.unsaved.add(phone)
+
+    def _idle(self, owner: bytes, addr: bytes, boot: float) -> bool:
+        """Whether its owner has been silent; one whose connections go on is not, whether they are counted or not."""
+        used = self._by_mac[owner].addresses
+        if boot - used[addr] >= IDLE_SECONDS and self.busy(addr):
+            used[addr] = boot  # asked again in a minute
+        return boot - used[addr] >= IDLE_SECONDS
 
     def _expel(self, addr: bytes) -> ExpelPair:
         mac = self._owner.pop(addr)

@@ -18,7 +18,7 @@ from firewall.events import OwnerActed, PolicyChanged, PolicyKept, StateChanged,
 from firewall.history import retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
-from firewall.history.schema import OLD_ROWS, connect, headed, last_id, reader
+from firewall.history.schema import OLD_ROWS, connect, last_id, reader
 from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search, newest
 
 if TYPE_CHECKING:
@@ -34,7 +34,13 @@ MOST_WAITING: Final = 10_000  # rows
 RETRY_SECONDS: Final = 2.0
 SEAL_SECONDS: Final = 60.0
 PRUNE_SECONDS: Final = 60.0
+# Above every id that a seal covers: those of notes that are gone are never given again.
+INSERT_NOTE: Final = (
+    "INSERT INTO notes (id, at, kind, text, who, uid) VALUES (1 + max("
+    "coalesce((SELECT max(id) FROM notes), 0), coalesce((SELECT max(notes) FROM seals), 0)), ?, ?, ?, ?, ?)"
+)
 FULL_STEPS, FULL_ROWS = 10, 50  # how much goes at a time when the disk is full
+SPARE_BYTES = 256 << 10  # of pages kept free in the file while the disk is nearly full
 MOVED_ROWS: Final = 2_000  # of an older database, at a time
 DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
@@ -223,12 +229,13 @@ class History:
             self._quarantine()
         if not self._path.exists():  # somebody removed it: what we write would vanish with it
             self._forget_file()
-        elif self._db is not None and not headed(self._path):  # our own pages hide what became of it
-            self._quarantine()
+        elif self._db is not None:
+            with contextlib.closing(reader(self._path)) as fresh:  # our own pages may hide what the file became
+                last_id(fresh)
         if self._db is None:
             self._open()
         assert self._db is not None
-        if self._full:
+        if self._full or (self._ballast.scarce() and retention.spare(self._db) < SPARE_BYTES):
             self._make_room(self._db)
         if self._shelf is None:
             self._shelf = rows.Shelf(self._db)
@@ -248,7 +255,7 @@ class History:
         try:
             if changed or notes or lost:
                 with _transaction(db):
-                    insert = "INSERT INTO notes (at, kind, text, who, uid) VALUES (?, ?, ?, ?, ?)"
+                    insert = INSERT_NOTE
                     late = shelf.put(changed.values())
                     db.executemany(insert, notes)
                     if lost + late:
@@ -294,7 +301,8 @@ class History:
     def _make_room(self, db: sqlite3.Connection) -> None:
         """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""
         self._shelf = None
-        self._ballast.drop()
+        if self._full:
+            self._ballast.drop()
         for _ in range(FULL_STEPS):
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             with _transaction(db):

@@ -29,6 +29,13 @@ class Ballast:
             part.write_bytes(bytes(BYTES))
             part.rename(self._file)
 
+    def scarce(self) -> bool:
+        """Whether so little is free that the log could stop growing, and emptying it with that. Never raises."""
+        with contextlib.suppress(OSError):
+            disk = os.statvfs(self._file.parent)
+            return disk.f_bavail * disk.f_frsize < BYTES
+        return False
+
     def drop(self) -> None:
         """Never raises."""
         with contextlib.suppress(OSError):

@@ -32,18 +32,21 @@ _COUNT: Final = """
 
 def forget(db: sqlite3.Connection, now: float, *, largest: int = LARGEST, step: int = STEP_ROWS) -> int:
     """Within a transaction: some of what is to go; how many rows went. As many as `step`: there is more."""
-    mark(db, now - KEEP_ALLOWED_SECONDS, KEPT, NO_ALLOWED)
+    mark(db, now - KEEP_ALLOWED_SECONDS, KEPT, NO_ALLOWED, now)
     for stage in (KEPT, NO_ALLOWED):
-        mark(db, now - KEEP_SECONDS, stage, NOTHING)
+        mark(db, now - KEEP_SECONDS, stage, NOTHING, now)
     if size(db) > largest:
         mark_oldest(db)
     db.execute("DELETE FROM counts WHERE hour < ?", (now - KEEP_SECONDS,))
     return sweep(db, step)
 
 
-def mark(db: sqlite3.Connection, before: float, stage: int, gone: int) -> None:
-    """What was sealed before then is to go. Minutes go in their order, whatever their clocks said."""
-    young = db.execute("SELECT min(number) FROM seals WHERE gone = ? AND at >= ?", (stage, before)).fetchone()[0]
+def mark(db: sqlite3.Connection, before: float, stage: int, gone: int, now: float) -> None:
+    """What was sealed before then is to go. Minutes go in their order, whatever their clocks said: one that claims
+    to be of the future keeps none behind it.
+    """
+    select = "SELECT min(number) FROM seals WHERE gone = ? AND at >= ? AND at <= ?"
+    young = db.execute(select, (stage, before, now + KEEP_ALLOWED_SECONDS)).fetchone()[0]
     edge = 1 << 62 if young is None else young
     db.execute("UPDATE seals SET gone = ? WHERE gone = ? AND number < ?", (gone, stage, edge))
 
@@ -90,6 +93,12 @@ def sweep(db: sqlite3.Connection, step: int) -> int:
 def _edge(db: sqlite3.Connection, gone: int) -> int:
     """Up to this row they are to go."""
     return int(db.execute("SELECT coalesce(max(rows), 0) FROM seals WHERE gone = ?", (gone,)).fetchone()[0])
+
+
+def spare(db: sqlite3.Connection) -> int:
+    """Bytes of pages that rows have left behind, for new ones."""
+    free, page = (int(db.execute(f"PRAGMA {word}").fetchone()[0]) for word in ("freelist_count", "page_size"))
+    return free * page
 
 
 def size(db: sqlite3.Connection) -> int:

@@ -11,6 +11,7 @@ counts    what is left of allowed rows after a day: per hour, phone and organisa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Final
@@ -80,7 +81,8 @@ def connect(path: Path) -> sqlite3.Connection:
     No check of every page, which takes minutes at 2 GiB: damage is found by whoever first reads or writes it.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with contextlib.suppress(FileExistsError):  # a file that is there is not opened: see `reader`
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, timeout=1.0, check_same_thread=False, isolation_level=None)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -103,14 +105,11 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. Raises sqlite3.Error."""
+    """A connection that cannot write. Raises sqlite3.Error.
+
+    Nobody opens the file in any other way: closing it again would drop the locks of every connection (fcntl(2)).
+    """
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, check_same_thread=False)
-
-
-def headed(path: Path) -> bool:
-    """Whether a database begins there, by its first bytes (SQLite's file format, 1.3). Raises OSError."""
-    with path.open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
 
 
 def last_id(db: sqlite3.Connection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,14 @@ from firewall.control import Done, Refused, Verb
 from firewall.history.sums import Sums
 from firewall.inputs import ModeAsked, PhoneChanged
 from firewall.phones import ENFORCE, WATCH, Phone, PhoneError
-from firewall.state import StateError, StoredPhone
+from firewall.state import State, StateError, StoredPhone
 from firewall.vendor import is_random, vendor
 from firewall.verbs.args import text
 from firewall.verbs.past import looked_up
 from rules.expression import parse_filter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from sqlite3 import Connection
 
     from firewall.app import App
@@ -50,10 +51,6 @@ class PhonesVerbs:
         called = text(args, "phone")
         name, group, mode = (text(args, key) if key in args else None for key in ("name", "group", "mode"))
         phones = self._app.gateway.phones
-        try:
-            wanted = phones.edited(called, new_name=name, group=group, mode=mode)
-        except PhoneError as error:
-            raise Refused(str(error)) from None
         did = [
             *([f"called {name}"] if name is not None else ()),
             *([f"put into group {group}"] if group is not None else ()),
@@ -61,46 +58,56 @@ class PhonesVerbs:
         ]
         if not did:
             raise Refused("name, group or mode: say what shall change", 2)
-        self._change(wanted, f"{called} was {' and '.join(did)}", peer)
+        async with self._app.saving:
+            try:
+                wanted = phones.edited(called, new_name=name, group=group, mode=mode)
+            except PhoneError as error:
+                raise Refused(str(error)) from None
+            await self._change(wanted, f"{called} was {' and '.join(did)}", peer)
         yield Done(self._told(phones.slot(wanted.slot)))
 
     async def join(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         called, into = text(args, "phone"), text(args, "into")
         phones = self._app.gateway.phones
-        try:
-            gone, wanted = phones.need(called), phones.joined(called, into)
-        except PhoneError as error:
-            raise Refused(str(error)) from None
-        self._change(wanted, f"{called} is {into} as well", peer, forgotten=gone.slot)
+        async with self._app.saving:
+            try:
+                gone, wanted = phones.need(called), phones.joined(called, into)
+            except PhoneError as error:
+                raise Refused(str(error)) from None
+            await self._change(wanted, f"{called} is {into} as well", peer, forgotten=gone.slot)
         yield Done(self._told(phones.slot(wanted.slot)))
 
     async def forget(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         called = text(args, "phone")
-        try:
-            phone = self._app.gateway.phones.need(called)
-        except PhoneError as error:
-            raise Refused(str(error)) from None
-        self._change(None, f"{called} was forgotten", peer, forgotten=phone.slot)
+        async with self._app.saving:
+            try:
+                phone = self._app.gateway.phones.need(called)
+            except PhoneError as error:
+                raise Refused(str(error)) from None
+            await self._change(None, f"{called} was forgotten", peer, forgotten=phone.slot)
         yield Done()
 
     async def mode(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         mode = text(args, "mode")
         if mode not in {WATCH, ENFORCE}:
             raise Refused(f"{mode!r} is no mode: watch or enforce", 2)
-        try:
-            self._app.need_state().set_word("mode", mode)
-        except StateError as error:
-            raise Refused(f"not changed, for it could not be stored: {error}") from None
-        self._app.engine.deliver((ModeAsked(mode, peer.author),))
+        async with self._app.saving:
+            await self._store(State.set_word, "mode", mode)
+            self._app.engine.deliver((ModeAsked(mode, peer.author),))
         yield Done({"mode": mode})
 
-    def _change(self, wanted: Phone | None, what: str, peer: Peer, forgotten: int = 0) -> None:
+    async def _change(self, wanted: Phone | None, what: str, peer: Peer, forgotten: int = 0) -> None:
+        """Called with `saving` held: nothing older is written over it."""
         stored = (to_store(wanted),) if wanted else ()
+        await self._store(State.save_phones, stored, (forgotten,) if forgotten else ())
+        self._app.engine.deliver((PhoneChanged(wanted, what, peer.author, forgotten),))
+
+    async def _store(self, write: Callable[..., None], *what: object) -> None:
+        """In a thread, for it waits for the disk. Raises Refused."""
         try:
-            self._app.need_state().save_phones(stored, (forgotten,) if forgotten else ())
+            await asyncio.to_thread(write, self._app.need_state(), *what)
         except StateError as error:
             raise Refused(f"not changed, for it could not be stored: {error}") from None
-        self._app.engine.deliver((PhoneChanged(wanted, what, peer.author, forgotten),))
 
     def _told(self, phone: Phone) -> dict[str, Any]:
         return {

@@ -485,6 +485,40 @@ def test_who_takes_over_an_address_takes_over_no_flow(play: Play, wire) -> None:
     raw = wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org"))
     play.packet(raw)
     assert play.verdicts()[0][1] is ALLOW
+    (flow,) = play.gateway.flows
+    play.boot += IDLE_SECONDS
+    play << PacketSeen(98, OTHER, raw)
+    assert play.verdicts() == [(98, HELD, Watch.NONE)]  # a connection that passes keeps its owner's address
+    play << FlowCounted(flow.key, 100, 100, ended=True)
     play.boot += IDLE_SECONDS
     play << PacketSeen(99, OTHER, raw)
     assert play.verdicts() == [(99, BLOCK, Watch.NONE)]
+
+
+def test_a_name_still_counts_when_dns_has_forgotten_it(play: Play, wire) -> None:
+    """A call over UDP goes on for an hour; the name that it was judged by is blocked then."""
+    play.ask("call.example").answer(("call.example",), FRIEND)
+    play.packet(wire.udp(FRIEND, 3478))
+    assert play.verdicts()[0][1] is ALLOW
+    play.boot += 3600
+    play << Tick()
+    play.rules('[[rule]]\naction = "block"\nmatch = "name:call.example"\n')
+    assert play.of(MarkFlow).verdict is BLOCK
+
+
+def test_locking_and_resuming_have_an_author(play: Play) -> None:
+    for locked, word in ((True, "locked"), (False, "resumed")):
+        play << LockAsked(locked, Author("anna", 1000))
+        (event,) = [event for event in play.events if isinstance(event, OwnerActed)]
+        assert (event.kind, event.text, event.who) == ("lock", word, Author("anna", 1000))
+
+
+def test_refused_rules_stay_on_the_screen_whatever_else_is_done(play: Play) -> None:
+    play.rules("nonsense")
+    assert play.gateway.state is State.DEGRADED
+    play << ModeAsked("watch", Author("anna"))
+    play << Applied(play.of(Reconcile).desired.generation)
+    assert play.gateway.state is State.DEGRADED
+    play.rules("")
+    play << Applied(play.of(Reconcile).desired.generation)
+    assert play.gateway.state is State.ENFORCING
