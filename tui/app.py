@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from firewall.control import Reply
     from firewall.episode import Episode
+    from tui.screens.history import History
     from tui.screens.rules import Rules
 
 DRAW_SECONDS: Final = 0.1  # however much happens, rows are drawn ten times a second
@@ -51,6 +52,12 @@ def _rules() -> Screen[None]:
     return Rules()
 
 
+def _phones() -> Screen[None]:
+    from tui.screens.phones import Phones  # noqa: PLC0415  the first frame does not wait for it
+
+    return Phones()
+
+
 class Consentry(App[None]):
     """`lab`: leaving ends the lab as well, which is its starter's business."""
 
@@ -58,12 +65,15 @@ class Consentry(App[None]):
     CSS_PATH = "consentry.tcss"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"live": Live, "history": _history, "rules": _rules}
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "live": Live, "history": _history, "rules": _rules, "phones": _phones,
+    }
     DEFAULT_MODE = "live"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "switch_mode('live')", show=False),
         Binding("3", "switch_mode('history')", show=False),
         Binding("4", "switch_mode('rules')", show=False),
+        Binding("6", "switch_mode('phones')", show=False),
         Binding("question_mark", "help", "help"),
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
@@ -142,6 +152,11 @@ class Consentry(App[None]):
         """Write this rule as text, on the screen that has the editor."""
         self.switch_mode("rules")
         self.call_after_refresh(lambda: cast("Rules", self.screen).edit(text))
+
+    def open_history(self, filter_text: str, by: str = "") -> None:
+        """What happened, narrowed to this and grouped by that (tui/screens/history.py)."""
+        self.switch_mode("history")
+        self.call_after_refresh(lambda: cast("History", self.screen).look(filter_text, by))
 
     async def ask_change(self, **args: object) -> dict[str, Any]:
         """One edit of the rules, by whoever holds `changing`. Raises NoGateway or Refused."""

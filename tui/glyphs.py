@@ -24,7 +24,7 @@ class Glyphs:
 
 UNICODE: Final = Glyphs(
     verdicts={"block": "✖", "ask": "?", "allow": "✔", "watch": "◐", "held": "◌"},
-    states={"ENFORCING": "●", "DEGRADED": "▲", "LOCKED": "■", "STARTING": "◌", "NO GATE": "✖"},
+    states={"ENFORCING": "●", "WATCHING": "◐", "DEGRADED": "▲", "LOCKED": "■", "STARTING": "◌", "NO GATE": "✖"},
     ramp="▁▂▃▄▅▆▇█",
     ellipsis="…",
     line="─",
@@ -33,7 +33,7 @@ UNICODE: Final = Glyphs(
 )
 ASCII: Final = Glyphs(
     verdicts={"block": "x", "ask": "?", "allow": "+", "watch": "~", "held": "."},
-    states={"ENFORCING": "*", "DEGRADED": "!", "LOCKED": "#", "STARTING": ".", "NO GATE": "x"},
+    states={"ENFORCING": "*", "WATCHING": "~", "DEGRADED": "!", "LOCKED": "#", "STARTING": ".", "NO GATE": "x"},
     ramp="_.:-=+*#",
     ellipsis="~",
     line="-",

@@ -12,9 +12,17 @@ import pytest
 
 from tui.app import Consentry
 
-_spec = importlib.util.spec_from_file_location("gatekeeper", Path(__file__).with_name("gatekeeper.py"))
-sys.modules["gatekeeper"] = gatekeeper = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(gatekeeper)
+
+def _beside(name):
+    """A module of this directory, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pastkeeper = _beside("pastkeeper")
+gatekeeper = _beside("gatekeeper")
 
 
 class Screen:
@@ -106,3 +114,8 @@ def another(gate):
 @pytest.fixture
 def episode():
     return gatekeeper.episode
+
+
+@pytest.fixture
+def phone():
+    return pastkeeper.phone

@@ -7,10 +7,12 @@ import copy
 import time
 from typing import TYPE_CHECKING, Any
 
+from pastkeeper import PastKeeper
+
 from firewall.control import Done, Refused, Verb
 from firewall.control_server import Server
 from firewall.episode import Episode
-from rules.expression import ExpressionError, parse_filter, parse_rule
+from rules.expression import ExpressionError, parse_rule
 from rules.observation import Name, Source
 
 if TYPE_CHECKING:
@@ -43,8 +45,9 @@ def rule(position, name, action="ask", match="service:x", source="xiaomi 2026-11
     }
 
 
-class Gatekeeper:
+class Gatekeeper(PastKeeper):
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         self.rows: list[Episode] = []
         self.rules: list[dict[str, Any]] = []
@@ -65,8 +68,9 @@ class Gatekeeper:
         self._server: Server | None = None
 
     async def open(self) -> None:
-        verbs = {"status": Verb(self._status), "history": Verb(self._history), "explain": Verb(self._explain), "rules": Verb(self._rules)}
+        verbs = {"status": Verb(self._status), "explain": Verb(self._explain), "rules": Verb(self._rules)}
         verbs |= {"rules.edit": Verb(self._edit), "rules.test": Verb(self._test), "vocabulary": Verb(self._vocabulary)}
+        verbs |= self.past_verbs()
         self._server = Server(self.path, verbs, "0.1.0", lambda most: [{"episode": row.to_json()} for row in self.rows[-most:]])
         await self._server.start()
 
@@ -94,14 +98,6 @@ class Gatekeeper:
 
     async def _status(self, _peer: object, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         yield Done(self.status)
-
-    async def _history(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
-        self.asked.append(("history", args))
-        wanted = parse_filter(args["filter"])
-        rows = [row for row in reversed(self.rows) if wanted.matches(row, time.time())]
-        for row in rows:
-            yield row.to_json()
-        yield Done({"count": len(rows), "seconds": 0.18})
 
     async def _explain(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         self.asked.append(("explain", args))

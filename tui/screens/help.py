@@ -28,6 +28,8 @@ KEYS: Final = {
     "esc back",
     "rules": "n new   e enter edit   t note   J K down, up   d disable, enable   x delete   u undo   U redo   "
     "g G first, last   esc back to Live",
+    "phones": "enter what it did   n name   p group   w watch, enforce   W the whole gate   j join   x forget   "
+    "g G first, last   esc back to Live",
 }
 
 

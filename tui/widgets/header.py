@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
     from tui.pulse import Pulse
 
-COLOURS: Final = {"ENFORCING": "$success", "DEGRADED": "$warning", "STARTING": "$muted"}  # every other state is red
+COLOURS: Final = {"ENFORCING": "$success", "DEGRADED": "$warning", "WATCHING": "$warning", "STARTING": "$muted"}  # every other state is red
 SPARK: Final = range(6, 17)  # cells, as many as there is room for
 SHORTEST: Final = 12  # cells of a reason below which it says nothing
 
@@ -54,9 +54,28 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
         Part(f"unanswered {unanswered}" if unanswered else "", "$warning bold", 7),
         Part(f"{rate} flows/s", "", 2, right=True),
     ]
-    why = inert(status["reason"] if state != "ENFORCING" else status["trouble"] or "")
+    why = inert(status["reason"] if state != "ENFORCING" else status["trouble"] or places(status))
+    watching = [inert(name) for name in status.get("watching", ())]
+    if state == "ENFORCING" and status.get("mode") == "watch":
+        state, colour = "WATCHING", COLOURS["WATCHING"]
+        others = status["phones"] - len(watching)
+        spared = f", except for {count(others, 'phone')} that you enforce on" if others > 0 else ""
+        why = f"nothing is blocked{spared}{f'; {why}' if why else ''}"
+    elif watching:
+        named = watching[0] if len(watching) == 1 else count(len(watching), "phone")
+        parts.append(Part(f"watching {named}", "$warning bold", 8))
     chip = f" {glyphs.states.get(state, ' ')} {state} "
     return _line(chip, f"$background on {colour} bold", why, parts, per_second, width, glyphs), state
+
+
+def places(status: dict[str, Any]) -> str:
+    """What is wrong with what is known of countries and networks; "" if nothing is."""
+    for base in status.get("places", ()):
+        if base["trouble"]:
+            return f"{base['what']}: {base['trouble']}"
+        if base["stale"]:
+            return f"{base['what']}: {count(base['age_days'], 'day')} old"
+    return ""
 
 
 def _line(
@@ -83,7 +102,7 @@ def _line(
 
 
 class Header(Static):
-    """Red as a whole while the gate is locked or cannot be asked."""
+    """Red as a whole while the gate is locked or cannot be asked, amber while it blocks nothing."""
 
     def __init__(self, pulse: Pulse, glyphs: Glyphs) -> None:
         super().__init__(markup=False)
@@ -106,4 +125,5 @@ class Header(Static):
     def tick(self) -> None:
         line, state = headline(self._pulse, self._glyphs, self.size.width or 80, self._notice, time.monotonic())
         self.set_class(state not in COLOURS, "-closed")
+        self.set_class(state == "WATCHING", "-open")
         self.update(line)

@@ -65,3 +65,29 @@ def test_the_line_fits(width, state):
 
 def test_text_of_others_is_inert():
     assert "‹U+202E›[red]" in line(state="DEGRADED", reason="\u202e[red]")[0]
+
+
+def test_a_gate_that_only_watches_says_that_nothing_is_blocked():
+    text, state = line(mode="watch", watching=["phone1", "phone2"])
+    assert state == "WATCHING"
+    assert text.startswith(" ◐ WATCHING   nothing is blocked")
+    assert "ENFORCING" not in text
+    assert "except for 1 phone that you enforce on" in line(mode="watch", watching=["phone1"])[0]
+
+
+def test_locked_is_said_before_watching():
+    assert line(mode="watch", watching=["phone1", "phone2"], state="LOCKED", reason="stopped")[1] == "LOCKED"
+
+
+def test_a_phone_that_is_watched_is_named_beside_enforcing():
+    text, state = line(mode="enforce", watching=["phone1"])
+    assert state == "ENFORCING"
+    assert "watching phone1" in text
+    assert "watching 2 phones" in line(mode="enforce", watching=["phone1", "phone2"])[0]
+
+
+@pytest.mark.parametrize(("wrong", "says"), [({"trouble": "damaged"}, "networks: damaged"), ({"stale": True}, "networks: 120 days old")])
+def test_what_is_known_of_places_may_be_old_or_damaged(wrong, says):
+    base = {"what": "networks", "trouble": "", "stale": False, "age_days": 120}
+    assert says in line(places=[base | wrong])[0]
+    assert "networks" not in line(places=[base])[0]

@@ -1,0 +1,219 @@
+"""The phones: who they are, what they did today, and what their owner says of them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
+
+from firewall.control import NoGateway, Refused
+from firewall.text import inert
+from tui.format import count, cut, moment
+from tui.offers import term
+from tui.screens.page import Page
+from tui.widgets.phone_table import TODAY, PhoneTable, watched
+from tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.widget import Widget
+
+FRESH_SECONDS: Final = 3.0  # phones are asked for again after this
+DID: Final = {"allow": "allowed", "ask": "asked", "block": "blocked", "watch": "would be refused"}
+WATCH_ALL: Final = (
+    "Watch the whole gate: from then on nothing is blocked, for no phone that is not set to enforce; what would be "
+    "refused passes, and is noted."
+)
+ENFORCE_ALL: Final = "Enforce on the whole gate: what the rules refuse is blocked again, but for phones set to watch."
+
+
+class Phones(Page):
+    MODE = "phones"
+    HELP = """\
+Every phone that has spoken since the gate knows it, and its tries of today: allowed, asked, blocked, and watched \
+(would be refused, and passes). A bar is measured against the phone with most of it.
+A phone that nobody has named (amber) is unknown: it is of group strict, whose traffic is asked by default. n gives \
+it a name; p puts it into a group, which rules can speak of: allow group:home service:ID.
+random: the phone invents its hardware address and may come back as another one. Switch that off for this network in \
+the phone, or let j join the newcomer to the phone it is: what it was called is then gone, its history stays.
+w watches this phone or enforces on it again; W does so for the whole gate. While watched, nothing is blocked.
+enter shows what a phone did in the last 24 hours, by service. x forgets a phone: it is unknown when it comes back."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "name", "name"),
+        Binding("p", "group", "group"),
+        Binding("w", "watch", "watch"),
+        Binding("W", "watch_all", "watch all", key_display="W"),
+        Binding("j", "join", "join"),
+        Binding("x,delete", "forget", "forget", key_display="x"),
+        Binding("escape", "back", show=False),
+    ]
+    ACTS: ClassVar[frozenset[str]] = frozenset({"name", "group", "watch", "watch_all", "join", "forget"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = PhoneTable(self.gate.glyphs)
+        self.in_full = Static("", id="phone", markup=False)
+        self.prompt = Prompt()
+        self._read_at = 0.0
+
+    def body(self) -> Iterable[Widget]:
+        yield from (self.table, self.in_full, self.prompt)
+
+    @property
+    def gate_mode(self) -> str:
+        return str(self.gate.pulse.last_known.get("mode", "enforce"))
+
+    # -- what stands
+
+    def on_screen_resume(self) -> None:
+        if not self.prompt.display:
+            self.table.focus()
+        self.read()
+
+    def tick(self) -> None:
+        if time.monotonic() - self._read_at > FRESH_SECONDS:
+            self.read()
+
+    @work(exclusive=True, group="read")
+    async def read(self) -> None:
+        self._read_at = time.monotonic()
+        try:
+            phones = (await self.gate.ask("phones")).items
+        except (NoGateway, Refused) as error:
+            self.table.tell([], self.gate_mode)
+            self.table.teach(self.gate.why(error))
+            self.tabs.tell(Content(""))
+            return
+        self.table.tell(phones, self.gate_mode)
+        lan = inert(str(self.gate.pulse.last_known.get("lan", "the gate")))
+        self.table.teach(f"No phone has joined yet. Connect one to the network behind {lan}; it then stands here.")
+        unknown = sum(not phone["named"] for phone in phones)
+        strangers = f", {unknown} unknown: n names" if unknown else ""
+        style = "$warning" if unknown else "$muted"
+        self.tabs.tell(Content.assemble((f"{count(len(phones), 'phone')}{strangers}", style)))
+
+    def on_table_pointed(self) -> None:
+        phone = self.table.pointed
+        width = max(20, self.size.width - 2)
+        self.in_full.update(Content("") if phone is None else in_full(phone, self.gate_mode, width))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is asked, letters are letters."""
+        if action in self.ACTS and self.prompt.display:
+            return False
+        return super().check_action(action, parameters)
+
+    def on_prompt_closed(self) -> None:
+        self.in_full.display = True
+        self.table.focus()
+        self.refresh_bindings()
+
+    def action_back(self) -> None:
+        self.app.switch_mode("live")
+
+    def on_table_opened(self) -> None:
+        if (phone := self.table.pointed) is not None:
+            self.gate.open_history(f"{term('phone', phone['name'])} last:24h", "service")
+
+    # -- acts
+
+    def action_name(self) -> None:
+        if (phone := self._asked()) is not None:
+            name = phone["name"]
+            words = f"Call {inert(name)}: letters, digits, no quotes, commas or colons. Rules speak of it by this name."
+            self.prompt.ask(words, name, lambda text: self.act("phones.set", name, name=text))
+
+    def action_group(self) -> None:
+        if (phone := self._asked()) is not None:
+            name = phone["name"]
+            groups = sorted({one["group"] for one in self.table.rows} | {"home", "strict"})
+            words = f"Put {inert(name)} into a group. There are {', '.join(map(inert, groups))}; another word makes one."
+            self.prompt.ask(words, "", lambda text: self.act("phones.set", name, group=text), groups)
+
+    def action_join(self) -> None:
+        if (phone := self._asked()) is not None:
+            name = phone["name"]
+            others = [one["name"] for one in self.table.rows if one is not phone]
+            words = f"{inert(name)} is really which phone? Its addresses become that phone's; this name goes for good."
+            self.prompt.ask(words, "", lambda text: self.act("phones.join", name, into=text), others)
+
+    def action_forget(self) -> None:
+        if (phone := self._asked()) is not None:
+            name = phone["name"]
+            words = f"Forget {inert(name)}: its name, group and mode go for good, its history stays. If it comes back "
+            self.prompt.confirm(f"{words}it is unknown, of group strict.", lambda _: self.act("phones.forget", name))
+
+    def action_watch(self) -> None:
+        phone = self.table.pointed
+        if phone is not None:
+            wanted = "enforce" if watched(phone, self.gate_mode) else "watch"
+            self.act("phones.set", phone["name"], mode="" if wanted == self.gate_mode else wanted)
+
+    def action_watch_all(self) -> None:
+        watching = self.gate_mode == "watch"
+        self._make_room()
+        self.prompt.confirm(
+            ENFORCE_ALL if watching else WATCH_ALL, lambda _: self.act("mode", mode="enforce" if watching else "watch")
+        )
+
+    def _asked(self) -> dict[str, Any] | None:
+        """The phone under the cursor, and room to ask about it."""
+        if self.table.pointed is not None:
+            self._make_room()
+        return self.table.pointed
+
+    def _make_room(self) -> None:
+        self.in_full.display = False
+        self.call_after_refresh(self.refresh_bindings)
+
+    @work(group="act")
+    async def act(self, verb: str, phone: str = "", **args: str) -> None:
+        about = {"phone": phone} if phone else {}
+        try:
+            done = (await self.gate.ask(verb, **about, **args)).done
+        except (NoGateway, Refused) as error:
+            self.gate.say(self.gate.why(error), trouble=True)
+        else:
+            self.gate.say(self._outcome(verb, phone, args, done))
+        self.read()
+
+    def _outcome(self, verb: str, phone: str, args: dict[str, str], done: dict[str, Any]) -> str:
+        name = inert(phone)
+        match verb:
+            case "mode":
+                return "watching: nothing is blocked" if args["mode"] == "watch" else "enforcing: the rules block again"
+            case "phones.forget":
+                return f"{name} is forgotten"
+            case "phones.join":
+                return f"{name} is {inert(args['into'])} now"
+        if "name" in args:
+            return f"{name} is called {inert(done['name'])} now, of group {inert(done['group'])}"
+        if "group" in args:
+            return f"{name} is of group {inert(done['group'])} now"
+        if watched(done, self.gate_mode):
+            return f"{name} is watched: nothing of it is blocked; w enforces again"
+        return f"enforcing on {name}: the rules block again"
+
+
+def in_full(phone: dict[str, Any], gate_mode: str, width: int) -> Content:
+    """Four lines: who; where; since when; what today, and what the keys would do."""
+    now = time.time()
+    known = "" if phone["named"] else "  unknown: nobody has named it, so what it wants is asked. n names it"
+    whose = "set for this phone" if phone["mode"] else "as the gate"
+    mode = "watched, nothing of it is blocked" if watched(phone, gate_mode) else "enforced"
+    made = "invents its address (random): may come back as another" if phone["random"] else inert(phone["vendor"])
+    where = "  ".join((*phone["addresses"], *phone["macs"]))
+    today = ", ".join(f"{phone['today'].get(word, 0):,} {DID[word]}" for word in TODAY)
+    times = f"first {moment(phone['first'], now)}, last {moment(phone['last'], now)}"
+    head = Content.assemble((inert(phone["name"]), "bold"), f"  group {inert(phone['group'])}", (known, "$warning"))
+    return Content("\n").join((
+        head.truncate(width),
+        Content.assemble((cut(f"{inert(where)}  {made or 'maker unknown'}", width), "$muted")),
+        Content(cut(f"{mode} ({whose})   {times}", width)),
+        Content(cut(f"today: {today}", width)),
+    ))
