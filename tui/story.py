@@ -94,6 +94,21 @@ def where(episode: Episode) -> str:
     return f"{inert(endpoint(episode.dst, episode.dport))} {inert(episode.proto)}"
 
 
+def place(episode: Episode) -> str:
+    """Where the machine stands, and who runs it from where; only what is known."""
+    known = episode.place
+    network = " ".join(filter(None, (episode.operator, known.organisation, f"AS{known.asn}" if known.asn else "")))
+    home = f"at home in {known.operator_country}" if known.operator_country else ""
+    return inert(", ".join(filter(None, (known.country, network, home)))) or "not known"
+
+
+def outcome(episode: Episode) -> str:
+    """Beside the verdict."""
+    if episode.verdict == Verdict.WATCH:
+        return "  would be refused; passed, as you only watch"
+    return "  refused" if refused(episode) else ""
+
+
 def title(episode: Episode, width: int, glyphs: Glyphs) -> str:
     return cut_name(inert(episode.name), width, glyphs.ellipsis) if episode.name else where(episode)
 
@@ -116,7 +131,7 @@ def pane(episode: Episode, width: int, glyphs: Glyphs) -> Content:
     """What there is to say without asking the gateway."""
     who = cut(inert(episode.phone), 24, glyphs.ellipsis)
     lines = [
-        Content.assemble((who, HEAD), "  ", verdict(episode, glyphs), ("  refused" if refused(episode) else "", MUTED)),
+        Content.assemble((who, HEAD), "  ", verdict(episode, glyphs), (outcome(episode), MUTED)),
         Content(""),
         Content.assemble((title(episode, width, glyphs), HEAD)),
         *([Content.assemble((where(episode), MUTED))] if episode.name else ()),
@@ -134,11 +149,12 @@ def everything(episode: Episode, explanation: dict[str, Any] | str, glyphs: Glyp
     lines = [
         Content.assemble(
             (inert(episode.phone), HEAD), (f" ({inert(episode.src)})  ", MUTED), verdict(episode, glyphs),
-            ("  refused" if refused(episode) else "", MUTED),
+            (outcome(episode), MUTED),
         ),
         Content.assemble((inert(episode.name) if episode.name else where(episode), HEAD)),
         *([_fact("where", where(episode))] if episode.name else ()),
         *_facts(episode, 80, glyphs, inert(told.get("service_title", ""))),
+        _fact("group", inert(episode.group) or "not known"),
         _fact("from, to", f"{clock(episode.first)}, {clock(episode.last)}"),
         Content(""),
         Content.assemble(("Why", HEAD)),
@@ -172,6 +188,7 @@ def _facts(episode: Episode, width: int, glyphs: Glyphs, service: str = "") -> l
     named = inert(episode.service)
     return [
         _fact("name from", name_from(episode)),
+        _fact("place", place(episode)),
         _fact("readable", readable(episode)),
         _fact("sent", left(episode)),
         _fact("seen", seen(episode, width - LABEL, glyphs)),

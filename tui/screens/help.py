@@ -24,8 +24,8 @@ WORDS: Final = {
 KEYS: Final = {
     "live": "enter detail   a allow   b block   u undo   U redo   f freeze   / filter   y copy the name   g newest   "
     "G oldest   esc without filter",
-    "history": "enter detail   a allow   b block   u undo   U redo   / filter   y copy the name   g G first, last   "
-    "esc back",
+    "history": "enter detail   a allow   b block   u undo   U redo   / filter   s group   "
+    "o notes   v verify   y copy the name   g G first, last   esc back",
     "rules": "n new   e enter edit   t note   J K down, up   d disable, enable   x delete   u undo   U redo   "
     "g G first, last   esc back to Live",
     "phones": "enter what it did   n name   p group   w watch, enforce   W the whole gate   j join   x forget   "

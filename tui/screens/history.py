@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -12,11 +11,13 @@ from textual.content import Content
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
 from tui.feed import MOST_ROWS
-from tui.format import count
+from tui.format import count, moment
+from tui.offers import term
 from tui.screens.page import Page
 from tui.widgets.episodes import EpisodeTable
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.hours import Hours
+from tui.widgets.group_table import GroupTable
+from tui.widgets.hours import HOURS, Hours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,17 +25,27 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 DEFAULT = "verdict:refused last:24h"
+PAGE: Final = 500  # rows asked for at once
+NEAR: Final = 20  # rows before the end at which the next page is asked for
+GROUPS: Final = 500
+BY: Final = ("", "service", "phone", "operator", "country", "name", "rule")  # "": rows, not groups
 
 
 class History(Page):
     MODE = "history"
     HELP = """\
-What the gate remembers. The bars are refused tries per hour of the last 24 hours, among the rows below.
+What the gate remembers. The bars are the tries per hour of the last 24 hours, among what the filter leaves: in each \
+hour from the left blocked, asked, and watched (would be refused).
 / edits the filter, enter asks with it: verdict:refused last:7d  phone:NAME  name:example.com  service:ID  rule:ID. \
-Without last: everything that is kept is searched. The newest 2,000 episodes are shown.
-enter on a row tells everything that is known about it."""
+Without last: everything that is kept is searched. Older rows come as you scroll down.
+s groups by service, phone, operator, country, name, rule, and back; enter on a group narrows the filter to it.
+enter on a row tells everything that is known about it.
+o shows who did what to the gate. v looks whether the history is as it was written."""
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "group", "group"),
         Binding("slash", "filter", "filter"),
+        Binding("o", "notes", "notes"),
+        Binding("v", "verify", "verify"),
         Binding("escape", "back", show=False),
     ]
 
@@ -43,50 +54,160 @@ enter on a row tells everything that is known about it."""
         self.filter_line = FilterLine(self.gate.glyphs, DEFAULT)
         self.hours = Hours(self.gate.glyphs)
         self.table = EpisodeTable(self.gate.glyphs, span=True)
+        self.groups = GroupTable(self.gate.glyphs)
+        self._by = ""
+        self._rows: list[Episode] = []
+        self._more: str | None = None  # where the next page begins
+        self._dropped = 0  # rows above the first that is held
+        self._loading = False
 
     def body(self) -> Iterable[Widget]:
-        yield from (self.filter_line, self.hours, self.table)
+        yield from (self.filter_line, self.hours, self.table, self.groups)
+
+    def on_mount(self) -> None:
+        self.groups.display = False
 
     def on_screen_resume(self) -> None:
-        self.table.focus()
+        self._shown.focus()
         self.search()
+
+    @property
+    def _shown(self) -> EpisodeTable | GroupTable:
+        return self.groups if self._by else self.table
+
+    def look(self, filter_text: str, by: str) -> None:
+        """Ask this, grouped by that ("": its rows)."""
+        self.filter_line.text = filter_text
+        self._group(by)
+
+    # -- asking
 
     @work(exclusive=True)
     async def search(self) -> None:
         """Ask with what stands in the filter line; a search that still runs is given up."""
+        wanted = self.filter_line.text.strip()
+        self._loading = True
         try:
-            reply = await self.gate.ask("history", filter=self.filter_line.text.strip(), limit=MOST_ROWS)
+            if self._by:
+                await self._read_groups(wanted)
+            else:
+                await self._read_rows(wanted)
+            hours = await self.gate.ask("history.hours", filter=wanted, hours=HOURS)
         except (NoGateway, Refused) as error:
             self.filter_line.complain(self.gate.why(error))
-            return
-        rows = [Episode.from_json(row) for row in reply.items]
-        self.filter_line.complain("")
-        self.hours.show(rows, time.time())
-        most = "the newest " if len(rows) == MOST_ROWS else ""
-        phones = count(len({row.phone for row in rows}), "phone")
-        text = f"{most}{count(len(rows), 'episode')}, {phones}, {reply.done['seconds']:.1f} s"
-        self.tabs.tell(Content.assemble((text, "$muted")))
-        self.table.show(rows)
+        else:
+            self.filter_line.complain("")
+            self.hours.show(hours.items)
+        finally:
+            self._loading = False
+
+    async def _read_rows(self, wanted: str) -> None:
+        reply = await self.gate.ask("history", filter=wanted, limit=PAGE)
+        self._rows = [Episode.from_json(row) for row in reply.items]
+        self._more, self._dropped = reply.done.get("more"), 0
+        self.table.show(self._rows)
         self.table.teach("Nothing in the history matches this filter. / changes it; last:7d looks further back.")
+        self._tell(f"{reply.done['seconds']:.1f} s")
+
+    async def _read_groups(self, wanted: str) -> None:
+        reply = await self.gate.ask("history.groups", filter=wanted, by=self._by, limit=GROUPS)
+        self.groups.show(reply.items)
+        self.groups.teach("Nothing in the history matches this filter. / changes it; s groups otherwise.")
+        since = reply.done.get("since")
+        partly = f"  only since {moment(since, 0.0)}" if since else ""
+        text = f"by {self._by}: {count(reply.done['count'], 'group')}{partly}"
+        self.tabs.tell(Content.assemble((text, "$warning" if partly else "$muted")))
+
+    @work(exclusive=True)
+    async def go_on(self) -> None:
+        """The next page; of what is held the newest rows make room."""
+        wanted = self.filter_line.text.strip()
+        try:
+            reply = await self.gate.ask("history", filter=wanted, limit=PAGE, before=self._more)
+        except (NoGateway, Refused) as error:
+            self._more = None
+            self.gate.say(self.gate.why(error), trouble=True)
+        else:
+            rows = [*self._rows, *map(Episode.from_json, reply.items)]
+            self._dropped += max(0, len(rows) - MOST_ROWS)
+            self._rows, self._more = rows[-MOST_ROWS:], reply.done.get("more")
+            self.table.show(self._rows)
+            self._tell(f"{reply.done['seconds']:.1f} s")
+        finally:
+            self._loading = False
+
+    def _tell(self, took: str) -> None:
+        phones = count(len({row.phone for row in self._rows}), "phone")
+        more = "the newest " if self._more and not self._dropped else ""
+        above = f"{self._dropped:,} above: g  " if self._dropped else ""
+        text = f"{above}{more}{count(len(self._rows), 'episode')}, {phones}, {took}"
+        self.tabs.tell(Content.assemble((text, "$muted")))
+
+    def on_table_pointed(self) -> None:
+        if self._by or self._loading or self.table.pointed is None:
+            return
+        if self._dropped and self.table.follows:  # g: back to the newest
+            self.search()
+        elif self._more and not self.table.follows and self.table.pointed in self._rows[-NEAR:]:
+            self._loading = True
+            self.go_on()
+
+    # -- keys
 
     def action_filter(self) -> None:
         self.filter_line.edit()
         self.learn(self.filter_line)
 
-    def action_back(self) -> None:
-        """Back to what this screen began with; then to the live view."""
-        if self.filter_line.text == DEFAULT:
-            self.app.switch_mode("live")
-            return
-        self.filter_line.text = DEFAULT
+    def action_group(self) -> None:
+        self._group(BY[(BY.index(self._by) + 1) % len(BY)])
+
+    def _group(self, by: str) -> None:
+        self._by = by
+        self.table.display, self.groups.display = not by, bool(by)
+        self._shown.action_first()
+        self._shown.focus()
         self.search()
 
+    def action_notes(self) -> None:
+        from tui.screens.past import Notes  # noqa: PLC0415  the first frame does not wait for it
+
+        self.app.push_screen(Notes())
+
+    def action_verify(self) -> None:
+        from tui.screens.past import Verified  # noqa: PLC0415  the first frame does not wait for it
+
+        self.app.push_screen(Verified())
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While the filter is written, letters are letters."""
+        if action in {"group", "notes", "verify"}:
+            return super().check_action("filter", ())
+        return super().check_action(action, parameters)
+
+    def action_back(self) -> None:
+        """Back to what this screen began with; then to the live view."""
+        if self.filter_line.text == DEFAULT and not self._by:
+            self.app.switch_mode("live")
+        else:
+            self.look(DEFAULT, "")
+
     def on_filter_line_entered(self) -> None:
-        self.table.focus()
+        self._shown.focus()
         self.search()
 
     def on_filter_line_left(self) -> None:
-        self.table.focus()
+        self._shown.focus()
 
     def on_table_opened(self) -> None:
-        self.gate.open_detail(self.table.pointed)
+        if not self._by:
+            self.gate.open_detail(self.table.pointed)
+        elif self.groups.pointed is not None:
+            self._narrow(self.groups.pointed)
+
+    def _narrow(self, group: dict[str, Any]) -> None:
+        """To the rows of this group, where the language can say that."""
+        key = group["key"]
+        if not key:
+            self.gate.say(f"rows without a {self._by} cannot be filtered by it", trouble=True)
+            return
+        self.look(f"{self.filter_line.text.strip()} {term(self._by, key)}".strip(), "")

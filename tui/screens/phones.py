@@ -132,7 +132,7 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
         if (phone := self._asked()) is not None:
             name = phone["name"]
             groups = sorted({one["group"] for one in self.table.rows} | {"home", "strict"})
-            words = f"Put {inert(name)} into a group. There are {', '.join(map(inert, groups))}; another word makes one."
+            words = f"Put {inert(name)} into a group. Known: {', '.join(map(inert, groups))}; another word makes one."
             self.prompt.ask(words, "", lambda text: self.act("phones.set", name, group=text), groups)
 
     def action_join(self) -> None:

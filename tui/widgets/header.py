@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
     from tui.pulse import Pulse
 
-COLOURS: Final = {"ENFORCING": "$success", "DEGRADED": "$warning", "WATCHING": "$warning", "STARTING": "$muted"}  # every other state is red
+COLOURS: Final = {  # every other state is red
+    "ENFORCING": "$success", "DEGRADED": "$warning", "WATCHING": "$warning", "STARTING": "$muted",
+}
 SPARK: Final = range(6, 17)  # cells, as many as there is room for
 SHORTEST: Final = 12  # cells of a reason below which it says nothing
 

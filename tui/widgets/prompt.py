@@ -30,7 +30,7 @@ class Prompt(Vertical, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="prompt")
-        self._then: Callable[[str], None] | None = None
+        self._then: Callable[[str], object] | None = None
 
     def compose(self) -> ComposeResult:
         yield Static("", markup=False)
@@ -43,7 +43,7 @@ class Prompt(Vertical, can_focus=True):
     def box(self) -> Input:
         return self.query_one(Input)
 
-    def ask(self, words: str, text: str, then: Callable[[str], None], known: Sequence[str] = ()) -> None:
+    def ask(self, words: str, text: str, then: Callable[[str], object], known: Sequence[str] = ()) -> None:
         """For a word, which begins as `text`. `words` are inert; `then` is called with what was typed."""
         self._open(words, then)
         self.box.suggester = SuggestFromList(known) if known else None
@@ -52,13 +52,13 @@ class Prompt(Vertical, can_focus=True):
         self.box.display = True
         self.box.focus()
 
-    def confirm(self, words: str, then: Callable[[str], None]) -> None:
+    def confirm(self, words: str, then: Callable[[str], object]) -> None:
         """For enter. `words` are inert and say what it does."""
         self._open(f"{words}\nenter does it, esc leaves.", then)
         self.box.display = False
         self.focus()
 
-    def _open(self, words: str, then: Callable[[str], None]) -> None:
+    def _open(self, words: str, then: Callable[[str], object]) -> None:
         self.query_one(Static).update(Content(words))
         self._then = then
         self.display = True

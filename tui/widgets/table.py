@@ -179,6 +179,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def on_resize(self) -> None:
         self._columns = self.columns(self.scrollable_content_region.width - 2)
+        self.refresh()  # one that was hidden is drawn before it knows its columns
         top, seen = self.scroll_offset.y, max(1, self.size.height - 1)
         if self._at >= top + seen:
             self.scroll_to(y=self._at - seen + 1, animate=False, immediate=True, force=True)

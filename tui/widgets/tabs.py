@@ -12,7 +12,9 @@ from textual.widgets import Static
 if TYPE_CHECKING:
     from textual import events
 
-PAGES: Final = {"live": "1 Live", "history": "3 History", "rules": "4 Rules", "phones": "6 Phones"}  # mode -> key and title
+PAGES: Final = {  # mode -> key and title
+    "live": "1 Live", "history": "3 History", "rules": "4 Rules", "phones": "6 Phones",
+}
 GAP: Final = 3
 
 

@@ -48,12 +48,12 @@ async def test_a_name_that_cannot_be_is_refused_in_words(screen, gate, phones):
         await s.shows("'' cannot be a name")
 
 
-async def test_p_puts_into_a_group_that_tab_less_typing_completes(screen, gate, phones):
+async def test_p_puts_into_a_group_and_completes_what_is_begun(screen, gate, phones):
     async with screen() as s:
         await s.press("6")
         await s.shows("anna-pixel")
         await s.press("p")
-        await s.shows("There are home, strict; another word makes one")
+        await s.shows("Known: home, strict; another word makes one")
         await s.press("s", "t")
         await s.shows("strict")
         await s.pilot.pause(0.1)

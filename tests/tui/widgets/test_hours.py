@@ -1,25 +1,27 @@
-from tui.glyphs import UNICODE
-from tui.widgets.hours import bars, per_hour
+from tui.glyphs import ASCII, UNICODE
+from tui.widgets.hours import bars
 
-NOW = 1_763_700_000.0 - 1_763_700_000 % 3_600 + 1_800
-
-
-def test_refused_tries_are_counted_in_the_hour_of_their_last_one(episode):
-    rows = [
-        episode(1, verdict="ask", count=3, at=NOW), episode(2, verdict="block", count=2, at=NOW - 3_600), episode(3, at=NOW),
-        episode(4, verdict="block", at=NOW - 24 * 3_600), episode(5, verdict="held", at=NOW), episode(6, verdict="ask", at=NOW - 23 * 3_600),
-    ]
-    hours = per_hour(rows, NOW)
-    assert (hours[23], hours[22], hours[0]) == (3, 2, 1)
-    assert sum(hours) == 6
+BEGIN = 1_763_700_000 - 1_763_700_000 % 3_600
 
 
-def test_bars_are_as_high_as_their_hours():
-    top, bottom, axis = bars([0] * 21 + [1, 8, 16], NOW, UNICODE).plain.splitlines()
-    assert top.rstrip() == " " + " " * 69 + "██"
-    assert bottom.rstrip() == " " + " " * 63 + "▁▁ ██ ██"
+def hours(**last):
+    quiet = {"allow": 9, "ask": 0, "block": 0, "watch": 0}
+    return [{"hour": BEGIN + at * 3_600, **quiet, **(last if at == 23 else {})} for at in range(24)]
+
+
+def test_each_hour_has_a_bar_for_blocked_asked_and_watched():
+    top, bottom, axis = bars(hours(block=16, ask=8, watch=1), UNICODE).plain.splitlines()
+    assert top.rstrip() == " " * 70 + "█"
+    assert bottom.rstrip() == " " * 70 + "██▁"
     assert axis.count(":00") == 8
+    assert axis.endswith("✖?◐")
+    assert len(axis) <= 80
 
 
 def test_a_quiet_day_has_no_bars():
-    assert "█" not in bars([0] * 24, NOW, UNICODE).plain
+    assert not bars(hours(), UNICODE).plain.splitlines()[0].strip()
+    assert bars([], ASCII).plain
+
+
+def test_bars_without_unicode():
+    assert bars(hours(block=1), ASCII).plain.isascii()
