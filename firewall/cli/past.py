@@ -8,22 +8,16 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from firewall.cli import export
+from firewall import export
 from firewall.cli.common import REFUSED, as_json, connect
 from firewall.cli.common import show as shown
 from firewall.text import inert
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from firewall.control import Client
-
-PAGE = 2_000  # rows asked for at once
 NEGATION = re.compile("-[a-z][a-z-]*:")
 BY = ("phone", "service", "name", "operator", "country", "rule")
 
@@ -73,7 +67,7 @@ def show(
 ) -> None:
     """What was allowed and refused, newest first."""
     with connect(ctx) as client:
-        pages = Pages(client, filter_text, None if everything else limit, before)
+        pages = export.Pages(client, filter_text, None if everything else limit, before)
         if as_csv:
             export.write(pages, "csv", sys.stdout)
         else:
@@ -81,27 +75,6 @@ def show(
                 click.echo(json.dumps(row, ensure_ascii=False) if as_json else history_line(row))
         if pages.more:
             click.echo(f"there are more: --before {pages.more}", err=True)
-
-
-class Pages:
-    """Rows of one page after the other, until there are `limit`; `more` then says where to go on."""
-
-    def __init__(self, client: Client, filter_text: str, limit: int | None, before: str | None = None) -> None:
-        self._client = client
-        self._filter = filter_text
-        self._left = limit
-        self.more = before
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        while self._left is None or self._left > 0:
-            page = PAGE if self._left is None else min(PAGE, self._left)
-            reply = self._client.ask("history", filter=self._filter, limit=page, before=self.more)
-            yield from reply.items
-            self.more = reply.done["more"]
-            if self._left is not None:
-                self._left -= len(reply.items)
-            if self.more is None:
-                return
 
 
 @history.command("export")
@@ -116,7 +89,7 @@ def export_rows(ctx: click.Context, file: str, filter_text: str, form: str | Non
     if chosen is None:
         raise click.UsageError(f"{file} ends in none of .csv .json .jsonl: choose with --format")
     with connect(ctx) as client:
-        rows = export.counted(Pages(client, filter_text, None))
+        rows = export.counted(export.Pages(client, filter_text, None))
         if file == "-":
             export.write(rows, chosen, sys.stdout)
             return

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.worker import get_current_worker
 
+from firewall import control, export
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
+from firewall.text import inert
 from tui.feed import MOST_ROWS
 from tui.format import count, moment
 from tui.offers import term
@@ -18,9 +23,10 @@ from tui.widgets.episodes import EpisodeTable
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.group_table import GroupTable
 from tui.widgets.hours import HOURS, Hours
+from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from textual.widget import Widget
 
@@ -40,12 +46,14 @@ hour from the left blocked, asked, and watched (would be refused).
 Without last: everything that is kept is searched. Older rows come as you scroll down.
 s groups by service, phone, operator, country, name, rule, and back; enter on a group narrows the filter to it.
 enter on a row tells everything that is known about it.
+e writes all rows that the filter matches to a file, as CSV or JSON.
 o shows who did what to the gate. v looks whether the history is as it was written."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "group", "group"),
         Binding("slash", "filter", "filter"),
         Binding("o", "notes", "notes"),
         Binding("v", "verify", "verify"),
+        Binding("e", "export", "export"),
         Binding("escape", "back", show=False),
     ]
 
@@ -55,6 +63,7 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         self.hours = Hours(self.gate.glyphs)
         self.table = EpisodeTable(self.gate.glyphs, span=True)
         self.groups = GroupTable(self.gate.glyphs)
+        self.prompt = Prompt()
         self._by = ""
         self._rows: list[Episode] = []
         self._more: str | None = None  # where the next page begins
@@ -62,7 +71,7 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         self._loading = False
 
     def body(self) -> Iterable[Widget]:
-        yield from (self.filter_line, self.hours, self.table, self.groups)
+        yield from (self.filter_line, self.hours, self.table, self.groups, self.prompt)
 
     def on_mount(self) -> None:
         self.groups.display = False
@@ -135,6 +144,42 @@ o shows who did what to the gate. v looks whether the history is as it was writt
             self._tell(f"{reply.done['seconds']:.1f} s")
         finally:
             self._loading = False
+
+    def action_export(self) -> None:
+        name = Path.cwd() / time.strftime("consentry-%Y-%m-%d-%H%M.csv")
+        words = "Write all rows that the filter matches to a file (.csv, .json or .jsonl)."
+        self.prompt.ask(words, str(name), self.write)
+
+    def on_prompt_closed(self) -> None:
+        self._shown.focus()
+
+    @work(thread=True, exclusive=True, group="export")
+    def write(self, name: str) -> None:
+        """With the rights of whoever looks, page by page; a file that is there stays as it is."""
+        path, app = Path(name.strip()).expanduser(), self.gate
+        form = export.form_of(path.name, None)
+        try:
+            if form is None:
+                raise Refused(f"{path.name or 'a name'}: .csv, .json or .jsonl is wanted at its end")
+            if path.exists():
+                raise Refused(f"{path} is there already; choose another name")
+            with control.connect(app.socket) as client, export.begun(path, force=False) as file:
+                export.write(self._said(export.Pages(client, self.filter_line.text.strip(), None)), form, file)
+        except (NoGateway, Refused) as error:
+            app.call_from_thread(app.say, app.why(error), trouble=True)
+        else:
+            app.call_from_thread(app.say, inert(f"written: {path}"))
+
+    def _said(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same, with progress; ends when the screen does."""
+        number = 0
+        for number, row in enumerate(rows, 1):
+            if number % export.PAGE == 0:
+                if get_current_worker().is_cancelled:
+                    raise Refused("the export was given up; nothing was written")
+                self.gate.call_from_thread(self.gate.say, f"{number:,} rows ...")
+            yield row
+        self.gate.call_from_thread(self.gate.say, count(number, "row"))
 
     def _tell(self, took: str) -> None:
         phones = count(len({row.phone for row in self._rows}), "phone")

@@ -110,3 +110,23 @@ async def test_verify_says_what_it_proves(screen, gate):
         await s.press("v")
         await s.shows("BROKEN  seal 3", "a row was changed")
         assert "whole" not in s.text
+
+
+async def test_e_writes_what_the_filter_matches_and_never_over_a_file(screen, gate, episode, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gate.page = 30
+    async with screen(*(episode(n, f"n{n:03}.example.com", verdict="ask") for n in range(70))) as s:
+        await s.press("3")
+        await s.shows("the newest 30 episodes")
+        await s.press("e")
+        await s.shows("Write all rows")
+        await s.press("ctrl+u", *"out.csv", "enter")
+        await s.shows("written:")
+        lines = (tmp_path / "out.csv").read_text().splitlines()
+        assert len(lines) == 71
+        assert lines[0].startswith("id,when,first,last,phone")
+        await s.press("e", "ctrl+u", *"out.csv", "enter")
+        await s.shows("is there already; choose another name")
+        await s.press("e", "ctrl+u", *"out.txt", "enter")
+        await s.shows("is wanted at its end")
+        assert [file.name for file in tmp_path.iterdir() if file.suffix != ".sock"] == ["out.csv"]

@@ -17,6 +17,9 @@ from firewall.control import Refused
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from firewall.control import Client
+
+PAGE: Final = 2_000  # rows asked for at once
 FORMS: Final = ("csv", "json", "jsonl")
 COLUMNS: Final = (
     "id", "when", "first", "last", "phone", "group", "verdict", "name", "names", "dst", "dport", "proto", "via",
@@ -24,6 +27,27 @@ COLUMNS: Final = (
     "bytes_up", "bytes_down", "src",
 )
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet may compute (OWASP, CSV injection)
+
+
+class Pages:
+    """Rows of one page after the other, until there are `limit`; `more` then says where to go on."""
+
+    def __init__(self, client: Client, filter_text: str, limit: int | None, before: str | None = None) -> None:
+        self._client = client
+        self._filter = filter_text
+        self._left = limit
+        self.more = before
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while self._left is None or self._left > 0:
+            page = PAGE if self._left is None else min(PAGE, self._left)
+            reply = self._client.ask("history", filter=self._filter, limit=page, before=self.more)
+            yield from reply.items
+            self.more = reply.done["more"]
+            if self._left is not None:
+                self._left -= len(reply.items)
+            if self.more is None:
+                return
 
 
 def write(rows: Iterable[dict[str, Any]], form: str, file: IO[str]) -> None:
