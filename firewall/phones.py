@@ -93,6 +93,7 @@ class Phones:
         """The phone that sends with this MAC; a new one if there never was such a sender."""
         phone = self._by_mac.get(mac) or self._christen(mac, wall)
         if wall - phone.last > SEEN_SECONDS:
+            phone.first = phone.first or wall
             phone.last = wall
             self._changed(phone)
         return phone

@@ -44,6 +44,8 @@ def clock(at: float) -> str:
 
 def moment(at: float, now: float) -> str:
     """A time in at most nine cells, the more exact the nearer it is."""
+    if not at:
+        return "never"
     local, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
     if local.date() == today.date():
         return local.strftime("%H:%M:%S")

@@ -327,3 +327,30 @@ async def test_a_worker_that_dies_is_started_again(tmp_path: Path, make_episode)
     finally:
         await nothing.close()
     assert subprocess.run(["ps", "-p", str(first.pid)], capture_output=True, check=False).returncode == 1
+
+
+async def test_a_file_that_is_gone_takes_no_rule_away_unless_somebody_says_so(house: House) -> None:
+    house.file.rename(house.file.with_name("elsewhere"))
+    (problem,) = await house.edits.load(Author("the file"))
+    assert "is gone" in problem.message
+    assert isinstance(house.delivered[-1], PolicyRefused)
+    assert house.edits.policy is not None
+    assert [str(rule) for rule in house.edits.policy.rules if rule.source == "mine"] == ["block port:23"]
+    assert await house.edits.load(ANNA) == ()  # `consentry rules reload`
+    assert house.rules == []
+
+
+async def test_a_change_counts_once_it_has_been_there_for_two_looks(house: House) -> None:
+    """An editor that empties the file and writes it a moment later takes no rule away in between."""
+    watching = asyncio.ensure_future(house.edits.watch())
+    await asyncio.sleep(LOOK_SECONDS * 1.5)
+    before = len(house.delivered)
+    house.file.write_text("")
+    await asyncio.sleep(LOOK_SECONDS * 0.7)
+    house.file.write_text(TEXT.replace("23", "24"))
+    until = time.monotonic() + 10
+    while len(house.delivered) == before and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    watching.cancel()
+    assert house.rules == ["block port:24"]
+    assert len(house.delivered) == before + 1
