@@ -156,9 +156,10 @@ o shows who did what to the gate. v looks whether the history is as it was writt
     @work(thread=True, exclusive=True, group="export")
     def write(self, name: str) -> None:
         """With the rights of whoever looks, page by page; a file that is there stays as it is."""
-        path, app = Path(name.strip()).expanduser(), self.gate
-        form = export.form_of(path.name, None)
+        app = self.gate
         try:
+            path = Path(name.strip()).expanduser()
+            form = export.form_of(path.name, None)
             if form is None:
                 raise Refused(f"{path.name or 'a name'}: .csv, .json or .jsonl is wanted at its end")
             if path.exists():
@@ -167,6 +168,8 @@ o shows who did what to the gate. v looks whether the history is as it was writt
                 export.write(self._said(export.Pages(client, self.filter_line.text.strip(), None)), form, file)
         except (NoGateway, Refused) as error:
             app.call_from_thread(app.say, app.why(error), trouble=True)
+        except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home
+            app.call_from_thread(app.say, inert(f"this can name no file: {error}"), trouble=True)
         else:
             app.call_from_thread(app.say, inert(f"written: {path}"))
 

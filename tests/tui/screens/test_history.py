@@ -129,4 +129,6 @@ async def test_e_writes_what_the_filter_matches_and_never_over_a_file(screen, ga
         await s.shows("is there already; choose another name")
         await s.press("e", "ctrl+u", *"out.txt", "enter")
         await s.shows("is wanted at its end")
+        await s.press("e", "ctrl+u", *f"{'x' * 300}.csv", "enter")
+        await s.shows("this can name no file")
         assert [file.name for file in tmp_path.iterdir() if file.suffix != ".sock"] == ["out.csv"]
