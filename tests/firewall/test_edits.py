@@ -269,7 +269,7 @@ async def test_two_clients_and_sed_200_times_lose_nothing(house: House) -> None:
     assert "# mine 99" in house.file.read_text()
     assert house.edits.policy.digest == compiled("", house.file.read_text(), 0).digest
     await house.do("add", text="block name:last.example")  # all may have been refused: that depends on who is faster
-    assert 'name:last.example' in house.file.read_text()
+    assert "name:last.example" in house.file.read_text()
 
 
 async def test_a_dry_run_says_what_would_change_and_changes_nothing(house: House, make_episode) -> None:

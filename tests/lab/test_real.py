@@ -127,7 +127,7 @@ def test_a_newcomer_is_asked_once_and_may_watch_first(wires: Wires, tmp_path: Pa
         running = subprocess.Popen(argv, stdin=there, stdout=there, stderr=there, env=os.environ | {"TERM": "xterm"}, start_new_session=True)
         os.close(there)
         shown = b""
-        until = time.monotonic() + 40
+        until = time.monotonic() + 80
         asked = False
         while running.poll() is None and time.monotonic() < until:
             if select.select([here], [], [], 0.5)[0]:
@@ -141,7 +141,7 @@ def test_a_newcomer_is_asked_once_and_may_watch_first(wires: Wires, tmp_path: Pa
             if b"Live" in shown and b"History" in shown:
                 os.write(here, b"q")
                 time.sleep(0.2)
-        assert running.wait(timeout=10) == 0
+        assert running.wait(timeout=30) == 0
         os.close(here)
         return shown.decode(errors="replace")
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from judge import TooLate
 
 from tui.app import Consentry
 
@@ -52,15 +53,16 @@ class Screen:
         await self.pilot.press(*keys)
 
     async def until(self, ready, what="it to happen"):
-        """Wait, at most five seconds, until `ready()` is true; assertions inside count as not yet."""
-        end = time.monotonic() + 5
+        """Wait, at most fifteen seconds, until `ready()` is true; assertions inside count as not yet."""
+        end = time.monotonic() + 15
         while True:
             try:
                 if ready():
                     return
             except AssertionError:
                 pass
-            assert time.monotonic() < end, f"waited for {what}:\n{self.text}"
+            if time.monotonic() > end:
+                raise TooLate(f"waited for {what}:\n{self.text}")
             await self.pilot.pause(0.02)
 
     async def shows(self, *words):

@@ -82,4 +82,4 @@ async def test_the_first_frame_is_quick(tmp_path):
     app = Consentry(tmp_path / "none.sock", lab=False)
     async with app.run_test() as pilot:
         await pilot.pause()
-        assert time.monotonic() - began < 2.0  # a loaded machine; measured by bench/
+        assert time.monotonic() - began < 5.0  # a loaded machine; measured by bench/
