@@ -70,6 +70,20 @@ class RefuseAddress:
 
 
 @dataclass(slots=True)
+class OpenWay:
+    """Let flows of this phone that carry the verdict CONSENT pass to `addr`, `port`, for `seconds` from now.
+
+    Not at all any more with 0, until told with None; a later word about the same way replaces an earlier one. The
+    kernel keeps the time: when it is up such flows are refused, whether a process of ours lives or not.
+    """
+
+    slot: int
+    addr: bytes
+    port: int
+    seconds: float | None
+
+
+@dataclass(slots=True)
 class AdmitPair:
     """From now on packets of this sender with this source address are those of the phone with this slot.
 
@@ -98,7 +112,7 @@ class KernelState:
     refused4: tuple[tuple[bytes, bytes], ...]  # first and last address, sorted, disjoint, not adjacent
     refused6: tuple[tuple[bytes, bytes], ...]
     keep_learned: bool  # False: forget what RefuseAddress put there
-    watched: tuple[int, ...] = ()  # slots of phones that `refused4` and `refused6` are not applied to
+    exempt: tuple[int, ...] = ()  # slots of phones whose flows all reach Python: those watched, or with a consent
 
 
 @dataclass(slots=True)
@@ -132,5 +146,5 @@ class SendAnswer:
 
 Command = (
     GiveVerdict | ResetServer | MarkFlow | ForgetFlows |
-    RefuseAddress | AdmitPair | ExpelPair | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
+    RefuseAddress | OpenWay | AdmitPair | ExpelPair | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
 )

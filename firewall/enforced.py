@@ -44,11 +44,11 @@ class Enforced:
         # a phone that is only watched reaches its decision in Python, and so does everybody while all are
         refusing = policy if self._phones.mode != WATCH else None
         refused4, refused6 = refused_networks(refusing) if refusing else ((), ())
-        watched = tuple(phone.slot for phone in self._phones if phone.mode == WATCH)
+        exempt = tuple(phone.slot for phone in self._phones if phone.mode == WATCH)
         self._generation += 1
         digest = self.digest_of(policy)
         keep, self.digest = digest == self.digest, digest
-        return Reconcile(KernelState(self._generation, locked, refused4, refused6, keep, watched))
+        return Reconcile(KernelState(self._generation, locked, refused4, refused6, keep, exempt))
 
     def digest_of(self, policy: Policy | None) -> str:
         """Equal while the same is refused: of rules, modes and groups."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from firewall.consents import Consent
     from firewall.inputs import Author, FlowKey
     from rules.observation import Observation
     from rules.problem import Problem
@@ -98,4 +99,26 @@ class OwnerActed:
     who: Author
 
 
-Event = FlowDecided | FlowResumed | OwnerActed | FlowBytes | PolicyChanged | PolicyKept | StateChanged | Trouble
+@dataclass(frozen=True, slots=True)
+class ConsentGranted:
+    """From now on the phone's next try passes."""
+
+    at: float
+    consent: Consent
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentOver:
+    """It ended, and with it every flow that passed because of it. Whoever stores consents stores this."""
+
+    at: float
+    id: int
+    why: str
+    who: Author
+    consent: Consent  # as it was, with `ended` and `why`
+
+
+Event = (
+    FlowDecided | FlowResumed | OwnerActed | ConsentGranted | ConsentOver | FlowBytes | PolicyChanged | PolicyKept
+    | StateChanged | Trouble
+)

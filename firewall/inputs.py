@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from firewall.commands import Command
+    from firewall.consents import Consent
     from firewall.phones import Phone
     from rules.observation import Name
     from rules.policy import Policy
@@ -190,6 +191,32 @@ class PlacesReplaced:
 
 
 @dataclass(slots=True)
+class ConsentGiven:
+    """The owner consented, and it is stored already."""
+
+    consent: Consent
+
+
+@dataclass(slots=True)
+class ConsentEnded:
+    """The owner took a consent back; that is stored already."""
+
+    id: int
+    why: str
+    who: Author
+
+
+@dataclass(slots=True)
+class ConsentsRemembered:
+    """Consents that were given earlier, as they are now: at the start together with Remembered, before any packet.
+
+    Later as well: when suspended ones are in force again. One with a known id replaces it.
+    """
+
+    consents: tuple[Consent, ...]
+
+
+@dataclass(slots=True)
 class PhoneChanged:
     """The owner named a phone, gave it another group, mode or MAC, or wants to forget one. It is stored already."""
 
@@ -197,6 +224,7 @@ class PhoneChanged:
     text: str  # what was done, in words
     who: Author
     forgotten: int = 0  # slot of a phone that is no more (0: none); its flows go to `phone`, or to nobody
+    consents: bool = True  # and so do its consents; else they end
 
 
 class LiveFlow(NamedTuple):
@@ -240,6 +268,6 @@ class Tick:
 
 Input = (
     PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
-    | PlacesReplaced | ModeAsked | PhoneChanged | LockAsked | PairsFound | Remembered | Applied | CommandFailed
-    | Tampered | Strained | Tick
+    | PlacesReplaced | ModeAsked | PhoneChanged | ConsentGiven | ConsentEnded | ConsentsRemembered | LockAsked
+    | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | Tick
 )

@@ -87,7 +87,10 @@ def _flow(was: LiveFlow) -> dict[str, Any]:
         "unfinished": was.unfinished,
         "may_say_more": was.may_say_more,
         "watch": was.watch,
-        "decision": [str(decision.verdict), decision.rule, decision.reason, decision.service, decision.revision],
+        "decision": [
+            str(decision.verdict), decision.rule, decision.reason, decision.service, decision.revision,
+            decision.consent,
+        ],
         "bytes": [was.up, was.down],
         "answered": was.answered,
     }

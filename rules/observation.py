@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rules.consent import Grant
 
 
 class Source(StrEnum):
@@ -57,16 +60,18 @@ class Observation(NamedTuple):
     unfinished: bool = False  # True: it began to say a name and did not end in time, or in a way nobody can be sure of
     group: str | None = ""  # the phone's; None: not known yet
     place: Place | None = NOWHERE  # of `addr`; None: nobody has looked yet
+    consents: tuple[Grant, ...] | None = ()  # the phone's, in force now, by id; None: the phone is not known yet
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The facts that are not known yet, in words."""
-        known = None not in (self.phone, self.group, self.proto, self.addr, self.place)
+        known = None not in (self.phone, self.group, self.proto, self.addr, self.place, self.consents)
         if known and not self.names_open and self.port is not None:
             return ()
         facts = {
             "the phone": self.phone is None,
             "its group": self.group is None,
+            "its consents": self.consents is None,
             "the protocol": self.proto is None,
             "the address": self.addr is None,
             "its place": self.addr is not None and self.place is None,

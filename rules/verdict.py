@@ -12,6 +12,7 @@ class Verdict(StrEnum):
     ALLOW = "allow"
     ASK = "ask"  # refused now; the owner is asked
     BLOCK = "block"
+    CONSENT = "consent"  # would be asked about, and passes because its owner consented: until that ends
     WATCH = "watch"  # would be refused, and passes because its owner only watches (architecture 5)
     HELD = "held"  # undecided: the facts known so far lead to different outcomes (decisions.md 1)
 
@@ -33,7 +34,8 @@ class Decision:
     """One answer, with everything that is needed to say why."""
 
     verdict: Verdict
-    rule: str  # id of the rule that decided ("xiaomi/1", "k3f7"), "default", or "" while HELD
+    rule: str  # id of the rule that decided, or that a consent answered ("xiaomi/1", "k3f7"); "default"; "" while HELD
     reason: str  # one sentence for a person, naming the rule and its source
     service: str  # id of the service the flow belongs to, "" if none
     revision: int  # of the policy that judged
+    consent: int = 0  # id of the consent that lets it pass

@@ -414,7 +414,7 @@ def test_one_phone_can_be_watched_and_its_learnt_refusals_go(play: Play) -> None
     wanted = play.gateway.phones.edited("phone1", mode="watch")
     play << PhoneChanged(wanted, "phone1 was set to watch", Author("anna"))
     desired = play.of(Reconcile).desired
-    assert desired.watched == (wanted.slot,)
+    assert desired.exempt == (wanted.slot,)
     assert desired.refused4  # others are still refused
     assert not desired.keep_learned
     assert not [command for command in play.commands if isinstance(command, RefuseAddress)]

@@ -111,7 +111,7 @@ class Ruleset:
             ("generation", [str(state.generation)]),
             ("refused4", map(_span, state.refused4)),
             ("refused6", map(_span, state.refused6)),
-            ("watched", map(_slot, state.watched)),
+            ("exempt", map(_slot, state.exempt)),
             ("sides", map(str, held.sides)),
             ("slots4", (f"{_pair(pair)} : {_slot(slot)}" for pair, slot in held.pairs.items() if len(pair[1]) == 4)),
             ("slots6", (f"{_pair(pair)} : {_slot(slot)}" for pair, slot in held.pairs.items() if len(pair[1]) == 16)),

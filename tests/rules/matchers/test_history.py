@@ -22,4 +22,4 @@ def test_refused_means_asked_or_blocked() -> None:
     assert VerdictMatcher.parse(["allow", "refused"]).words == {"allow", "ask", "block"}
     with pytest.raises(ExpressionError, match="no verdict") as caught:
         parse_filter("verdict:allow,dropped")
-    assert (caught.value.start, caught.value.remedy) == (14, "one of allow, ask, block, watch, held, refused")
+    assert (caught.value.start, caught.value.remedy) == (14, "one of allow, ask, block, consent, watch, held, refused")

@@ -28,7 +28,7 @@ def state(**more) -> KernelState:
 
 
 def test_elements_and_generation_are_in_the_same_text(rules: Ruleset) -> None:
-    text = rules.render(state(watched=(3,)), Held({(MAC, bytes([1, 2, 3, 4])): 60}, {(MAC, bytes([10, 77, 0, 10])): 1, (MAC, bytes(15) + b"\x09"): 1023}, [4]), masquerade6=False)
+    text = rules.render(state(exempt=(3,)), Held({(MAC, bytes([1, 2, 3, 4])): 60}, {(MAC, bytes([10, 77, 0, 10])): 1, (MAC, bytes(15) + b"\x09"): 1023}, [4]), masquerade6=False)
     assert "add element inet consentry generation { 5 }" in text
     assert "flush set inet consentry refused4\nadd element inet consentry refused4 { 42.62.48.0-42.62.48.255 }" in text
     assert "add element inet consentry refused6 { ::7 }" in text
@@ -36,7 +36,7 @@ def test_elements_and_generation_are_in_the_same_text(rules: Ruleset) -> None:
     assert "flush map inet consentry slots4\nadd element inet consentry slots4 { 02:00:00:00:01:01 . 10.77.0.10 : 0x00004000 }" in text
     assert "flush set inet consentry owned6\nadd element inet consentry owned6 { ::9 }" in text
     assert "slots6 { 02:00:00:00:01:01 . ::9 : 0x00ffc000 }" in text
-    assert "flush set inet consentry watched\nadd element inet consentry watched { 0x0000c000 }" in text
+    assert "flush set inet consentry exempt\nadd element inet consentry exempt { 0x0000c000 }" in text
     assert "add element inet consentry sides { 4 }" in text
     assert "flush set inet consentry learned4" not in text
     assert "flush set inet consentry learned4" in rules.render(state(keep_learned=False), Held(), masquerade6=False)
