@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from firewall import start
+from firewall.lab import story
 from firewall.lab.lab import Lab
 from firewall.lab.topology import LAN_IF, RESOLVERS, WAN_IF, LabError
 from firewall.settings import Settings, typed_as_root
@@ -137,16 +138,26 @@ def exec(phone: str, command: tuple[str, ...]) -> None:  # noqa: A001  it is cal
 @click.argument("scenario")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each step, and one for the whole.")
 def play(scenario: str, *, as_json: bool) -> None:
-    """Play a scenario by its name, or a scenario file, and say what came of each step."""
+    """Play a scenario or a story by its name, or a scenario file, and say what came of each step."""
 
     def tell(row: dict[str, Any]) -> None:
         if as_json:
             click.echo(json.dumps(row))
+        elif "owner" in row:
+            click.echo(inert(f"  consentry {row['owner']}"))
+        elif "step" not in row:
+            click.echo(inert(f"-- {row['chapter']}"))
         elif row["upload"] or not row["ok"]:
             outcome = "went out" if row["ok"] else f"stopped ({row['error']})"
             click.echo(inert(f"{row['phone']:<8} {row['step']:<28} {outcome}"))
 
-    summary = Lab().play(scenario, on_result=tell)
+    built = Lab()
+    if scenario in story.names():
+        told = story.Telling(built, settings_of(built).socket, tell).tell(story.load(scenario))
+        if as_json:
+            click.echo(json.dumps(told))
+        return
+    summary = built.play(scenario, on_result=tell)
     if as_json:
         click.echo(json.dumps(summary))
         return

@@ -28,9 +28,9 @@ from dnslib import QTYPE, RCODE, DNSError, DNSQuestion, DNSRecord
 from firewall.lab.scenario import TOKEN, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from firewall.lab.scenario import Attempt, Group, Scenario
+    from firewall.lab.scenario import Attempt, Group, Scenario, Step
 
 TIMEOUT: Final = 3.0  # seconds, for each wait of an attempt
 LETTERS: Final = string.ascii_letters + string.digits  # a token must not look encoded anywhere
@@ -103,12 +103,24 @@ def _http(attempt: Attempt, fill: Callable[[str], str]) -> int:
             tls = ssl.create_default_context()  # trusts SSL_CERT_FILE
             connection.sock = tls.wrap_socket(connection.sock, server_hostname=url.hostname)
         headers = {name: fill(value) for name, value in step.headers.items()}
-        connection.request(step.method, _target(url), fill(step.body).encode() or None, headers)
+        body = fill(step.body).encode()
+        if step.beats == 1:
+            connection.request(step.method, _target(url), body or None, headers)
+        else:
+            headers["Transfer-Encoding"] = "chunked"  # RFC 9112, 7.1
+            connection.request(step.method, _target(url), _beats(step, body), headers, encode_chunked=True)
         response = connection.getresponse()
         response.read()
     if response.status >= 300:
         raise UnexpectedAnswerError(f"HTTP status {response.status}")
     return response.status
+
+
+def _beats(step: Step, data: bytes) -> Iterator[bytes]:
+    for beat in range(step.beats):
+        if beat:
+            time.sleep(step.every)
+        yield data
 
 
 def _target(url: SplitResult) -> str:
@@ -118,10 +130,8 @@ def _target(url: SplitResult) -> str:
 def _tcp(attempt: Attempt, fill: Callable[[str], str]) -> int:
     data = fill(attempt.step.body).encode()
     with _connect(*_place(fill(attempt.to)), attempt.ip, socket.SOCK_STREAM) as s:
-        for beat in range(attempt.step.beats):
-            if beat:
-                time.sleep(attempt.step.every)
-            s.sendall(data)
+        for piece in _beats(attempt.step, data):
+            s.sendall(piece)
             _expect(data, _read(s, len(data)))
     return 0
 

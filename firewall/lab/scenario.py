@@ -22,8 +22,8 @@
     headers = {}               http
     body = ""                  http; what tcp and udp send
     over = "udp"               dns: "udp" or "tcp"
-    beats = 1                  tcp: how often `body` is sent on the one connection
-    every = 1.0                tcp: seconds between beats
+    beats = 1                  http, tcp: how often `body` is sent, on the one connection or as chunks of one request
+    every = 1.0                http, tcp: seconds between beats
 
 `{token}` and `{n}`, the count of this step, are replaced in `to`, `headers` and `body`.
 """
@@ -128,7 +128,7 @@ def load(path: Path) -> Scenario:
         values = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path.name}: {error}") from error
-    top = _Reader(path.name, values)
+    top = Reader(path.name, values)
     title, moved, like = top.text("title"), top.flag("moved"), top.text("like", "")
     if like:
         top.done()
@@ -144,7 +144,7 @@ def load(path: Path) -> Scenario:
     return Scenario(path.stem, title, groups, moved, endless)
 
 
-def _group(reader: _Reader) -> Group:
+def _group(reader: Reader) -> Group:
     name = reader.text("name")
     reader.where += f", group {name!r}"
     steps = tuple(_step(step) for step in reader.tables("step"))
@@ -155,7 +155,7 @@ def _group(reader: _Reader) -> Group:
     return Group(name, steps, together, pause)
 
 
-def _step(reader: _Reader) -> Step:
+def _step(reader: Reader) -> Step:
     name = reader.text("name")
     reader.where += f", step {name!r}"
     kind = reader.choice("kind", ("http", "tcp", "udp", "dns"))
@@ -167,7 +167,7 @@ def _step(reader: _Reader) -> Step:
         step = replace(step, over=reader.choice("over", ("udp", "tcp"), "udp"))
     else:
         step = replace(step, body=reader.text("body", ""))
-    if kind == "tcp":
+    if kind in ("http", "tcp"):
         beats, every = int(reader.number("beats", 1, 1, 1e6)), reader.number("every", 1.0, 0.0, SECONDS)
         step = replace(step, beats=beats, every=every)
     reader.done()
@@ -175,7 +175,7 @@ def _step(reader: _Reader) -> Step:
     return step
 
 
-def _check(step: Step, reader: _Reader) -> None:
+def _check(step: Step, reader: Reader) -> None:
     for to in step.to:
         try:
             place = urlsplit(to if step.kind == "http" else f"//{to}")
@@ -194,7 +194,7 @@ def _check(step: Step, reader: _Reader) -> None:
         raise reader.error("body: what shall it send?")
 
 
-class _Reader:
+class Reader:
     """A TOML table that is used up key by key, so that what is left over is a mistake."""
 
     def __init__(self, where: str, values: dict[str, Any]) -> None:
@@ -203,6 +203,9 @@ class _Reader:
 
     def error(self, text: str) -> ScenarioError:
         return ScenarioError(f"{self.where}: {text}")
+
+    def has(self, key: str) -> bool:
+        return key in self._values
 
     def done(self) -> None:
         if self._values:
@@ -253,8 +256,8 @@ class _Reader:
             raise self.error(f"{key}: a table of texts")
         return value
 
-    def tables(self, key: str) -> list[_Reader]:
+    def tables(self, key: str) -> list[Reader]:
         value = self._values.pop(key, [])
         if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
             raise self.error(f"{key}: write [[{key}]] for each")
-        return [_Reader(self.where, dict(table)) for table in value]
+        return [Reader(self.where, dict(table)) for table in value]
