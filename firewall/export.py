@@ -81,10 +81,10 @@ def _cell(value: object) -> object:
 
 
 @contextmanager
-def begun(path: Path, *, force: bool) -> Iterator[IO[str]]:
+def begun(path: Path, *, force: bool, remedy: str = "choose another name") -> Iterator[IO[str]]:
     """A file that stands under its name only when all of it is written. Raises Refused."""
     if path.exists() and not force:
-        raise Refused(f"{path} is there already; --force replaces it")
+        raise Refused(f"{path} is there already; {remedy}")
     part = None
     try:
         number, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
@@ -97,7 +97,7 @@ def begun(path: Path, *, force: bool) -> Iterator[IO[str]]:
         else:
             path.hardlink_to(part)  # never over what came meanwhile
     except FileExistsError:
-        raise Refused(f"{path} is there already; --force replaces it") from None
+        raise Refused(f"{path} is there already; {remedy}") from None
     except OSError as error:
         raise Refused(f"{path} was not written: {error.strerror}") from None
     finally:

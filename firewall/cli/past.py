@@ -93,7 +93,7 @@ def export_rows(ctx: click.Context, file: str, filter_text: str, form: str | Non
         if file == "-":
             export.write(rows, chosen, sys.stdout)
             return
-        with export.begun(Path(file), force=force) as out:
+        with export.begun(Path(file), force=force, remedy="--force replaces it") as out:
             export.write(rows, chosen, out)
     click.echo(f"written: {file}", err=True)
 

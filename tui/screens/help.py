@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 
 from firewall.text import inert
+from tui.format import count
 from tui.screens.box import Box
 from tui.theme import COLOURS
 from tui.widgets.tabs import PAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 WORDS: Final = {
     "block": "refused by a rule",
@@ -51,6 +55,7 @@ class Help(Box):
             shape = self.gate.glyphs.verdicts[word]
             lines.append(Content.assemble((f"{shape} {word:<6}", f"{COLOURS[word]} bold"), f" {meaning}"))
         lines += [Content(""), Content.assemble(("Here runs", "bold")), *map(Content, self._about())]
+        lines += places(self.gate.pulse.status(time.monotonic()) or {})
         self.show(Content("\n").join(lines))
 
     def _about(self) -> list[str]:
@@ -63,3 +68,19 @@ class Help(Box):
             f"rules   {inert(status['rules'])}   revision {status['revision']}",
             f"socket  {inert(status['socket'])}",
         ]
+
+
+def places(status: Mapping[str, Any]) -> Iterator[Content]:
+    """The databases of countries and networks, and how old they are; none if the gate does not tell."""
+    bases = status.get("places", ())
+    if bases:
+        yield from (Content(""), Content.assemble(("What it knows of places", "bold")))
+    for base in bases:
+        age = f"{count(base['age_days'], 'day')} old" if base["built"] else "missing"
+        old = ": clouds may have moved" if base["stale"] else ""
+        wrong = f"; {inert(base['trouble'])}" if base["trouble"] else ""
+        style = "$warning" if base["stale"] or base["trouble"] or not base["built"] else ""
+        yield Content.assemble((f"{inert(base['what'])}: ", "$muted"), (f"{age}{old}{wrong}  ", style),
+                               (inert(base["file"]), "$muted"))
+    if bases:
+        yield Content("Your own files replace them (docs/rules.md says where). Whose data it is: consentry about")

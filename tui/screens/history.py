@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from firewall import control, export
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
 from firewall.text import inert
+from rules.expression import ExpressionError, parse_filter
 from tui.feed import MOST_ROWS
 from tui.format import count, moment
 from tui.offers import term
@@ -26,11 +28,11 @@ from tui.widgets.hours import HOURS, Hours
 from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from textual.widget import Widget
 
-DEFAULT = "verdict:refused last:24h"
+DEFAULT = "verdict:refused,watch last:24h"
 PAGE: Final = 500  # rows asked for at once
 NEAR: Final = 20  # rows before the end at which the next page is asked for
 GROUPS: Final = 500
@@ -46,14 +48,16 @@ hour from the left blocked, asked, and watched (would be refused).
 Without last: everything that is kept is searched. Older rows come as you scroll down.
 s groups by service, phone, operator, country, name, rule, and back; enter on a group narrows the filter to it.
 enter on a row tells everything that is known about it.
-e writes all rows that the filter matches to a file, as CSV or JSON.
+e writes all rows that the filter matches to a file, as CSV or JSON: whole or not at all, never over another one. esc \
+gives that up.
 o shows who did what to the gate. v looks whether the history is as it was written."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "group", "group"),
         Binding("slash", "filter", "filter"),
-        Binding("o", "notes", "notes"),
-        Binding("v", "verify", "verify"),
         Binding("e", "export", "export"),
+        Binding("o", "notes", show=False),  # with them the line of keys would not fit 80 cells
+        Binding("v", "verify", show=False),
+        Binding("u", "undo", show=False),
         Binding("escape", "back", show=False),
     ]
 
@@ -65,6 +69,9 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         self.groups = GroupTable(self.gate.glyphs)
         self.prompt = Prompt()
         self._by = ""
+        self._wanted = DEFAULT  # what was asked last, whatever is being written
+        self._away = True  # another screen was shown: what stands here may be old
+        self._export: Worker[None] | None = None
         self._rows: list[Episode] = []
         self._more: str | None = None  # where the next page begins
         self._dropped = 0  # rows above the first that is held
@@ -77,8 +84,15 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         self.groups.display = False
 
     def on_screen_resume(self) -> None:
-        self._shown.focus()
-        self.search()
+        """Behind a box that is closed nothing has changed: the place in the pages is kept."""
+        if not self.prompt.display:
+            self._shown.focus()
+        if self._away:
+            self._away = False
+            self.search()
+
+    def on_screen_suspend(self) -> None:
+        self._away = self.app.current_mode != self.MODE
 
     @property
     def _shown(self) -> EpisodeTable | GroupTable:
@@ -94,7 +108,7 @@ o shows who did what to the gate. v looks whether the history is as it was writt
     @work(exclusive=True)
     async def search(self) -> None:
         """Ask with what stands in the filter line; a search that still runs is given up."""
-        wanted = self.filter_line.text.strip()
+        wanted = self._wanted = self.filter_line.text.strip()
         self._loading = True
         try:
             if self._by:
@@ -107,13 +121,19 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         else:
             self.filter_line.complain("")
             self.hours.show(hours.items)
-        finally:
-            self._loading = False
+        self._loading = False  # not if it was given up: another one is under way then
 
     async def _read_rows(self, wanted: str) -> None:
-        reply = await self.gate.ask("history", filter=wanted, limit=PAGE)
+        """The first page that has rows: where searching takes long, pages may come empty."""
+        more: str | None = None
+        while True:
+            reply = await self.gate.ask("history", filter=wanted, limit=PAGE, before=more)
+            more = reply.done.get("more")
+            if reply.items or more is None:
+                break
+            self.tabs.tell(Content.assemble(("searching further back", "$muted")))
         self._rows = [Episode.from_json(row) for row in reply.items]
-        self._more, self._dropped = reply.done.get("more"), 0
+        self._more, self._dropped = more, 0
         self.table.show(self._rows)
         self.table.teach("Nothing in the history matches this filter. / changes it; last:7d looks further back.")
         self._tell(f"{reply.done['seconds']:.1f} s")
@@ -130,9 +150,8 @@ o shows who did what to the gate. v looks whether the history is as it was writt
     @work(exclusive=True)
     async def go_on(self) -> None:
         """The next page; of what is held the newest rows make room."""
-        wanted = self.filter_line.text.strip()
         try:
-            reply = await self.gate.ask("history", filter=wanted, limit=PAGE, before=self._more)
+            reply = await self.gate.ask("history", filter=self._wanted, limit=PAGE, before=self._more)
         except (NoGateway, Refused) as error:
             self._more = None
             self.gate.say(self.gate.why(error), trouble=True)
@@ -142,47 +161,63 @@ o shows who did what to the gate. v looks whether the history is as it was writt
             self._rows, self._more = rows[-MOST_ROWS:], reply.done.get("more")
             self.table.show(self._rows)
             self._tell(f"{reply.done['seconds']:.1f} s")
-        finally:
-            self._loading = False
+        self._loading = False
+
+    # -- exporting
+
+    @property
+    def exporting(self) -> bool:
+        return self._export is not None and not self._export.is_finished
 
     def action_export(self) -> None:
-        name = Path.cwd() / time.strftime("consentry-%Y-%m-%d-%H%M.csv")
-        words = "Write all rows that the filter matches to a file (.csv, .json or .jsonl)."
-        self.prompt.ask(words, str(name), self.write)
+        if self.exporting:
+            self.gate.say("one file is still being written; esc gives it up", trouble=True)
+        else:
+            self._ask_file(time.strftime("consentry-%Y-%m-%d-%H%M.csv"))
+
+    def _ask_file(self, name: str, why: str = "") -> None:
+        here = inert(str(Path.cwd()))
+        words = f"Write all rows that the filter matches to a file (.csv, .json or .jsonl), named from {here}. {why}"
+        self.prompt.ask(words, name, self._begin)
+
+    def _begin(self, name: str) -> None:
+        try:
+            path = Path(name).expanduser().absolute()
+            there = path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home
+            self._ask_file(name, f"This can name no file: {inert(str(error))}")
+            return
+        if export.form_of(path.name, None) is None:
+            self._ask_file(name, f"{inert(path.name)}: .csv, .json or .jsonl is wanted at its end")
+        elif there:
+            self._ask_file(name, f"{inert(str(path))} is there already; choose another name")
+        else:
+            self._export = self.write(path, self._wanted)
 
     def on_prompt_closed(self) -> None:
-        self._shown.focus()
+        if not self.prompt.display:  # it may ask once more
+            self._shown.focus()
 
-    @work(thread=True, exclusive=True, group="export")
-    def write(self, name: str) -> None:
+    @work(thread=True, group="export")
+    def write(self, path: Path, wanted: str) -> None:
         """With the rights of whoever looks, page by page; a file that is there stays as it is."""
-        app = self.gate
+        app, form = self.gate, export.form_of(path.name, None)
+        assert form is not None
         try:
-            path = Path(name.strip()).expanduser()
-            form = export.form_of(path.name, None)
-            if form is None:
-                raise Refused(f"{path.name or 'a name'}: .csv, .json or .jsonl is wanted at its end")
-            if path.exists():
-                raise Refused(f"{path} is there already; choose another name")
             with control.connect(app.socket) as client, export.begun(path, force=False) as file:
-                export.write(self._said(export.Pages(client, self.filter_line.text.strip(), None)), form, file)
+                rows = _Counted(export.Pages(client, wanted, None), self._progress)
+                export.write(rows, form, file)
         except (NoGateway, Refused) as error:
-            app.call_from_thread(app.say, app.why(error), trouble=True)
-        except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home
-            app.call_from_thread(app.say, inert(f"this can name no file: {error}"), trouble=True)
+            words, trouble = app.why(error), True
         else:
-            app.call_from_thread(app.say, inert(f"written: {path}"))
+            words, trouble = f"{count(rows.number, 'row')} written: {inert(str(path))}", False
+        if app.is_running:
+            app.call_from_thread(partial(app.say, words, trouble=trouble))
 
-    def _said(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The same, with progress; ends when the screen does."""
-        number = 0
-        for number, row in enumerate(rows, 1):
-            if number % export.PAGE == 0:
-                if get_current_worker().is_cancelled:
-                    raise Refused("the export was given up; nothing was written")
-                self.gate.call_from_thread(self.gate.say, f"{number:,} rows ...")
-            yield row
-        self.gate.call_from_thread(self.gate.say, count(number, "row"))
+    def _progress(self, rows: int) -> None:
+        if get_current_worker().is_cancelled:
+            raise Refused("the export was given up; nothing was written")
+        self.gate.call_from_thread(self.gate.say, f"{rows:,} rows so far; esc gives up")
 
     def _tell(self, took: str) -> None:
         phones = count(len({row.phone for row in self._rows}), "phone")
@@ -228,13 +263,15 @@ o shows who did what to the gate. v looks whether the history is as it was writt
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While the filter is written, letters are letters."""
-        if action in {"group", "notes", "verify"}:
+        if action in {"group", "notes", "verify", "export"}:
             return super().check_action("filter", ())
         return super().check_action(action, parameters)
 
     def action_back(self) -> None:
-        """Back to what this screen began with; then to the live view."""
-        if self.filter_line.text == DEFAULT and not self._by:
+        """An export is given up; then back to what this screen began with; then to the live view."""
+        if self._export is not None and self.exporting:
+            self._export.cancel()
+        elif self.filter_line.text == DEFAULT and not self._by:
             self.app.switch_mode("live")
         else:
             self.look(DEFAULT, "")
@@ -255,7 +292,29 @@ o shows who did what to the gate. v looks whether the history is as it was writt
     def _narrow(self, group: dict[str, Any]) -> None:
         """To the rows of this group, where the language can say that."""
         key = group["key"]
-        if not key:
-            self.gate.say(f"rows without a {self._by} cannot be filtered by it", trouble=True)
+        for word in (self._by, "addr") if self._by == "name" else (self._by,):  # nameless rows: by their address
+            wanted = f"{self._wanted} {term(word, key)}".strip()
+            try:
+                parse_filter(wanted)
+            except ExpressionError:
+                continue
+            self.look(wanted, "")
             return
-        self.look(f"{self.filter_line.text.strip()} {term(self._by, key)}".strip(), "")
+        what = f"{self._by} {inert(repr(key))}" if key else f"no {self._by}"
+        self.gate.say(f"no filter can say: {what}", trouble=True)
+
+
+class _Counted:
+    """The same rows; `tell` hears after each page how many they were, and may raise."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]], tell: Callable[[int], None]) -> None:
+        self._rows = rows
+        self._tell = tell
+        self.number = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for row in self._rows:
+            yield row
+            self.number += 1
+            if self.number % export.PAGE == 0:
+                self._tell(self.number)

@@ -11,6 +11,8 @@ from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
+from tui.widgets.said import Said
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -59,6 +61,8 @@ class Prompt(Vertical, can_focus=True):
         self.focus()
 
     def _open(self, words: str, then: Callable[[str], object]) -> None:
+        for said in self.screen.query(Said):
+            said.hush()  # it would lie over what is asked
         self.query_one(Static).update(Content(words))
         self._then = then
         self.display = True

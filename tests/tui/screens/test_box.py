@@ -52,3 +52,11 @@ async def test_u_takes_back_also_out_of_a_box(screen, gate, episode):
     async with screen(episode(1)) as s:
         await s.press("enter", "u")
         await s.shows("took back: added block port:22 at 1; revision 4", "everything known")
+
+
+async def test_help_tells_how_old_the_databases_are(screen, gate):
+    base = {"what": "where an address stands", "file": "x.mmdb (ours)", "built": 1.0, "age_days": 173, "stale": True, "trouble": ""}
+    gate.status["places"] = [base, base | {"what": "AS number", "file": "asn\u202e.mmdb", "stale": False, "built": 0.0, "trouble": "[red]cannot be read"}]
+    async with screen(size=(100, 60)) as s:
+        await s.press("question_mark")
+        await s.shows("where an address stands: 173 days old: clouds may have moved  x.mmdb (ours)", "AS number: missing; [red]cannot be read  asn‹U+202E›.mmdb", "consentry about")

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import csv
+import threading
 import time
+
+import pytest
+
+from firewall import export
+from firewall.control import Done, Verb
+from tui.glyphs import ASCII
 
 
 async def test_it_begins_with_what_was_refused_in_a_day(screen, gate, episode):
     rows = [episode(1, "a.example.com", verdict="block", count=3), episode(2, "b.example.com"), episode(3, "c.example.com", verdict="ask", at=time.time() - 90_000)]
     async with screen(*rows) as s:
         await s.press("3")
-        await s.shows("a.example.com", "1 episode, 1 phone, 0.2 s", "first", "last", "█")
-        assert gate.asked[0] == ("history", {"filter": "verdict:refused last:24h", "limit": 500})
+        await s.shows("a.example.com", "1 episode, 1 phone, 0.2 s", "first", "last", "█", "? help  q quit")
+        assert gate.asked[0] == ("history", {"filter": "verdict:refused,watch last:24h", "limit": 500, "before": None})
         assert "b.example.com" not in s.text
 
 
@@ -18,9 +26,9 @@ async def test_another_filter_is_asked_with_enter(screen, gate, episode):
         await s.shows("Nothing in the history matches")
         await s.press("slash", "ctrl+u", *"name:example.com", "enter")
         await s.shows("a.example.com", "1 episode")
-        assert ("history", {"filter": "name:example.com", "limit": 500}) in gate.asked
+        assert ("history", {"filter": "name:example.com", "limit": 500, "before": None}) in gate.asked
         await s.press("escape")
-        await s.shows("verdict:refused last:24h", "0 episodes")
+        await s.shows("verdict:refused,watch last:24h", "0 episodes")
         await s.press("escape")
         await s.shows("time", "a.example.com")
 
@@ -31,7 +39,7 @@ async def test_a_wrong_filter_is_not_asked(screen, gate, episode):
         await s.shows("1 episode")
         await s.press("slash", *" nam:x", "enter")
         await s.shows("^^^ unknown term")
-        assert {args["filter"] for _, args in gate.asked} == {"verdict:refused last:24h"}
+        assert {args["filter"] for _, args in gate.asked} == {"verdict:refused,watch last:24h"}
 
 
 async def test_without_a_gateway_it_says_so(screen, gate, episode):
@@ -89,7 +97,7 @@ async def test_s_groups_and_enter_narrows_to_one(screen, gate, episode):
         await s.press("s")
         await s.shows("by phone: 1 group")
         await s.press("enter")
-        await s.shows("verdict:refused last:24h phone:phone1", "a.example.com", "b.example.com")
+        await s.shows("verdict:refused,watch last:24h phone:phone1", "a.example.com", "b.example.com")
         await s.press("escape")
         await s.shows("2 episodes")
 
@@ -112,6 +120,67 @@ async def test_verify_says_what_it_proves(screen, gate):
         assert "whole" not in s.text
 
 
+async def test_behind_a_box_the_place_in_the_pages_is_kept(screen, gate, episode):
+    gate.page = 30
+    now = time.time()
+    async with screen(*(episode(n, f"n{n:03}.example.com", verdict="ask", at=now - 200 + n) for n in range(100))) as s:
+        await s.press("3")
+        await s.shows("the newest 30 episodes")
+        await s.press("G")
+        await s.shows("the newest 60 episodes")
+        asked = len(gate.asked)
+        await s.press("enter")
+        await s.shows("everything known")
+        await s.press("escape")
+        await s.hides("everything known")
+        assert "the newest 60 episodes" in s.text
+        assert [verb for verb, _ in gate.asked[asked:]] == ["explain"]
+        await s.press("1", "3")
+        await s.shows("the newest 30 episodes")
+
+
+async def test_pages_that_came_empty_are_not_the_end(screen, gate, episode):
+    asked = []
+
+    async def in_pieces(_peer, args):
+        asked.append(args["before"])
+        if args["before"] != "3":
+            yield Done({"count": 0, "seconds": 0.2, "more": str(int(args["before"] or 0) + 1)})
+            return
+        yield episode(1, "far.example.com", verdict="ask").to_json()
+        yield Done({"count": 1, "seconds": 0.1, "more": None})
+
+    gate._server._verbs["history"] = Verb(in_pieces)
+    async with screen() as s:
+        await s.press("3")
+        await s.shows("far.example.com", "1 episode")
+        assert asked == [None, "1", "2", "3"]
+
+
+async def test_what_is_watched_is_reviewed_as_well(screen, episode):
+    async with screen(episode(1, "w.example.com", verdict="watch")) as s:
+        await s.press("3")
+        await s.shows("w.example.com", "watch")
+
+
+async def test_a_nameless_group_is_filtered_by_its_address(screen, gate, episode):
+    async def groups(_peer, args):
+        yield {"key": "192.0.2.7", "title": "192.0.2.7", "count": 1, "refused": 1, "allowed": 0, "watched": 0, "phones": 1, "last": 0.0}
+        yield {"key": "", "title": "", "count": 1, "refused": 1, "allowed": 0, "watched": 0, "phones": 1, "last": 0.0}
+        yield Done({"seconds": 0.0, "count": 2, "since": None})
+
+    gate._server._verbs["history.groups"] = Verb(groups)
+    async with screen(episode(1, dst="192.0.2.7", verdict="ask"), episode(2, dst="192.0.2.8", verdict="ask")) as s:
+        await s.press("3")
+        await s.shows("2 episodes")
+        s.app.screen.look("verdict:refused", "name")
+        await s.shows("2 groups", "none")
+        await s.press("down", "enter")
+        await s.shows("no filter can say: no name")
+        await s.press("up", "enter")
+        await s.shows("verdict:refused addr:192.0.2.7", "1 episode")
+
+
 async def test_e_writes_what_the_filter_matches_and_never_over_a_file(screen, gate, episode, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gate.page = 30
@@ -119,16 +188,72 @@ async def test_e_writes_what_the_filter_matches_and_never_over_a_file(screen, ga
         await s.press("3")
         await s.shows("the newest 30 episodes")
         await s.press("e")
-        await s.shows("Write all rows")
+        await s.shows("Write all rows", time.strftime("consentry-%Y-%m-%d"))
         await s.press("ctrl+u", *"out.csv", "enter")
-        await s.shows("written:")
-        lines = (tmp_path / "out.csv").read_text().splitlines()
-        assert len(lines) == 71
-        assert lines[0].startswith("id,when,first,last,phone")
+        await s.shows("70 rows written:")
+        rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+        assert [row["name"] for row in rows] == [f"n{n:03}.example.com" for n in reversed(range(70))]
+        assert gate.asked[-1][1]["filter"] == "verdict:refused,watch last:24h"
         await s.press("e", "ctrl+u", *"out.csv", "enter")
-        await s.shows("is there already; choose another name")
-        await s.press("e", "ctrl+u", *"out.txt", "enter")
+        await s.shows("is there already; choose another name", "Write all rows")
+        await s.press("ctrl+u", *"out.txt", "enter")
         await s.shows("is wanted at its end")
-        await s.press("e", "ctrl+u", *f"{'x' * 300}.csv", "enter")
-        await s.shows("this can name no file")
+        await s.press("escape")
+        await s.hides("Write all rows")
         assert [file.name for file in tmp_path.iterdir() if file.suffix != ".sock"] == ["out.csv"]
+
+
+@pytest.mark.parametrize(("name", "why"), [("~nobody-at-all/a.csv", "can name no file"), ("x" * 300 + ".csv", "can name no file"), ("", "is wanted at its end"), ("no/such/a.csv", "No such file")])
+async def test_a_name_that_cannot_be_is_said(screen, episode, tmp_path, monkeypatch, name, why):
+    monkeypatch.chdir(tmp_path)
+    async with screen(episode(1, verdict="ask")) as s:
+        await s.press("3", "e", "ctrl+u")
+        s.app.screen.prompt.box.value = name
+        await s.press("enter")
+        await s.shows(why)
+
+
+async def test_esc_gives_a_long_export_up(screen, gate, episode, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export, "PAGE", 1)
+    halted, go_on = threading.Event(), threading.Event()
+    real = export.write
+
+    def slow(rows, form, file):
+        def halting():
+            for number, row in enumerate(rows):
+                if number == 3:
+                    halted.set()
+                    go_on.wait(5)
+                yield row
+
+        real(halting(), form, file)
+
+    monkeypatch.setattr(export, "write", slow)
+    async with screen(*(episode(n, f"n{n}.example.com", verdict="ask") for n in range(10))) as s:
+        await s.press("3")
+        await s.shows("10 episodes")
+        await s.press("e", "enter")
+        await s.until(halted.is_set)
+        await s.shows("rows so far", "esc gives up")
+        await s.press("e")
+        await s.shows("one file is still being written")
+        await s.press("escape")
+        go_on.set()
+        await s.shows("given up; nothing was written")
+        assert not [path for path in tmp_path.iterdir() if path.name != "gateway.sock"]
+
+
+async def test_it_is_read_without_unicode_and_hostile_names_are_text(screen, gate, episode):
+    row = episode(1, "[red]\u202ex\x1b[31m.example.com", verdict="block", phone="[b]p[/]", rule="\x07r")
+    gate.notes = [{"at": 0.0, "kind": "rules", "text": "\u202e[red]y", "who": "[b]", "uid": 0}]
+    async with screen(row, look=ASCII, size=(140, 30)) as s:
+        await s.press("3")
+        await s.shows("[red]‹U+202E›", "[b]p[/]", "x block")
+        for key, words in (("s", "by service"), ("s", "by phone"), ("s", "by operator"), ("s", "by country"), ("s", "by name"), ("s", "by rule")):
+            await s.press(key)
+            await s.shows(words)
+            assert "\u202e" not in s.text
+            assert "\x1b" not in s.text
+        await s.press("o")
+        await s.shows("‹U+202E›[red]y  [b]")
