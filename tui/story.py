@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from firewall.text import inert
+from rules.countries import country_name
 from rules.observation import Source
+from rules.operators import OPERATORS
 from rules.verdict import Verdict
 from tui.format import clock, count, cut, cut_name, duration, endpoint, series, size, sparkline
 from tui.theme import COLOURS
@@ -95,11 +98,29 @@ def where(episode: Episode) -> str:
 
 
 def place(episode: Episode) -> str:
-    """Where the machine stands, and who runs it from where; only what is known."""
+    """Where the machine stands, and who runs it from where; what is not known of it is said to be so."""
     known = episode.place
-    network = " ".join(filter(None, (episode.operator, known.organisation, f"AS{known.asn}" if known.asn else "")))
-    home = f"at home in {known.operator_country}" if known.operator_country else ""
-    return inert(", ".join(filter(None, (known.country, network, home)))) or "not known"
+    if not episode.dst:
+        return "nowhere: the question was not passed on"
+    if (known.country, known.operator_country, known.asn) == (None, None, None):
+        return "not known: there is no valid database"
+    network = f"AS{known.asn} {known.organisation}".rstrip() if known.asn else known.organisation
+    home = f"registered in {country_name(known.operator_country)}" if known.operator_country else ""
+    if not any((known.country, episode.operator, network, home)):
+        return "not known: its address is in none of the databases"
+    country = country_name(known.country) if known.country else "country not known"
+    return inert(", ".join(filter(None, (country, _operator(episode), network, home))))
+
+
+def nearby(episode: Episode) -> str:
+    """The same in two words: `China, Xiaomi`; "" if nothing is known."""
+    country = country_name(episode.place.country or "")
+    return inert(", ".join(filter(None, (country, _operator(episode) or episode.place.organisation))))
+
+
+def _operator(episode: Episode) -> str:
+    """By the title of those whom we have gathered."""
+    return OPERATORS[episode.operator].title if episode.operator in OPERATORS else episode.operator
 
 
 def outcome(episode: Episode) -> str:
@@ -116,8 +137,12 @@ def title(episode: Episode, width: int, glyphs: Glyphs) -> str:
 def three_lines(episode: Episode, width: int, glyphs: Glyphs) -> Content:
     """Who and where; by which rule; what has left."""
     who, word = cut(inert(episode.phone), 20, glyphs.ellipsis), verdict(episode, glyphs)
-    place = f"  {where(episode)}" if episode.name else ""
-    room = width - len(who) - word.cell_length - 4 - len(place)
+    far = [f"  {part}" for part in (nearby(episode), where(episode) if episode.name else "") if part]
+    free = width - len(who) - word.cell_length - 4 - cell_len(title(episode, width, glyphs))
+    while far and cell_len("".join(far)) > free:  # the name goes first; the address can be found with enter
+        far.pop()
+    place = "".join(far)
+    room = width - len(who) - word.cell_length - 4 - cell_len(place)
     sent = Content.assemble(left(episode), ".  ")
     last = Content.assemble(sent, seen(episode, width - sent.cell_length, glyphs))
     return Content("\n").join((

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rules.observation import Name, Source
+from rules.observation import Name, Place, Source
 from tui import story
 from tui.glyphs import ASCII, UNICODE
 
@@ -89,11 +89,46 @@ def test_everything_says_why_there_is_no_explanation(asked):
     assert "the gateway cannot say: gone" in story.everything(asked, "the gateway cannot say: gone", UNICODE).plain
 
 
+PLACES = [
+    (Place("CN", "CN", 4808, "China Unicom"), "xiaomi", "China, Xiaomi, AS4808 China Unicom, registered in China", "China, Xiaomi"),
+    (Place("", "US", 15169, "Google LLC"), "", "country not known, AS15169 Google LLC, registered in United States", "Google LLC"),
+    (Place("NL", None, None, ""), "", "Netherlands", "Netherlands"),
+    (Place("", "", 0, ""), "", "not known: its address is in none of the databases", ""),
+    (Place(None, None, None, ""), "", "not known: there is no valid database", ""),
+]
+
+
+@pytest.mark.parametrize(("place", "operator", "words", "short"), PLACES)
+def test_where_it_stands_and_who_runs_it(episode, place, operator, words, short):
+    row = replace(episode(1, "a.example"), place=place, operator=operator, group="kids")
+    assert (story.place(row), story.nearby(row)) == (words, short)
+    assert words in story.everything(row, "", UNICODE).plain
+    assert "group      kids" in story.everything(row, "", UNICODE).plain
+    assert f"a.example{'  ' if short else ''}{short}  142.250.74.78:443 tcp" in story.three_lines(row, 100, UNICODE).plain
+
+
+def test_a_name_needs_its_room_more_than_its_place_does(asked):
+    row = replace(asked, place=Place("CN", "CN", 4808, "China Unicom"), operator="xiaomi")
+    assert story.three_lines(row, 78, UNICODE).plain.splitlines()[0] == "phone1  ? ask  api.account.xiaomi.com  China, Xiaomi  42.62.48.181:80 tcp"
+    assert story.three_lines(row, 60, UNICODE).plain.splitlines()[0] == "phone1  ? ask  api.account.xiaomi.com  China, Xiaomi"
+    assert story.three_lines(row, 40, UNICODE).plain.splitlines()[0] == "phone1  ? ask  api.account.xiaomi.com"
+
+
+def test_a_refused_question_has_no_place(episode):
+    assert story.place(episode(1, "a.example", verdict="block", proto="dns", dst="", port=0)) == "nowhere: the question was not passed on"
+
+
+def test_what_is_watched_is_said_to_have_passed(episode):
+    row = episode(1, "a.example", verdict="watch", up=900)
+    assert "◐ watch  would be refused; passed, as you only watch" in story.everything(row, "", UNICODE).plain
+    assert "900 up" in story.left(row).plain
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it is a function
 @given(text=st.text(min_size=1, max_size=60), width=st.integers(1, 120))
 def test_hostile_words_stay_words(episode, text, width):
     row = replace(
-        episode(1, text, verdict="block", phone=text, reason=text, rule=text, service=text), names=(Name(text, Source.SNI),)
+        episode(1, text, verdict="block", phone=text, reason=text, rule=text, service=text), names=(Name(text, Source.SNI),), place=Place(text, text, 1, text), operator=text, group=text,
     )
     for glyphs in (UNICODE, ASCII):
         for content in (story.three_lines(row, width, glyphs), story.pane(row, width, glyphs), story.everything(row, text, glyphs)):

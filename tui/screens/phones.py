@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 FRESH_SECONDS: Final = 3.0  # phones are asked for again after this
 DID: Final = {"allow": "allowed", "ask": "asked", "block": "blocked", "watch": "would be refused"}
 WATCH_ALL: Final = (
-    "Watch the whole gate: from then on nothing is blocked, for no phone that is not set to enforce; what would be "
-    "refused passes, and is noted."
+    "Watch the whole gate: from then on nothing is blocked, but for phones set to enforce; what would be refused "
+    "passes, and is noted."
 )
 ENFORCE_ALL: Final = "Enforce on the whole gate: what the rules refuse is blocked again, but for phones set to watch."
 
@@ -47,9 +47,10 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
         Binding("n", "name", "name"),
         Binding("p", "group", "group"),
         Binding("w", "watch", "watch"),
-        Binding("W", "watch_all", "watch all", key_display="W"),
+        Binding("W", "watch_all", "all", key_display="W"),
         Binding("j", "join", "join"),
         Binding("x,delete", "forget", "forget", key_display="x"),
+        Binding("u", "undo", show=False),  # of rules; the line of keys has to fit 80 cells
         Binding("escape", "back", show=False),
     ]
     ACTS: ClassVar[frozenset[str]] = frozenset({"name", "group", "watch", "watch_all", "join", "forget"})
@@ -60,6 +61,7 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
         self.in_full = Static("", id="phone", markup=False)
         self.prompt = Prompt()
         self._read_at = 0.0
+        self._told_mode = ""  # the gate's, when the rows were told: they never contradict the header
 
     def body(self) -> Iterable[Widget]:
         yield from (self.table, self.in_full, self.prompt)
@@ -76,12 +78,12 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
         self.read()
 
     def tick(self) -> None:
-        if time.monotonic() - self._read_at > FRESH_SECONDS:
+        if self.gate_mode != self._told_mode or time.monotonic() - self._read_at > FRESH_SECONDS:
             self.read()
 
     @work(exclusive=True, group="read")
     async def read(self) -> None:
-        self._read_at = time.monotonic()
+        self._read_at, self._told_mode = time.monotonic(), self.gate_mode
         try:
             phones = (await self.gate.ask("phones")).items
         except (NoGateway, Refused) as error:

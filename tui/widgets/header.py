@@ -76,7 +76,7 @@ def places(status: dict[str, Any]) -> str:
         if base["trouble"]:
             return f"{base['what']}: {base['trouble']}"
         if base["stale"]:
-            return f"{base['what']}: {count(base['age_days'], 'day')} old"
+            return f"data on places: {count(base['age_days'], 'day')} old"
     return ""
 
 

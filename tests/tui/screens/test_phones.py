@@ -118,3 +118,15 @@ async def test_what_a_phone_calls_itself_is_inert(screen, gate, phone):
     async with screen(size=(120, 30)) as s:
         await s.press("6")
         await s.shows("[red]‹U+202E›x", "[bold]v")
+
+
+async def test_rows_never_contradict_the_header_and_the_keys_fit(screen, gate, phones):
+    async with screen() as s:
+        await s.press("6")
+        await s.shows("enter today  n name", "? help  q quit")
+        assert "enforce" in s.row("anna-pixel   home")
+        asked = len(gate.asked)
+        gate.say(mode="watch", watching=["anna-pixel", "phone-0b"])  # somebody else did it
+        await s.shows("WATCHING   nothing is blocked")
+        await s.until(lambda: "◐ watch" in s.row("anna-pixel   home"))
+        assert len(gate.asked) == asked

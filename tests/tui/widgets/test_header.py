@@ -86,7 +86,7 @@ def test_a_phone_that_is_watched_is_named_beside_enforcing():
     assert "watching 2 phones" in line(mode="enforce", watching=["phone1", "phone2"])[0]
 
 
-@pytest.mark.parametrize(("wrong", "says"), [({"trouble": "damaged"}, "networks: damaged"), ({"stale": True}, "networks: 120 days old")])
+@pytest.mark.parametrize(("wrong", "says"), [({"trouble": "damaged"}, "networks: damaged"), ({"stale": True}, "data on places: 120 days old")])
 def test_what_is_known_of_places_may_be_old_or_damaged(wrong, says):
     base = {"what": "networks", "trouble": "", "stale": False, "age_days": 120}
     assert says in line(places=[base | wrong])[0]
