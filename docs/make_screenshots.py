@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "tui")]
 
 from gatekeeper import Gatekeeper, episode  # noqa: E402  found beside the tests
+from pastkeeper import phone  # noqa: E402
 
 from tui.app import Consentry  # noqa: E402
 from tui.widgets.table import Table  # noqa: E402
@@ -45,6 +46,10 @@ PICTURES: tuple[tuple[tuple[int, int], str, *tuple[str, ...]], ...] = (
     (SMALL, "filter", "slash", *"verdict:refused nam:x"),
     (LARGE, "detail", "enter"),
     (SMALL, "history", "3"),
+    (LARGE, "groups", "3", "s"),
+    (SMALL, "notes", "3", "o"),
+    (SMALL, "phones", "6"),
+    (LARGE, "phones", "6", "down"),
     (LARGE, "rules", "4", "down", "down", "down"),
     (SMALL, "edit", "4", "n", *"block country:CN -service:xiaomi-acc", "tab"),
     (SMALL, "wrong", "4", "e", *" port:99999"),
@@ -139,6 +144,23 @@ DRY_RUN = {
     "examples": [{"phone": "phone2", "what": "i.ytimg.com", "before": "allow", "after": "block", "last": 0.0}],
 }
 
+PHONES = [
+    phone(10, "phone1", vendor="Xiaomi Communications", allow=41, ask=208, block=2),
+    phone(11, "phone2", group="family", vendor="Google", allow=1_204, block=3),
+    phone(12, "phone-4f", group="strict", named=False, random=True, vendor="", ask=6),
+]
+
+
+def notes(now: float) -> list[dict[str, Any]]:
+    """Newest first."""
+    told = (
+        (40, "edit", "added block name:ads.example.com at 2; revision 3", "anna", 1000),
+        (900, "phones", "phone-4e was called phone2", "anna", 1000),
+        (5_000, "mode", "enforce", "root", 0),
+        (5_100, "state", "ENFORCING", "", None),
+    )
+    return [{"at": now - back, **dict(zip(("kind", "text", "who", "uid"), rest, strict=True))} for back, *rest in told]
+
 
 @asynccontextmanager
 async def gateway(socket: Path | None) -> AsyncIterator[Path]:
@@ -150,6 +172,7 @@ async def gateway(socket: Path | None) -> AsyncIterator[Path]:
         scripted = Gatekeeper(Path(directory, "gateway.sock"))
         scripted.rows, scripted.rules, scripted.explained = story(time.time()), RULES, EXPLAINED
         scripted.vocabulary, scripted.dry_run = VOCABULARY, DRY_RUN
+        scripted.phones, scripted.notes = PHONES, notes(time.time())
         await scripted.open()
         speaking = asyncio.ensure_future(_speak(scripted))
         try:
