@@ -6,11 +6,24 @@ an observation carries the grants that are in force.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rules.matchers.name import parse_pattern
+from rules.index import Atom, Index
+from rules.matchers import known
+from rules.matchers.name import by_name, parse_pattern
 from rules.networks import parse_network, show_range
+from rules.verdict import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rules.index import Case
+    from rules.policy import CompiledRule, Policy
+
+WITH_PORTS: Final = (None, "tcp", "udp")  # the kernel keeps the time of a consent by address and port
 
 
 class Kind(StrEnum):
@@ -58,3 +71,99 @@ class Grant(NamedTuple):
 
     id: int
     subject: Subject
+
+
+class Answered(NamedTuple):
+    """What a phone's consents say to one `ask`: YES, it is answered, by this one of them."""
+
+    answer: Answer
+    by: Grant | None = None
+
+
+class Consented:
+    """The grants of one observation, each asked once whether it is for this flow.
+
+    It is as an allow would be: all sources of names must agree (decisions.md 2), while an address does not lie.
+    """
+
+    def __init__(self, policy: Policy, case: Case) -> None:
+        self._policy = policy
+        self._case = case
+        self._unknown = case.seen.consents is None
+        self._services: dict[str, Answered] = {}
+        self._any: list[Answered] = []  # of those that answer every ask
+        grants = case.seen.consents or ()
+        if case.seen.port is None and case.seen.proto not in WITH_PORTS:
+            return
+        index = _index(grants)
+        own = replace(index.look_up(case.seen, 0), listed=case.listed)
+        for at, grant in enumerate(grants):
+            kind, what = grant.subject
+            if kind is Kind.SERVICE:
+                self._services.setdefault(what, Answered(_covers(case, policy.service_bit(what)), grant))
+            elif kind is Kind.NAME:
+                self._any.append(Answered(by_name(own, 1 << at, opening=True), grant))
+            else:
+                self._any.append(Answered(known(case.seen.addr, bool(own.addr & 1 << at)), grant))
+
+    def answers(self, rule: CompiledRule) -> Answered:
+        """Whether this ask is answered. Where a flow belongs to several of its services, each needs a consent."""
+        if self._unknown:
+            return Answered(Answer.NOT_YET)
+        found = [*self._any, self._by_service(rule)]
+        sure = next((one for one in found if one.answer is Answer.YES), None)
+        if sure and self._case.seen.proto is not None:
+            return sure
+        maybe = sure or any(one.answer is Answer.NOT_YET for one in found)
+        return Answered(Answer.NOT_YET if maybe else Answer.NO)
+
+    def _by_service(self, rule: CompiledRule) -> Answered:
+        services = [service for service in _services_of(rule) if self._belongs(service) is not Answer.NO]
+        if self._services.keys().isdisjoint(services):
+            return Answered(Answer.NO)
+        result, by = Answer.YES, None
+        for service in services:
+            answer, grant = self._services.get(service, Answered(Answer.NO))
+            if answer is Answer.NO and self._belongs(service) is Answer.YES:
+                return Answered(Answer.NO)
+            if answer is Answer.YES:
+                by = by or grant
+            else:
+                result = Answer.NOT_YET
+        return Answered(result, by)
+
+    def _belongs(self, service: str) -> Answer:
+        """As for a refusal: any source is enough."""
+        bit = self._policy.service_bit(service)
+        if (self._case.any_yes | self._case.addr) & bit:
+            return Answer.YES
+        return Answer.NOT_YET if self._case.any_open & bit or self._case.seen.addr is None else Answer.NO
+
+
+def _services_of(rule: CompiledRule) -> Iterator[str]:
+    for term in rule.rule.expression.terms:
+        if term.key == Kind.SERVICE and not term.negated:
+            yield from term.matcher.values
+
+
+def _covers(case: Case, bit: int) -> Answer:
+    if case.addr & bit:
+        return Answer.YES
+    answer = by_name(case, bit, opening=True)
+    return Answer.NOT_YET if answer is Answer.NO and bit and case.seen.addr is None else answer
+
+
+@lru_cache(maxsize=1_024)
+def _index(grants: tuple[Grant, ...]) -> Index:
+    """The bit of each stands where the grant does; a service's names are the policy's."""
+    return Index([_atom(grant.subject) for grant in grants])
+
+
+def _atom(subject: Subject) -> Atom:
+    match subject.kind:
+        case Kind.SERVICE:
+            return Atom()
+        case Kind.NAME:
+            return Atom(names=(subject.what,))
+        case Kind.ADDR:
+            return Atom(networks=(parse_network(subject.what),))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rules.consent import Consented, Kind
 from rules.policy import DEFAULT, MEMO
 from rules.verdict import Answer, Decision, Verdict
 
 if TYPE_CHECKING:
+    from rules.consent import Grant
     from rules.index import Case
     from rules.observation import Observation
     from rules.policy import CompiledRule, Policy
@@ -25,21 +27,84 @@ def decide(policy: Policy, seen: Observation) -> Decision:
     if known is None:
         if len(policy.memo) >= MEMO:
             policy.memo.clear()
-        known = policy.memo[seen] = _decide(policy, policy.look_up(seen))
+        case = policy.look_up(seen)
+        known = policy.memo[seen] = _decide(policy, case) if seen.consents == () else _decide_consented(policy, case)
     return known
 
 
 def _decide(policy: Policy, case: Case) -> Decision:
     sure = next((rule for rule in policy.likely(case) if rule.answer(case) is Answer.YES), None)
     verdict = sure.rule.action if sure else Verdict.ALLOW
-    missing = case.seen.missing
-    if missing and any(rule.answer(case) is Answer.NOT_YET for rule in policy.opposed(verdict, sure)):
-        reason = f"it depends on what is not known yet: {', '.join(missing)}"
-        return Decision(Verdict.HELD, "", reason, "", policy.revision)
+    if case.seen.missing and any(rule.answer(case) is Answer.NOT_YET for rule in policy.opposed(verdict, sure)):
+        return _held(policy, case)
+    return _by_rule(policy, sure, case)
+
+
+def _decide_consented(policy: Policy, case: Case) -> Decision:
+    """As `_decide`, for a phone that has consents: an `ask` that one of them answers does not end the scan.
+
+    From there on only the `ask` rules below count: one that no consent answers still asks (decisions.md 4).
+    """
+    consented = Consented(policy, case)
+    outcomes: dict[Verdict, CompiledRule | None] = {}  # and who says so, in the end the sure one; ask is a block here
+    unanswered = True  # every rule counts still: no ask has been met and answered for sure
+    answered: CompiledRule | None = None  # the ask that was, or may have been
+    by: Grant | None = None
+    for rule in policy.compiled if case.seen.missing else policy.likely(case):  # only what is missing is NOT_YET
+        action = rule.rule.action
+        if action is not Verdict.ASK and not unanswered:
+            continue
+        answer = rule.answer(case)
+        if answer is Answer.NO:
+            continue
+        sure = answer is Answer.YES
+        if action is not Verdict.ASK:
+            outcomes[Verdict.BLOCK if action.refuses else action] = rule
+        else:
+            reply, grant = consented.answers(rule)
+            if reply is not Answer.YES:
+                outcomes[Verdict.BLOCK] = rule
+            if unanswered and reply is not Answer.NO and (sure or not answered):
+                answered, by = rule, grant
+            elif sure and reply is Answer.NO:
+                answered = None
+        unanswered = unanswered and not sure
+        if not unanswered and not answered:
+            break
+    if unanswered:
+        outcomes[Verdict.ALLOW] = None
+    if answered:
+        outcomes[Verdict.CONSENT] = answered
+    if len(outcomes) > 1:
+        return _held(policy, case)
+    if answered and by:
+        return _by_consent(policy, answered, by, case)
+    (deciding,) = outcomes.values()
+    return _by_rule(policy, deciding, case)
+
+
+def _held(policy: Policy, case: Case) -> Decision:
+    reason = f"it depends on what is not known yet: {', '.join(case.seen.missing)}"
+    return Decision(Verdict.HELD, "", reason, "", policy.revision)
+
+
+def _by_rule(policy: Policy, sure: CompiledRule | None, case: Case) -> Decision:
+    """What the rule says; the default, if there is none."""
     service = policy.service_of(case)
     if sure is None:
-        return Decision(verdict, DEFAULT, "no rule speaks of it; the default allows it", service, policy.revision)
-    return Decision(verdict, sure.rule.id, _reason(policy, sure, case, service), service, policy.revision)
+        return Decision(Verdict.ALLOW, DEFAULT, "no rule speaks of it; the default allows it", service, policy.revision)
+    return Decision(sure.rule.action, sure.rule.id, _reason(policy, sure, case, service), service, policy.revision)
+
+
+def _by_consent(policy: Policy, rule: CompiledRule, grant: Grant, case: Case) -> Decision:
+    kind, what = grant.subject
+    subject = f"service {policy.services[what].title}" if kind is Kind.SERVICE else what
+    name = _name(policy, rule, case)
+    reason = f"consent {grant.id} for {subject} answers rule {rule.rule.id} ({rule.rule.source})"
+    return Decision(
+        Verdict.CONSENT, rule.rule.id, f"{reason}: {name}" if name else reason, policy.service_of(case),
+        policy.revision, grant.id,
+    )
 
 
 def _reason(policy: Policy, sure: CompiledRule, case: Case, service: str) -> str:

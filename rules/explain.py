@@ -36,6 +36,7 @@ class Explanation:
             "service": decision.service,
             "service_title": self.service_title,
             "revision": decision.revision,
+            "consent": decision.consent,
             "names": [{"name": name.name, "source": str(name.source)} for name in self.names],
             "claims": list(self.claims),
             "missing": list(self.missing),

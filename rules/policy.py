@@ -117,6 +117,10 @@ class Policy:
         """Whether the atoms of these bits have that name."""
         return bool(self._index.name(name) & bits)
 
+    def service_bit(self, service: str) -> int:
+        """Of its atom; 0 if no pack has it any more."""
+        return 1 << self._service_ids.index(service) if service in self.services else 0
+
     def service_of(self, case: Case) -> str:
         """Id of the service that this is; names tell it better than addresses. "" if none."""
         mask = (1 << len(self._service_ids)) - 1

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rules.consent import Grant, Subject
 from rules.expression import parse_rule
 from rules.observation import NOWHERE, Name, Observation, Source
 from rules.policy import Policy, compile_policy
@@ -20,12 +21,16 @@ def packed(text: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
-def seen(*, phone="phone1", proto="tcp", addr="198.51.100.9", port=443, dns=(), sni=(), http=(), open_=False, unfinished=False, group="", place=NOWHERE) -> Observation:
-    """`dns`: one tuple of names per question, or one name for the only question."""
+def seen(*, phone="phone1", proto="tcp", addr="198.51.100.9", port=443, dns=(), sni=(), http=(), open_=False, unfinished=False, group="", place=NOWHERE, consents=()) -> Observation:
+    """`dns`: one tuple of names per question, or one name for the only question. `consents`: "service:a", "name:b"; their ids count from 7."""
     chains = ((dns,),) if isinstance(dns, str) else tuple(dns)
     said = tuple(Name(n, Source.SNI) for n in ([sni] if isinstance(sni, str) else sni))
     said += tuple(Name(n, Source.HTTP) for n in ([http] if isinstance(http, str) else http))
-    return Observation(phone, proto, packed(addr) if addr else None, port, chains, said, open_, unfinished, group, place)
+    return Observation(phone, proto, packed(addr) if addr else None, port, chains, said, open_, unfinished, group, place, grants(*consents) if consents is not None else None)
+
+
+def grants(*subjects: str) -> tuple[Grant, ...]:
+    return tuple(Grant(number, Subject.parse(text)) for number, text in enumerate(subjects, 7))
 
 
 def policy(*rules: str, packs: bool = False, services: bool = False) -> Policy:
@@ -40,4 +45,4 @@ def policy(*rules: str, packs: bool = False, services: bool = False) -> Policy:
 
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
-    return SimpleNamespace(seen=seen, policy=policy, packed=packed)
+    return SimpleNamespace(seen=seen, grants=grants, policy=policy, packed=packed)
