@@ -173,6 +173,7 @@ async def gateway(socket: Path | None) -> AsyncIterator[Path]:
         scripted.rows, scripted.rules, scripted.explained = story(time.time()), RULES, EXPLAINED
         scripted.vocabulary, scripted.dry_run = VOCABULARY, DRY_RUN
         scripted.phones, scripted.notes = PHONES, notes(time.time())
+        scripted.status["phones"] = len(PHONES)
         await scripted.open()
         speaking = asyncio.ensure_future(_speak(scripted))
         try:

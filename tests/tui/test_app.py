@@ -59,7 +59,7 @@ async def test_skipped_rows_are_told(screen, gate):
 async def test_tabs_can_be_clicked(screen):
     async with screen() as s:
         await s.pilot.click("Tabs", offset=(12, 0))
-        await s.shows("verdict:refused last:24h")
+        await s.shows("verdict:refused,watch last:24h")
         assert s.app.current_mode == "history"
 
 

@@ -177,8 +177,8 @@ o shows who did what to the gate. v looks whether the history is as it was writt
 
     def _ask_file(self, name: str, why: str = "") -> None:
         here = inert(str(Path.cwd()))
-        words = f"Write all rows that the filter matches to a file (.csv, .json or .jsonl), named from {here}. {why}"
-        self.prompt.ask(words, name, self._begin)
+        words = f"Write all rows that the filter matches to a file (.csv, .json or .jsonl), named from {here}."
+        self.prompt.ask(f"{words}\n{why}".rstrip(), name, self._begin)
 
     def _begin(self, name: str) -> None:
         try:
@@ -190,7 +190,7 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         if export.form_of(path.name, None) is None:
             self._ask_file(name, f"{inert(path.name)}: .csv, .json or .jsonl is wanted at its end")
         elif there:
-            self._ask_file(name, f"{inert(str(path))} is there already; choose another name")
+            self._ask_file(name, f"{inert(path.name)} is there already; choose another name")
         else:
             self._export = self.write(path, self._wanted)
 
