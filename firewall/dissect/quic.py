@@ -1,0 +1,311 @@
+"""[pure] The ClientHello in a QUIC client's Initial packets (RFC 9000, RFC 9001; version 2: RFC 9369).
+
+Initial packets are encrypted with keys that everyone on the way can compute from the connection id the client chose
+first. It keeps those keys when the server gives it another id, and only then: so packets are tried with the keys of
+every connection begun on this flow, and with those of their own id.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
+from firewall.dissect.reassembly import Reassembly
+
+LARGEST = 16_384  # bytes of a hello, as over TCP (dissect/tls.py)
+MOST_CONNECTIONS = 4  # of one flow that are listened to; a client has one, and one more after a Retry
+MOST_PACKETS = 64  # of one datagram, or of a train of datagrams that the kernel left in one piece
+MOST_FRAMES = 512  # of one packet; Chromium cuts a hello into some twenty
+LONGEST_ID = 20  # bytes of a connection id (RFC 9000, 17.2)
+SMALLEST = 1_200  # bytes of a datagram with an Initial (RFC 9000, 14.1), also of a version nobody knows (6.1)
+
+CLIENT_HELLO = 1
+PADDING, PING, ACK, ACK_ECN, CRYPTO = 0, 1, 2, 3, 6  # the frames of an Initial (RFC 9000, 12.4)
+GOOGLE_CRYPTO = 8  # the same in Google's T050 and T051; no Initial may carry what it is elsewhere
+INITIAL, ZERO_RTT, HANDSHAKE, RETRY = range(4)  # packet types of version 1; those of version 2 are one further
+_LONG, _FIXED = 0x80, 0x40
+_GOOGLE = re.compile(rb"[\x80-\xff](Q0[0-9]{2})|[\x09\x0d].{8}(Q0[0-9]{2})", re.DOTALL)  # its QUIC before IETF's
+_QUIET = re.compile(rb"[\0\1]*")  # padding and pings
+
+
+class Unknown(NamedTuple):
+    """QUIC, by all appearances, of a version whose Initial packets cannot be read."""
+
+    version: int
+
+
+class _Scheme(NamedTuple):
+    salt: bytes
+    label: bytes  # of its key derivation
+    shift: int  # of its packet types
+
+
+_DRAFT_22: Final = _Scheme(bytes.fromhex("7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a"), b"quic ", 0)
+_DRAFT_23: Final = _Scheme(bytes.fromhex("c3eef712c72ebb5a11a7d2432bb46365bef9f502"), b"quic ", 0)
+_DRAFT_29: Final = _Scheme(bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899"), b"quic ", 0)
+_VERSION_1: Final = _Scheme(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"), b"quic ", 0)
+_VERSION_2: Final = _Scheme(bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"), b"quicv2 ", 1)
+_SCHEMES: Final = {
+    1: _VERSION_1,
+    0x6B3343CF: _VERSION_2,
+    0x709A50C4: _Scheme(bytes.fromhex("a707c203a59b47184a1d62ca570406ea7ae3e5d3"), b"quicv2 ", 1),  # 2, as a draft
+    0xFF000016: _DRAFT_22,
+    **dict.fromkeys(range(0xFF000017, 0xFF00001D), _DRAFT_23),
+    **dict.fromkeys(range(0xFF00001D, 0xFF000021), _DRAFT_29),
+    **dict.fromkeys((0xFF000021, 0xFF000022), _VERSION_1),  # drafts 33 and 34
+    0xFACEB001: _DRAFT_22,  # Facebook's
+    0xFACEB002: _DRAFT_23,
+    0x54303530: _Scheme(bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"), b"quic ", 0),  # Google's T050, T051
+    0x54303531: _Scheme(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"), b"quic ", 0),
+}
+
+
+# A client may offer a version that nobody has (0x?a?a?a?a), and private ones are IETF's by another name: what its
+# packets open with is not unknown.
+_TRIED: Final = (_VERSION_1, _DRAFT_29, _DRAFT_23)
+
+
+_PARTS: Final = ((b"key", 16), (b"iv", 12), (b"hp", 16))  # of a secret (RFC 9001, 5.1), with their sizes in bytes
+
+
+class _Keys(NamedTuple):
+    aead: AESGCM
+    iv: int
+    mask: Cipher[ECB]  # header protection (RFC 9001, 5.4)
+
+
+class _Connection:
+    """What the client said under the keys of one connection id."""
+
+    __slots__ = ("begun", "keys", "stream")
+
+    def __init__(self, keys: _Keys) -> None:
+        self.keys = keys
+        self.stream = Reassembly(LARGEST)
+        self.begun: bytearray | None = bytearray()  # of its hello; None: that has been given out, or is none
+
+
+class _Packet(NamedTuple):
+    """An Initial, still protected."""
+
+    version: int
+    known: bool  # can be read; else it is tried
+    dcid: bytes
+    start: int
+    number: int  # where its packet number begins
+    end: int
+
+
+class Initials:
+    """Fed with the datagrams of one flow from the client, in the order they come.
+
+    `begun`: a connection has begun and its hello is not whole. A hello of more than 16 KiB, one said in two ways, or
+    a fifth connection stays begun for ever.
+    """
+
+    __slots__ = ("_connections", "_lost", "_seen")
+
+    def __init__(self) -> None:
+        self._connections: dict[tuple[int, bytes], _Connection] = {}
+        self._lost = False
+        self._seen = False  # a packet of a version that can be read
+
+    @property
+    def begun(self) -> bool:
+        return self._lost or any(connection.begun is not None for connection in self._connections.values())
+
+    def feed(self, datagram: bytes) -> tuple[bytes, ...] | Unknown | NeedMore | NotMine:
+        """The ClientHellos (RFC 8446, 4: whole handshake messages) that `datagram` completes.
+
+        NEED_MORE: none so far, and one may be on its way. (): more of what was judged. NOT_MINE: not QUIC, as far as
+        can be seen; that may change with a later datagram, since noise may come first.
+        """
+        unknown = _google(datagram)
+        hellos: list[bytes] = []
+        at = 0
+        for _ in range(MOST_PACKETS):
+            packet = _next_packet(datagram, at)
+            if packet is None:
+                break
+            at = packet.end
+            hello = self._open(datagram, packet) if packet.number else None
+            if hello is not None:
+                hellos.append(hello)
+            if packet.known:
+                self._seen = True
+            elif not self._seen:
+                unknown = Unknown(packet.version)
+                break
+        else:
+            self._lost = True
+        if hellos:
+            return tuple(hellos)
+        if not self._seen:
+            return unknown or NOT_MINE
+        return NEED_MORE if self.begun or not self._connections else ()
+
+    def _open(self, datagram: bytes, packet: _Packet) -> bytes | None:
+        """Decrypt, and take in what it says."""
+        connections = self._connections
+        own = packet.version, packet.dcid
+        first = connections.get(own)
+        others = [some for some in connections.values() if some is not first]
+        for connection in (*((first,) if first else ()), *reversed(others)):
+            payload = _decrypt(datagram, packet, connection.keys)
+            if payload is not None:
+                return self._take(connection, payload)
+        if first:
+            return None
+        for scheme in (_SCHEMES[packet.version],) if packet.known else _TRIED:
+            keys = _keys(scheme, packet.dcid)
+            payload = _decrypt(datagram, packet, keys)
+            if payload is None:
+                continue  # noise, or protected with the keys of an id that we have not seen
+            self._seen = True
+            if len(connections) >= MOST_CONNECTIONS:
+                self._lost = True
+                return None
+            connection = connections[own] = _Connection(keys)
+            return self._take(connection, payload)
+        return None
+
+    @staticmethod
+    def _take(connection: _Connection, payload: bytes) -> bytes | None:
+        begun, stream = connection.begun, connection.stream
+        if begun is None:
+            return None
+        for offset, data in _crypto_frames(payload):
+            begun += stream.add(offset, data)
+        if begun and begun[0] != CLIENT_HELLO:
+            connection.begun = None
+            return None
+        if len(begun) < 4 or stream.disagrees or stream.overflows:
+            return None
+        wanted = 4 + int.from_bytes(begun[1:4])
+        if wanted > min(len(begun), LARGEST):
+            return None
+        connection.begun = None
+        return bytes(begun[:wanted])
+
+
+def _next_packet(data: bytes, at: int) -> _Packet | None:
+    """The long-header packet at `at` (RFC 9000, 17.2); `number` is 0 if it is no Initial. None: there is none."""
+    size = len(data)
+    if at + 7 > size or not data[at] & _LONG:
+        return None
+    first, version = data[at], int.from_bytes(data[at + 1 : at + 5])
+    scheme = _SCHEMES.get(version)
+    known = scheme is not None
+    # Anything may begin like this. But no server answers a client of QUIC that does not fill its first datagram.
+    if not known and (at or not version or not first & _FIXED or size < SMALLEST or data[5] < 8):
+        return None
+    ids = at + 5
+    dcid_end = ids + 1 + data[ids]
+    if data[ids] > LONGEST_ID or dcid_end >= size:
+        return None
+    body = dcid_end + 1 + data[dcid_end]
+    if data[dcid_end] > LONGEST_ID or body > size:
+        return None
+    dcid = data[ids + 1 : dcid_end]
+    kind = ((first >> 4) - (scheme.shift if scheme else 0)) & 3
+    if kind == RETRY:
+        return None  # servers send them; nothing can follow in its datagram
+    if kind == INITIAL:
+        token, body = _integer(data, body)
+        body += token
+    length, number = _integer(data, body)
+    end = number + length
+    if end > size or length < 20:  # what the header's protection is made from would not fit (RFC 9001, 5.4.2)
+        return None if known else _Packet(version, known, dcid, at, 0, size)
+    return _Packet(version, known, dcid, at, number if kind == INITIAL else 0, end)
+
+
+def _google(data: bytes) -> Unknown | None:
+    """Google's own QUIC, which says its version as text."""
+    match = _GOOGLE.match(data)
+    return Unknown(int.from_bytes(match[1] or match[2])) if match else None
+
+
+def _integer(data: bytes, at: int) -> tuple[int, int]:
+    """A variable-length integer (RFC 9000, 16) and where it ends: behind everything, if it is not all there."""
+    if at >= len(data):
+        return 0, len(data) + 1
+    size = 1 << (data[at] >> 6)
+    return int.from_bytes(data[at : at + size]) & (1 << (8 * size - 2)) - 1, at + size
+
+
+@lru_cache(maxsize=64)  # the packets of one hello come together
+def _keys(scheme: _Scheme, dcid: bytes) -> _Keys:
+    """What a client protects its Initial packets with (RFC 9001, 5.2)."""
+    secret = _expand(hmac.digest(scheme.salt, dcid, "sha256"), b"client in", 32)
+    key, iv, mask = (_expand(secret, scheme.label + word, size) for word, size in _PARTS)
+    return _Keys(AESGCM(key), int.from_bytes(iv), Cipher(AES(mask), ECB()))  # noqa: S305 a mask is one block
+
+
+def _expand(secret: bytes, label: bytes, size: int) -> bytes:
+    """HKDF-Expand-Label (RFC 8446, 7.1) for what fits into one SHA-256."""
+    info = bytes((0, size, 6 + len(label))) + b"tls13 " + label + b"\0\1"
+    return hmac.digest(secret, info, "sha256")[:size]
+
+
+def _decrypt(datagram: bytes, packet: _Packet, keys: _Keys) -> bytes | None:
+    """The packet's frames, or None if it was not protected with these keys (RFC 9001, 5.3 and 5.4)."""
+    start, number = packet.start, packet.number
+    mask = keys.mask.encryptor().update(datagram[number + 4 : number + 20])
+    first = datagram[start] ^ mask[0] & 0x0F
+    size = 1 + (first & 3)
+    # Where nothing has been acknowledged a packet number is not shortened (RFC 9000, 17.1).
+    plain = int.from_bytes(datagram[number : number + size]) ^ int.from_bytes(mask[1 : 1 + size])
+    header = bytes((first,)) + datagram[start + 1 : number] + plain.to_bytes(size)
+    nonce = (keys.iv ^ plain).to_bytes(12)
+    try:
+        return keys.aead.decrypt(nonce, datagram[number + size : packet.end], header)
+    except InvalidTag:
+        return None
+
+
+def _crypto_frames(payload: bytes) -> list[tuple[int, bytes]]:
+    """Offset and data of every CRYPTO frame, up to what no Initial may carry (RFC 9000, 19)."""
+    found: list[tuple[int, bytes]] = []
+    at, size = 0, len(payload)
+    for _ in range(MOST_FRAMES):
+        quiet = _QUIET.match(payload, at)
+        at = quiet.end() if quiet else at
+        if at >= size:
+            break
+        kind = payload[at]
+        if kind in (CRYPTO, GOOGLE_CRYPTO):
+            offset, at = _integer(payload, at + 1)
+            length, at = _integer(payload, at)
+            if at + length > size:
+                break
+            found.append((offset, payload[at : at + length]))
+            at += length
+        elif kind in (ACK, ACK_ECN):
+            at = _behind_ack(payload, at)
+        else:
+            break
+    return found
+
+
+def _behind_ack(payload: bytes, at: int) -> int:
+    """Where an ACK frame ends (RFC 9000, 19.3)."""
+    kind = payload[at]
+    _, at = _integer(payload, at + 1)  # largest
+    _, at = _integer(payload, at)  # delay
+    ranges, at = _integer(payload, at)
+    fields = 1 + 2 * min(ranges, len(payload)) + (3 if kind == ACK_ECN else 0)
+    for _ in range(fields):
+        if at >= len(payload):
+            break
+        _, at = _integer(payload, at)
+    return at
