@@ -57,7 +57,7 @@ def hosts(scenario: str) -> list[tuple[str, int]]:
     return [(place.hostname or "", place.port or 443) for place in places]
 
 
-@pytest.mark.parametrize("scenario", sorted(path.stem for path in SCENARIOS.glob("*.toml") if "[[group]]" in path.read_text("utf-8")))
+@pytest.mark.parametrize("scenario", sorted(path.stem for path in SCENARIOS.glob("*.toml") if "[[group]]" in path.read_text("utf-8") and not path.stem.endswith("-upload")))
 def test_what_the_lab_plays_of_an_ordinary_day_passes(make, scenario: str) -> None:
     places = hosts(scenario)
     assert places
