@@ -16,7 +16,7 @@ GATEWAY = """
 import asyncio, os, socket, subprocess, sys, tempfile, time
 from firewall.backends.linux.backend import LinuxBackend
 from firewall.backends.linux.nfnl import generation
-from firewall.commands import AdmitPair, ExpelPair, GiveVerdict, KernelState, Reconcile, RefuseAddress
+from firewall.commands import AdmitPair, ExpelPair, ForgetFlows, GiveVerdict, KernelState, MarkFlow, OpenWay, Reconcile, RefuseAddress, Watch
 from firewall.inputs import Applied, CommandFailed, FlowKey, PacketSeen, PairsFound, SpoofSeen, Tampered
 from firewall.settings import Settings
 from pathlib import Path
@@ -46,6 +46,10 @@ def udp(mac, src, dst, sport=5353, data=b"forged"):
         packet = head[:10] + struct.pack("!H", checksum(head)) + head[12:] + body
     return LAN + mac + (b"\\x86\\xdd" if len(src) == 16 else b"\\x08\\x00") + packet
 
+def answer(packet):
+    at = 40 if packet[0] >> 4 == 6 else 20
+    return ANSWER.get(int.from_bytes(packet[at + 2 : at + 4]), (Verdict.ALLOW,))
+
 def shown(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
@@ -54,13 +58,15 @@ def nft(*words, given=None):
     assert done.returncode == 0, done.stderr
     return done.stdout
 
+ANSWER = {}   # port -> (verdict, watch); everything else is allowed
+
 async def main():
     with tempfile.TemporaryDirectory() as run:
         backend = LinuxBackend(Settings("lan0", "wan0", run_dir=run))
         seen = []
         def deliver(batch):
             seen.extend(batch)
-            backend.carry_out([GiveVerdict(p.id, Verdict.ALLOW) for p in batch if isinstance(p, PacketSeen)])
+            backend.carry_out([GiveVerdict(p.id, *answer(p.packet)) for p in batch if isinstance(p, PacketSeen)])
         async def come(kind, after=0):
             until = time.monotonic() + 5
             while not any(isinstance(i, kind) for i in seen[after:]):
@@ -109,6 +115,24 @@ ip -n {phone} route add default via 10.77.0.1; ip -n {phone} -6 route add defaul
     finally:
         for name in (gateway, phone):
             subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@contextmanager
+def outside() -> Iterator[tuple[str, str, str]]:
+    """As `namespaces`, with somebody behind the gateway: 198.51.100.7 and 2001:db8:7::7."""
+    with namespaces() as (gateway, phone):
+        far = gateway.replace("gateway", "far")
+        script = f"""
+set -e
+ip netns add {far}; ip -n {phone} link set out0 netns {far}; ip -n {far} link set lo up; ip -n {far} link set out0 up
+ip -n {far} addr add 203.0.113.2/24 dev out0; ip -n {far} addr add 198.51.100.7/32 dev out0
+ip -n {far} addr add 2001:db8:1::2/64 dev out0 nodad; ip -n {far} addr add 2001:db8:7::7/128 dev out0 nodad
+"""
+        try:
+            subprocess.run(["sh", "-c", script], check=True)
+            yield gateway, phone, far
+        finally:
+            subprocess.run(["ip", "netns", "del", far], check=False)
 
 
 def run_on_gateway(box: tuple[str, str], body: str) -> None:

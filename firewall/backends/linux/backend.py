@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firewall.backends import BackendError, Gauges
 from firewall.backends.linux import marks, nfnl
+from firewall.backends.linux.counting import ended, keep_counting, listen_for_ends, passing
 from firewall.backends.linux.links import (
     LINKS_CHANGED,
     RULES_CHANGED,
@@ -26,6 +27,7 @@ from firewall.backends.linux.neighbours import NEIGHBOURS_CHANGED, Neighbours, g
 from firewall.backends.linux.nftables import CHILDREN, GROUP, SPOOFED, TABLE, Held, Ruleset, table_stands
 from firewall.backends.linux.pairs import Pairs
 from firewall.backends.linux.reset import RawSender, rst
+from firewall.backends.linux.ways import Way, Ways
 from firewall.commands import (
     AdmitPair,
     ExpelPair,
@@ -33,6 +35,7 @@ from firewall.commands import (
     GiveVerdict,
     KernelState,
     MarkFlow,
+    OpenWay,
     Reconcile,
     RefuseAddress,
     ResetServer,
@@ -40,12 +43,10 @@ from firewall.commands import (
 from firewall.inputs import (
     Applied,
     CommandFailed,
-    FlowCounted,
     PacketSeen,
     PairsFound,
     RefusedSeen,
     SpoofSeen,
-    Strained,
     Tampered,
 )
 from rules.verdict import Verdict
@@ -64,12 +65,7 @@ A_TURN: Final = 64  # messages of one source, so that no source starves another
 TURNS: Final = 4  # of the queue before others have theirs: while packets keep coming the event loop costs the most
 LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost
 WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything, changed or not
-COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
-MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
 _QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
-_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
-_MOST_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_max")
-FULL: Final = 0.95  # of the connection table: said
 
 
 class LinuxBackend:
@@ -87,8 +83,9 @@ class LinuxBackend:
         self._queue: nfnl.Queue | None = None
         self._calls = nfnl.Netlink()  # marks and elements: a question and its acknowledgement
         self._raw = RawSender()
-        self._foreign: dict[int, int] = {}  # queued packet -> other programs' bits in its mark
+        self._kept: dict[int, int] = {}  # queued packet -> other programs' bits in its mark, and its phone's slot
         self._pairs = Pairs(self._calls, self._neighbours)
+        self._ways = Ways(self._calls)
         self._loaded: dict[Pair, int] | None = None  # what a whole load knew of them that has just been made
         self._learned: dict[Pair, float] = {}  # (MAC, address) -> until, monotonic: to put back if lost
         self._state: KernelState | None = None  # what the kernel holds, or shall
@@ -108,6 +105,7 @@ class LinuxBackend:
             MarkFlow: self._mark_flow,
             ForgetFlows: self._forget_flows,
             RefuseAddress: self._refuse_address,
+            OpenWay: self._open_way,
             AdmitPair: self._admit_pair,
             ExpelPair: self._expel_pair,
             Reconcile: self._reconcile,
@@ -123,6 +121,7 @@ class LinuxBackend:
             now = time.monotonic()
             self._learned = {pair: now + seconds for pair, seconds in self._rules.learned().items()}
             self._pairs.use(self._rules.pairs())
+            self._ways.find()
         else:
             self._load(KernelState(0, locked=True, refused4=(), refused6=(), keep_learned=True))
 
@@ -133,7 +132,7 @@ class LinuxBackend:
         except PermissionError:
             raise BackendError(f"another program reads queue {QUEUE}: is a gateway running?") from None
         log = nfnl.Log(GROUP)
-        ended = nfnl.Netlink(receive=64 << 20, groups=(nfnl.CT_DESTROYED,))
+        ends = listen_for_ends()
         changes = nfnl.Changes()
         routes = listen(RULES_CHANGED | LINKS_CHANGED)
         neighbours = listen(NEIGHBOURS_CHANGED)
@@ -141,7 +140,7 @@ class LinuxBackend:
         readers: tuple[tuple[Any, Callable[[Any], None]], ...] = (
             (self._queue, self._read_queue),
             (log, self._read_log),
-            (ended, self._read_ended),
+            (ends, self._read_ended),
             (changes, self._read_changes),
             (routes, self._read_routes),
             (neighbours, self._read_neighbours),
@@ -150,7 +149,7 @@ class LinuxBackend:
             loop.add_reader(source.fileno(), read, source)
             self._sources.append(source)
         self._spawn(self._keep_looking())
-        self._spawn(self._keep_counting())
+        self._spawn(keep_counting(deliver))
         self._pairs.pin_all()
         self._deliver([PairsFound(tuple((*pair, slot) for pair, slot in self._pairs.slots().items()))])
 
@@ -180,8 +179,8 @@ class LinuxBackend:
             if not found:
                 return
             for packet in found:
-                if packet.mark & marks.OTHERS:
-                    self._foreign[packet.id] = packet.mark & marks.OTHERS
+                if packet.mark & marks.KEPT:
+                    self._kept[packet.id] = packet.mark & marks.KEPT
             self._deliver([PacketSeen(p.id, p.mac, p.packet, bool(p.mark & marks.WATCH)) for p in found])
 
     def _read_log(self, log: nfnl.Log) -> None:
@@ -190,22 +189,9 @@ class LinuxBackend:
             self._deliver([(SpoofSeen if p.prefix == SPOOFED else RefusedSeen)(p.mac, p.packet) for p in found])
 
     def _read_ended(self, source: nfnl.Netlink) -> None:
-        ended: list[Input] = []
-        for _ in range(A_TURN):
-            try:
-                data = source.read()
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                continue  # some ends were lost: those flows are forgotten when their place is needed
-            if data is None:
-                break
-            for _, _, body in nfnl.messages(data):
-                counted = nfnl.counted(body[4:])
-                if counted is not None:
-                    ended.append(FlowCounted(counted.flow, counted.up, counted.down, ended=True))
-        if ended:
-            self._deliver(ended)
+        found = ended(source)
+        if found:
+            self._deliver(found)
 
     def _read_changes(self, source: nfnl.Changes) -> None:
         """Every change of nftables ends with a message that tells who made it."""
@@ -284,34 +270,6 @@ class LinuxBackend:
             lost.append("the ruleset")
         return lost
 
-    async def _keep_counting(self) -> None:
-        dump = nfnl.Netlink()
-        quiet = 0.0  # until when a full table has been said
-        try:
-            while True:
-                await asyncio.sleep(COUNT_SECONDS)
-                there, most = int(_FLOWS.read_text()), int(_MOST_FLOWS.read_text())
-                if there >= FULL * most and time.monotonic() > quiet:
-                    quiet = time.monotonic() + WHOLE_LOOK_SECONDS
-                    full = "the connection table is full, new flows may be dropped"
-                    self._deliver([Strained(f"{full}: {there} of {most} (sysctl net.netfilter.nf_conntrack_max)")])
-                if there > MOST_COUNTED:
-                    continue
-                found: list[Input] = []
-                with suppress(OSError):  # the table changed under the dump: the next one will do
-                    for _, body in dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT)):
-                        counted = nfnl.counted(body)
-                        if counted is not None:
-                            found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=False))
-                        if len(found) == A_TURN:
-                            self._deliver(found)
-                            found = []
-                            await asyncio.sleep(0)  # packets first
-                if found:
-                    self._deliver(found)
-        finally:
-            dump.close()
-
     # -- what the gateway wants --------------------------------------------------------------------------------------
 
     def carry_out(self, commands: Sequence[Command]) -> None:
@@ -322,12 +280,12 @@ class LinuxBackend:
 
     def _give_verdict(self, command: GiveVerdict) -> None:
         assert self._queue is not None
-        others = self._foreign.pop(command.id, 0)
+        kept = self._kept.pop(command.id, 0)
         if command.verdict is Verdict.HELD:
             self._queue.answer(command.id, nfnl.DROP, 0)
         else:
             answer = marks.PERMIT | marks.ASK | marks.connection(command.verdict, command.watch)
-            self._queue.answer(command.id, nfnl.ACCEPT, others | answer)
+            self._queue.answer(command.id, nfnl.ACCEPT, kept | answer)
 
     def _reset_server(self, command: ResetServer) -> None:
         packet = rst(command.packet)
@@ -341,7 +299,7 @@ class LinuxBackend:
         self._call(command, nfnl.set_mark(command.flow, value, marks.CONNECTION))
 
     def _forget_flows(self, command: ForgetFlows) -> None:
-        self._call(command, nfnl.forget_marked(marks.ALLOWED, marks.VERDICT))
+        self._call(command, nfnl.forget_marked(marks.PASSING, marks.PASSING))
 
     def _refuse_address(self, command: RefuseAddress) -> None:
         if self._whole.locked():
@@ -355,6 +313,12 @@ class LinuxBackend:
         else:
             self._learned.pop((mac, addr), None)
             self._call(command, nfnl.batch(nfnl.elements(nfnl.DELETE_ELEMENT, TABLE, name, [found])))
+
+    def _open_way(self, command: OpenWay) -> None:
+        try:
+            self._ways.open(Way(command.slot, command.addr, command.port), command.seconds)
+        except OSError as error:
+            self._deliver([CommandFailed(command, os.strerror(error.errno or 0))])
 
     def _admit_pair(self, command: AdmitPair) -> None:
         self._pair(command, lambda: self._pairs.admit(command.mac, command.addr, command.slot))
@@ -385,6 +349,8 @@ class LinuxBackend:
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             self._pairs.catch_up(loaded)
+        with suppress(OSError):  # the table is gone: a look will tell
+            self._ways.catch_up()
 
     def _reconcile(self, command: Reconcile) -> None:
         if not command.desired.keep_learned:
@@ -411,7 +377,8 @@ class LinuxBackend:
         now = time.monotonic()
         learned = {pair: int(until - now) for pair, until in list(self._learned.items()) if until > now + 1}
         pairs = self._loaded = self._pairs.slots()
-        self._rules.load(state, Held(learned, pairs, self._sides.had), masquerade6=not has_global6(self._lan))
+        held = Held(learned, pairs, self._sides.had, self._ways.left())
+        self._rules.load(state, held, masquerade6=not has_global6(self._lan))
         self._fingerprint = self._rules.fingerprint()
 
     # -- what it knows -----------------------------------------------------------------------------------------------
@@ -428,12 +395,7 @@ class LinuxBackend:
         return Gauges(waiting, lost, self._unanswered, self._rules.kind)
 
     def flows(self) -> list[FlowKey]:
-        dump = nfnl.Netlink()
-        try:
-            entries = dump.dump(nfnl.dump_marked(marks.ALLOWED, marks.VERDICT))
-            return [counted.flow for _, body in entries if (counted := nfnl.counted(body)) is not None]
-        finally:
-            dump.close()
+        return passing()
 
     def mac_of(self, address: bytes) -> bytes | None:
         return self._neighbours.mac_of(address)

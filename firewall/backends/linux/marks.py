@@ -3,11 +3,11 @@
 18 bits at the upper end; the 14 below are other programs' and are never changed.
 
 31-30 verdict     packet and connection
-29-27 watch       packet and connection: which packets of an allowed flow are shown to Python again
+29-27 watch       packet and connection: which packets of an allowed or consented flow are shown to Python again
 26    ask         packet only: to the queue
 25    pass        packet only: decided, on its way
 24    permit      packet only: our prerouting chain has seen it; without it a phone's packet has no route
-23-14 phone slot  packet only: which phone; 0 is a newcomer. Also the key of consents that the kernel ends
+23-14 phone slot  packet only: which phone; 0 is a newcomer. Also the key of the ways that consents open
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 VERDICT: Final = 0xC000_0000
 ALLOWED: Final = 0x4000_0000
 BLOCKED: Final = 0x8000_0000
+CONSENTED: Final = 0xC000_0000  # passes while a way is open
+PASSING: Final = ALLOWED & CONSENTED  # the bit that both have, and no other verdict
 WATCH: Final = 0x3800_0000
 WATCH_SHIFT: Final = 27
 ASK: Final = 0x0400_0000
@@ -42,4 +44,6 @@ def connection(verdict: Verdict, watch: Watch) -> int:
     """What is remembered of a flow. HELD is undecided: nothing."""
     if verdict is Verdict.ALLOW or verdict is Verdict.WATCH:
         return ALLOWED | watch << WATCH_SHIFT
+    if verdict is Verdict.CONSENT:
+        return CONSENTED | watch << WATCH_SHIFT
     return BLOCKED if verdict.refuses else 0

@@ -70,6 +70,17 @@ def attributes(data: memoryview) -> dict[int, memoryview]:
     return found
 
 
+def nested(data: memoryview) -> Iterator[memoryview]:
+    """The attributes of a list, in their order; what does not fit is left out."""
+    at, size = 0, len(data)
+    while at + 4 <= size:
+        length, _ = _ATTRIBUTE.unpack_from(data, at)
+        if length < 4 or at + length > size:
+            break
+        yield data[at + 4 : at + length]
+        at += (length + 3) & ~3
+
+
 def messages(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     """(type, flags, what follows the nlmsghdr) of each message in one datagram."""
     at, size = 0, len(data)
@@ -323,15 +334,18 @@ def _bytes(counters: memoryview | None) -> int:
 
 # -- nftables (linux/netfilter/nf_tables.h) ----------------------------------------------------------------------------
 
-NEW_ELEMENT, DELETE_ELEMENT, NEW_GENERATION, GET_GENERATION, GET_OBJECT = 12, 14, 15, 16, 19
+NEW_ELEMENT, GET_ELEMENTS, DELETE_ELEMENT, NEW_GENERATION, GET_GENERATION, GET_OBJECT = 12, 13, 14, 15, 16, 19
 RULES_CHANGED: Final = 7  # multicast group
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 
 
-def element(key: bytes, seconds: int = 0, data: bytes = b"") -> bytes:
-    """One element of a set without intervals, or of a map; each field of the key is padded to four bytes."""
+def element(key: bytes, seconds: float = 0, data: bytes = b"") -> bytes:
+    """One element of a set without intervals, or of a map; each field of the key is padded to four bytes.
+
+    `seconds` 0: it stays.
+    """
     value = nest(2, attribute(1, data)) if data else b""
-    timeout = attribute(4, (seconds * 1_000).to_bytes(8)) if seconds else b""
+    timeout = attribute(4, max(int(seconds * 1_000), 1).to_bytes(8)) if seconds else b""
     return nest(1, nest(1, attribute(1, key)), value, timeout)
 
 
@@ -340,6 +354,16 @@ def elements(kind: int, table: str, name: str, found: Iterable[bytes]) -> bytes:
     head = attribute(1, table.encode() + b"\0") + attribute(2, name.encode() + b"\0")
     flags = REQUEST | ACK | (CREATE if kind == NEW_ELEMENT else 0)
     return message(NFTABLES, kind, flags, head + nest(3, *found), family=INET)
+
+
+def set_elements(netlink: Netlink, table: str, name: str) -> Iterator[tuple[bytes, float | None]]:
+    """(key, seconds left; None: it stays) of every element of a set. Raises OSError ENOENT if there is no such set."""
+    wanted = attribute(1, table.encode() + b"\0") + attribute(2, name.encode() + b"\0")
+    for _, body in netlink.dump(message(NFTABLES, GET_ELEMENTS, REQUEST | DUMP, wanted, family=INET)):
+        for one in nested(attributes(body).get(3, memoryview(b""))):  # NFTA_SET_ELEM_LIST_ELEMENTS
+            parts = attributes(one)
+            left = parts.get(5)  # NFTA_SET_ELEM_EXPIRATION, in ms
+            yield bytes(attributes(parts[1])[1]), None if left is None else number(left) / 1_000
 
 
 def batch(*bodies: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import subprocess
 from collections import deque
@@ -16,11 +17,13 @@ from firewall.backends import BackendError
 from firewall.backends.linux import marks
 from firewall.commands import Watch
 from firewall.settings import DNS_PORT
+from rules.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from firewall.backends.linux.pairs import Pair
+    from firewall.backends.linux.ways import Way
     from firewall.commands import KernelState
 
 TABLE: Final = "consentry"
@@ -37,6 +40,7 @@ class Held(NamedTuple):
     learned: Mapping[Pair, int] = {}  # (MAC, address to refuse) -> seconds left
     pairs: Mapping[Pair, int] = {}  # (MAC, its address) -> slot
     sides: Sequence[int] = ()  # indexes that the phones' interface has had
+    ways: Mapping[Way, float] = {}  # that consents open -> seconds left; inf: until told
 
 
 class Ruleset:
@@ -73,13 +77,16 @@ class Ruleset:
                     raise BackendError(f"{tool}: {done.stderr.strip()}")
 
     def render(self, state: KernelState, held: Held, *, masquerade6: bool) -> str:
-        allowed_http = marks.ALLOWED | Watch.HTTP << marks.WATCH_SHIFT
+        allowed_http = marks.connection(Verdict.ALLOW, Watch.HTTP)
+        consented_http = marks.connection(Verdict.CONSENT, Watch.HTTP)
         values: dict[str, int] = {
             "connection": marks.CONNECTION,
             "verdict": marks.VERDICT,
             "allowed": marks.ALLOWED,
             "allowed_http": allowed_http,
             "blocked": marks.BLOCKED,
+            "consented": marks.CONSENTED,
+            "consented_http": consented_http,
             "others": marks.OTHERS,
             "kept": marks.KEPT,
             "slot": marks.SLOT,
@@ -93,6 +100,8 @@ class Ruleset:
             "answer_allowed": marks.ASK | marks.ALLOWED,
             "answer_http": marks.ASK | allowed_http,
             "answer_blocked": marks.ASK | marks.BLOCKED,
+            "answer_consented": marks.ASK | marks.CONSENTED,
+            "answer_consented_http": marks.ASK | consented_http,
         }
         text = self._template.substitute(
             {key: f"0x{value:08x}" for key, value in values.items()},
@@ -129,6 +138,9 @@ class Ruleset:
                 if len(pair[1]) == size and seconds > 0
             )
             lines.append(_add(name, learned))
+        # They are not taken out first: one that is opened while this is loaded must not be lost for a moment.
+        for name, size in (("consents4", 4), ("consents6", 16)):
+            lines.append(_add(name, (_way(way, left) for way, left in held.ways.items() if len(way.addr) == size)))
         return "\n".join(line for line in lines if line) + "\n"
 
     def fingerprint(self) -> str:
@@ -233,6 +245,11 @@ def _add(name: str, elements: Iterable[str]) -> str:
 
 def _pair(pair: Pair) -> str:
     return f"{pair[0].hex(':')} . {ip_address(pair[1])}"
+
+
+def _way(way: Way, left: float) -> str:
+    time = "" if left == math.inf else f" timeout {max(int(left * 1_000), 1)}ms"
+    return f"{_slot(way.slot)} . {ip_address(way.addr)} . {way.port}{time}"
 
 
 def _slot(slot: int) -> str:

@@ -1,0 +1,89 @@
+"""Bytes of flows, while they run and when they have ended, as conntrack counts them; and how full its table is."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from firewall.backends.linux import marks, nfnl
+from firewall.inputs import FlowCounted, Strained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from firewall.inputs import FlowKey, Input
+
+A_TURN: Final = 64  # flows told at once
+COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
+MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
+SAID_SECONDS: Final = 30.0  # between words about a full table
+FULL: Final = 0.95  # of the connection table: said
+_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_MOST_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+
+
+def listen_for_ends() -> nfnl.Netlink:
+    return nfnl.Netlink(receive=64 << 20, groups=(nfnl.CT_DESTROYED,))
+
+
+def ended(source: nfnl.Netlink) -> list[Input]:
+    """What `listen_for_ends` has heard."""
+    found: list[Input] = []
+    for _ in range(A_TURN):
+        try:
+            data = source.read()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            continue  # some ends were lost: those flows are forgotten when their place is needed
+        if data is None:
+            break
+        for _, _, body in nfnl.messages(data):
+            counted = nfnl.counted(body[4:])
+            if counted is not None:
+                found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=True))
+    return found
+
+
+def passing() -> list[FlowKey]:
+    """The flows that the kernel lets pass now. It may wait."""
+    dump = nfnl.Netlink()
+    try:
+        entries = dump.dump(nfnl.dump_marked(marks.PASSING, marks.PASSING))
+        return [counted.flow for _, body in entries if (counted := nfnl.counted(body)) is not None]
+    finally:
+        dump.close()
+
+
+async def keep_counting(deliver: Callable[[Sequence[Input]], None]) -> None:
+    """For ever: how far the live flows are, every two seconds."""
+    dump = nfnl.Netlink()
+    quiet = 0.0  # until when a full table has been said
+    try:
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            there, most = int(_FLOWS.read_text()), int(_MOST_FLOWS.read_text())
+            if there >= FULL * most and time.monotonic() > quiet:
+                quiet = time.monotonic() + SAID_SECONDS
+                full = "the connection table is full, new flows may be dropped"
+                deliver([Strained(f"{full}: {there} of {most} (sysctl net.netfilter.nf_conntrack_max)")])
+            if there > MOST_COUNTED:
+                continue
+            found: list[Input] = []
+            with suppress(OSError):  # the table changed under the dump: the next one will do
+                for _, body in dump.dump(nfnl.dump_marked(marks.PASSING, marks.PASSING)):
+                    counted = nfnl.counted(body)
+                    if counted is not None:
+                        found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=False))
+                    if len(found) == A_TURN:
+                        deliver(found)
+                        found = []
+                        await asyncio.sleep(0)  # packets first
+            if found:
+                deliver(found)
+    finally:
+        dump.close()
