@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len, set_cell_size
 
 from firewall.text import inert
-from tui.domain import registrable
+from rules.domain import registrable
 from tui.glyphs import UNICODE
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rules.expression import ExpressionError, parse_rule
-from tui.domain import registrable
+from rules.domain import registrable
 
 if TYPE_CHECKING:
     from firewall.episode import Episode

@@ -18,6 +18,6 @@ def registrable(name: str) -> str:
 @cache
 def _suffixes() -> PublicSuffixList:
     """Takes 40 ms."""
-    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415  the first frame does not wait for it
+    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415  whoever imports this does not wait for it
 
     return PublicSuffixList()

@@ -1,6 +1,6 @@
 import pytest
 
-from tui.domain import registrable
+from rules.domain import registrable
 
 
 @pytest.mark.parametrize(("name", "domain"), [

@@ -1,0 +1,225 @@
+"""[pure] What the phones wanted and `ask` rules refused, as questions to their owner: many tries, one question.
+
+A question is about one phone and one service, registered domain or address, whichever the rule that asked is about.
+It never turns into anything by itself. What is answered is kept, closed: a new refused try opens it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from firewall.episodes import best_name
+from rules.domain import registrable
+from rules.observation import Name, Observation, Place, Source
+from rules.operators import operator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from firewall.events import FlowDecided
+
+NAMES_KEPT: Final = 8  # of one question; tries under other names are counted together
+MOST_OF_A_PHONE: Final = 64  # questions; tries beyond are counted
+MOST: Final = 4_096
+LONGEST_PUT_OFF: Final = 30 * 86_400.0  # seconds; what says more is of a clock that was wrong
+SERVICE, NAME, ADDR = "service", "name", "addr"  # kinds, as in rules.consent.Kind
+HTTP, TLS, DARK = "cleartext HTTP", "encrypted (TLS)", "not readable so far"
+
+
+class Topic(NamedTuple):
+    """What a question is about."""
+
+    slot: int
+    kind: str
+    what: str
+
+
+@dataclass(slots=True)
+class Question:
+    """Times are epoch seconds."""
+
+    id: int
+    topic: Topic
+    seen: Observation  # the newest try
+    rule: str  # that asked
+    count: int = 0  # tries
+    first: float = 0.0
+    last: float = 0.0
+    names: dict[str, int] = field(default_factory=dict)  # name -> tries
+    more: int = 0  # tries under names that are not kept
+    readable: str = DARK
+    put_off: float = 0.0  # not shown until then
+    answer: str = ""  # what closed it: "consent 7 by anna"; "" while it is open
+
+    def waits(self, now: float) -> bool:
+        """Whether its owner is to see it. `now` in epoch seconds."""
+        return not self.answer and not self.is_put_off(now)
+
+    def is_put_off(self, now: float) -> bool:
+        return now < self.put_off <= now + LONGEST_PUT_OFF
+
+    @property
+    def addr(self) -> str:
+        return str(ip_address(self.seen.addr)) if self.seen.addr else ""
+
+    @property
+    def widths(self) -> list[tuple[str, str]]:
+        """(kind, what) of the consents that would answer it, the one to offer first first."""
+        name = best_name(self.seen)[0]
+        domain = registrable(name) if name else ""
+        found = [(self.topic.kind, self.topic.what)] if self.topic.kind == SERVICE else []
+        named = [(NAME, name), (NAME, domain)]
+        found += named if self.topic.kind == SERVICE or len(self.names) + bool(self.more) <= 1 else reversed(named)
+        found.append((ADDR, self.addr))
+        return list(dict.fromkeys(one for one in found if one[1]))
+
+    def to_row(self) -> dict[str, Any]:
+        """For JSON, and what `from_row` reads."""
+        seen = self.seen
+        return {
+            "slot": self.topic.slot, "kind": self.topic.kind, "what": self.topic.what, "rule": self.rule,
+            "count": self.count, "first": self.first, "last": self.last, "names": self.names, "more": self.more,
+            "readable": self.readable, "put_off": self.put_off, "answer": self.answer,
+            "seen": [
+                seen.phone, seen.group, seen.proto, seen.addr.hex() if seen.addr else None, seen.port, seen.answered,
+                [[name.name, str(name.source)] for name in seen.said], seen.unfinished, seen.place,
+            ],
+        }
+
+    @classmethod
+    def from_row(cls, number: int, row: dict[str, Any]) -> Question:
+        """Raises ValueError, TypeError, KeyError or IndexError for what `to_row` has not made."""
+        phone, group, proto, addr, port, answered, said, unfinished, place = row["seen"]
+        seen = Observation(
+            phone, proto, bytes.fromhex(addr) if addr else None, port, tuple(map(tuple, answered)),
+            tuple(Name(name, Source(source)) for name, source in said), unfinished=unfinished, group=group,
+            place=Place(*place) if place is not None else None,
+        )
+        topic = Topic(int(row["slot"]), str(row["kind"]), str(row["what"]))
+        names = {str(name): int(count) for name, count in row["names"].items()}
+        counts = int(row["count"]), float(row["first"]), float(row["last"]), names, int(row["more"])
+        rest = str(row["readable"]), float(row["put_off"]), str(row["answer"])
+        return cls(number, topic, seen, str(row["rule"]), *counts, *rest)
+
+
+class Questions:
+    """Fed with decisions; what changed since it was last taken is in `changed`, what is no more in `gone`."""
+
+    def __init__(self, stored: Iterable[tuple[int, dict[str, Any]]] = ()) -> None:
+        self.changed: set[int] = set()
+        self.gone: set[int] = set()
+        self.uncounted: dict[int, int] = {}  # slot -> tries for which there was no place
+        self._by_id: dict[int, Question] = {}
+        self._by_topic: dict[Topic, Question] = {}
+        self._of_slot: dict[int, int] = {}
+        self._next = 1
+        for number, row in stored:
+            self._next = max(self._next, number + 1)
+            try:
+                question = Question.from_row(number, row)
+            except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+                self.gone.add(number)
+            else:
+                self._keep(question)
+
+    def __iter__(self) -> Iterator[Question]:
+        return iter(self._by_id.values())
+
+    def get(self, number: int) -> Question | None:
+        return self._by_id.get(number)
+
+    def waiting(self, now: float) -> list[Question]:
+        """Those that their owner is to see."""
+        return [question for question in self._by_id.values() if question.waits(now)]
+
+    def fold(self, event: FlowDecided, slot: int, *, by_service: bool) -> Question | None:
+        """One more refused try. `by_service`: the rule asks for the service that the flow belongs to.
+
+        None if there is no place for it: such tries are counted.
+        """
+        seen = event.seen
+        name = best_name(seen)[0]
+        topic = _topic(slot, event.decision.service if by_service else "", name, seen)
+        question = self._by_topic.get(topic)
+        if question is None:
+            if not self._make_room(slot):
+                self.uncounted[slot] = self.uncounted.get(slot, 0) + 1
+                return None
+            question = Question(self._next, topic, seen, event.decision.rule, first=event.at)
+            self._next += 1
+            self._keep(question)
+        question.seen, question.rule = seen, event.decision.rule
+        question.count += 1
+        question.last = event.at
+        question.answer = ""
+        if name:
+            if name in question.names or len(question.names) < NAMES_KEPT:
+                question.names[name] = question.names.get(name, 0) + 1
+            else:
+                question.more += 1
+        if question.readable is not HTTP:
+            question.readable = _readable(seen, question.readable)
+        self.changed.add(question.id)
+        return question
+
+    def close(self, question: Question, answer: str) -> None:
+        """It is answered; `answer` says how and by whom."""
+        question.answer = answer
+        self.changed.add(question.id)
+
+    def put_off(self, question: Question, until: float) -> None:
+        question.put_off = until
+        self.changed.add(question.id)
+
+    def forget(self, slot: int) -> None:
+        """The phone is no more."""
+        for question in [one for one in self._by_id.values() if one.topic.slot == slot]:
+            self._drop(question)
+        self.uncounted.pop(slot, None)
+
+    def _make_room(self, slot: int) -> bool:
+        """For one more of this phone; what has been answered makes way."""
+        if self._of_slot.get(slot, 0) < MOST_OF_A_PHONE and len(self._by_id) < MOST:
+            return True
+        of_phone = self._of_slot.get(slot, 0) >= MOST_OF_A_PHONE
+        closed = (one for one in self._by_id.values() if one.answer and (not of_phone or one.topic.slot == slot))
+        oldest = min(closed, key=lambda one: one.last, default=None)
+        if oldest is None:
+            return False
+        self._drop(oldest)
+        return True
+
+    def _keep(self, question: Question) -> None:
+        self._by_id[question.id] = question
+        self._by_topic[question.topic] = question
+        self._of_slot[question.topic.slot] = self._of_slot.get(question.topic.slot, 0) + 1
+
+    def _drop(self, question: Question) -> None:
+        del self._by_id[question.id]
+        del self._by_topic[question.topic]
+        self._of_slot[question.topic.slot] -= 1
+        self.changed.discard(question.id)
+        self.gone.add(question.id)
+
+
+def place_of(question: Question) -> dict[str, Any]:
+    """As in a row of the history, without who it is registered for."""
+    place = question.seen.place or Place()
+    return {**place._asdict(), "operator": operator_of(place.asn)}
+
+
+def _topic(slot: int, service: str, name: str, seen: Observation) -> Topic:
+    if service:
+        return Topic(slot, SERVICE, service)
+    if name:
+        return Topic(slot, NAME, registrable(name) or name)
+    return Topic(slot, ADDR, str(ip_address(seen.addr)) if seen.addr else "")
+
+
+def _readable(seen: Observation, before: str) -> str:
+    for name in seen.said:
+        if name.source is Source.HTTP:
+            return HTTP
+    return TLS if seen.said else before
