@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firewall import memory
 from firewall.backends import BackendError, open_backend
@@ -28,22 +28,32 @@ from firewall.episodes import Episodes
 from firewall.events import Trouble
 from firewall.gateway import Gateway
 from firewall.geo import Places
+from firewall.granting import Granting
 from firewall.history import History
+from firewall.inbox import TELL_SECONDS, Inbox
 from firewall.inputs import Author, LockAsked, ModeAsked, PlacesReplaced
 from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
 from firewall.settings import Settings, write_atomically
 from firewall.state import State, StateError
+from firewall.trust import Trust, boot_id
 from firewall.verbs import all_verbs
 from firewall.verbs.past import backlog
 from firewall.verbs.phones import from_store, to_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from firewall.events import Event
+    from firewall.inputs import Now
 
 VERSION = version("consentry")  # once: it is read from a file, and status says it every second
 STATUS_SECONDS = 1.0
 BEAT_SECONDS = 1.0
 PHONES_SECONDS = 5.0
 PLACES_SECONDS = 5.0
+RULES_SECONDS = 0.5
 UNABLE = 2  # exit status: starting again would not help
 AGAIN = 3  # and: it would, and is wanted
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -62,12 +72,18 @@ class App:
         self.backend = open_backend(settings)
         self.history = History(settings.history_file)
         self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
+        self._boot_id = boot_id()
+        self._trust = Trust(believed=settings.lab or self._word("clock") == self._boot_id)
         self.places = Places(Path(settings.state_dir, "places"))
         self.gateway = Gateway(self._phones(), self.places.look_up)
         self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
         self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
-        self.engine = Engine(self.gateway, self.backend, self.resolver, self.recorder.record)
+        self.engine = Engine(self.gateway, self.backend, self.resolver, self.seen, self.now)
+        self.granting = Granting(
+            self.state, self.gateway, self.engine.deliver, self.server.publish, self.now, self._boot_id
+        )
+        self.inbox = Inbox(self.state, self.gateway, self.now, self.granting.grants, self.server.publish)
         self.trial = DryRun(settings.history_file)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial)
         self._ended = asyncio.Event()
@@ -85,6 +101,10 @@ class App:
         self.backend.start(self.engine.deliver)
         await self.resolver.start(self.engine.deliver)
         self.engine.start()
+        try:
+            self.granting.remember()
+        except StateError as error:  # then nobody may what only a consent lets them
+            self.recorder.record((Trouble(clock().wall, f"consents cannot be read, so none is in force: {error}"),))
         self.engine.deliver((memory.load(self.memory, await asyncio.to_thread(self.backend.flows)),))
         if self.state is None:
             self.engine.deliver((LockAsked(True, Author("start"), self._state_trouble),))
@@ -104,8 +124,10 @@ class App:
             (FLUSH_SECONDS, self.recorder.flush),
             (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
             (BEAT_SECONDS, self.beat),
+            (TELL_SECONDS, self.inbox.tell),
         )
-        kept = (self.keep_phones(), self.keep_places(), memory.keep(self.memory, self.gateway), self.edits.watch())
+        kept = (self.keep_phones(), self.keep_places(), memory.keep(self.memory, self.gateway), self.edits.watch(),
+                self.granting.keep(), self.inbox.keep(), self.follow_rules())
         running = (*(every(seconds, duty) for seconds, duty in duties), *kept)
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in running]
         waiting: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
@@ -118,12 +140,27 @@ class App:
         await self.server.close()
         await self.trial.close()
         await memory.save(self.memory, self.gateway)
+        await self.granting.store(all_of_it=True)
+        with suppress(StateError):
+            await self.inbox.store()
         self.backend.close()
         self.recorder.flush()
         self.history.close()
         for task in done:
             task.result()
         return self._status
+
+    def now(self) -> Now:
+        """The time as the kernel tells it, and whether the wall clock may be believed."""
+        told = clock()
+        return told._replace(trusted=told.trusted and self._trust(told.boot))
+
+    def seen(self, events: Iterable[Event]) -> None:
+        """Everything that happened passes here, in the hot path."""
+        events = tuple(events)
+        self.recorder.record(events)
+        self.granting.see(events)
+        self.inbox.see(events)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -141,6 +178,16 @@ class App:
         State(Path(self.settings.state_dir, "state.db")).close()
         self._status = AGAIN
         self._ended.set()
+
+    def _word(self, word: str) -> str:
+        with suppress(StateError):
+            return self.need_state().word(word)
+        return ""
+
+    def believe_clock(self) -> None:
+        """Until the machine boots again. Waits for the disk; raises StateError."""
+        self.need_state().set_word("clock", self._boot_id)
+        self._trust.believed = True
 
     def _phones(self) -> Phones:
         given = {bytes.fromhex(mac.replace(":", "")): name for mac, name in self.settings.phones.items()}
@@ -167,6 +214,15 @@ class App:
             await asyncio.sleep(PLACES_SECONDS)
             if await asyncio.to_thread(self.places.reload):
                 self.engine.deliver((PlacesReplaced(),))
+
+    async def follow_rules(self) -> None:
+        """What other rules have answered is no question any more."""
+        policy = self.gateway.policy
+        while True:
+            await asyncio.sleep(RULES_SECONDS)
+            if self.gateway.policy is not policy:
+                policy = self.gateway.policy
+                await self.inbox.settle(f"revision {policy.revision} of the rules" if policy else "")
 
     def _known(self) -> Known:
         """Who is there, for what an edit would cut and for warnings about its names."""
@@ -211,6 +267,9 @@ class App:
             "phones": len(gateway.phones),
             "mode": gateway.phones.mode,
             "watching": sorted(phone.name for phone in gateway.phones if gateway.phones.watches(phone)),
+            "asks": self.inbox.waiting(),
+            "consents": len(self.granting.active),
+            "clock": self.now().trusted,
             "places": self.places.status(),
             "queue": {
                 "waiting": gauges.waiting, "lost": gauges.lost, "unanswered": gauges.unanswered, "kind": gauges.queue,

@@ -27,6 +27,7 @@ KEPT_FOR_ROOT: Final = 16  # places that nobody else takes: who shuts out others
 LARGEST_REQUEST: Final = 1 << 16  # bytes of a line from a client: reading JSON keeps packets waiting, 10 us a KiB
 SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; the socket module has no name for it
 MOST_REQUESTS: Final = 16  # of one client at a time
+ROWS: Final = ("episode", "question", "consent")  # items with an id, of which the newest state counts
 PENDING: Final = 2_000  # rows that wait for one follower
 SENDS_A_SECOND: Final = 10
 PATIENCE: Final = 5.0  # seconds that a client may leave unread what waits for it
@@ -231,18 +232,19 @@ class _Follower:
     """What waits for one who follows: the newest state of each row, and of the status."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, dict[str, Any]] = {}
+        self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self._others: dict[str, dict[str, Any]] = {}
         self._skipped = 0
         self._there = asyncio.Event()
 
     def put(self, item: dict[str, Any]) -> None:
-        row = item.get("episode")
-        if row is None:
+        kind = next(iter(item))
+        if kind not in ROWS:
             self._others.update(dict.fromkeys(item, item))
         else:
-            self._rows.pop(row["id"], None)
-            self._rows[row["id"]] = item
+            key = kind, item[kind]["id"]
+            self._rows.pop(key, None)
+            self._rows[key] = item
             if len(self._rows) > PENDING:
                 del self._rows[next(iter(self._rows))]
                 self._skipped += 1

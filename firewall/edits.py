@@ -11,13 +11,14 @@ import contextlib
 import pwd
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from firewall.control import Refused
 from firewall.inputs import Author, PolicyRefused, PolicyReplaced
 from firewall.rulesfile import ChangedMeanwhile, RulesFile
 from firewall.state import Revision, StateError
 from firewall.undo import READ, Steps
+from firewall.whole import Whole
 from rules import edit, store
 from rules.diff import cuts
 from rules.expression import ExpressionError
@@ -26,7 +27,7 @@ from rules.problem import Problem, RuleError
 from rules.rule import MINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from firewall.dryrun import DryRun
@@ -40,7 +41,6 @@ LOOK_SECONDS: Final = 0.3  # how often rules.toml is looked at
 SLICE: Final = 64  # live flows judged before others have their turn
 SAID: Final = 4  # rules named when the file was changed from outside
 BOM: Final = b"\xef\xbb\xbf"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Edits:
         self._seen: object = None  # the file's fingerprint when it was last read
         self._loaded: bytes | None = None  # what the policy in use was read from
         self._problems: tuple[Problem, ...] = ()  # of what was last read
-        self._running: set[asyncio.Future[Any]] = set()
+        self._whole = Whole()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -308,18 +308,6 @@ class Edits:
         unknown = strangers(after, self._known.phones(), self._known.groups())
         old = strangers(before, self._known.phones(), self._known.groups())
         return [one for one in (*lint(after), *unknown) if one not in (*known, *old)]
-
-    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """To its end, also if whoever asked goes away meanwhile."""
-        running = asyncio.ensure_future(work)
-        self._running.add(running)
-        running.add_done_callback(self._ended)
-        return await asyncio.shield(running)
-
-    def _ended(self, running: asyncio.Future[Any]) -> None:
-        self._running.discard(running)
-        if not running.cancelled():
-            running.exception()  # whoever asked has got it, or has gone
 
 
 def _wanted(args: dict[str, Any]) -> edit.Edit:

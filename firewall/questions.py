@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from firewall.episodes import best_name
+from rules.consent import Kind, Subject
 from rules.domain import registrable
 from rules.observation import Name, Observation, Place, Source
 from rules.operators import operator_of
@@ -24,7 +25,6 @@ NAMES_KEPT: Final = 8  # of one question; tries under other names are counted to
 MOST_OF_A_PHONE: Final = 64  # questions; tries beyond are counted
 MOST: Final = 4_096
 LONGEST_PUT_OFF: Final = 30 * 86_400.0  # seconds; what says more is of a clock that was wrong
-SERVICE, NAME, ADDR = "service", "name", "addr"  # kinds, as in rules.consent.Kind
 HTTP, TLS, DARK = "cleartext HTTP", "encrypted (TLS)", "not readable so far"
 
 
@@ -32,8 +32,7 @@ class Topic(NamedTuple):
     """What a question is about."""
 
     slot: int
-    kind: str
-    what: str
+    subject: Subject
 
 
 @dataclass(slots=True)
@@ -65,21 +64,20 @@ class Question:
         return str(ip_address(self.seen.addr)) if self.seen.addr else ""
 
     @property
-    def widths(self) -> list[tuple[str, str]]:
-        """(kind, what) of the consents that would answer it, the one to offer first first."""
+    def widths(self) -> list[Subject]:
+        """What could be consented to, the one to offer first first: the service, this name, its domain, the address."""
         name = best_name(self.seen)[0]
-        domain = registrable(name) if name else ""
-        found = [(self.topic.kind, self.topic.what)] if self.topic.kind == SERVICE else []
-        named = [(NAME, name), (NAME, domain)]
-        found += named if self.topic.kind == SERVICE or len(self.names) + bool(self.more) <= 1 else reversed(named)
-        found.append((ADDR, self.addr))
-        return list(dict.fromkeys(one for one in found if one[1]))
+        named = [Subject(Kind.NAME, name), Subject(Kind.NAME, registrable(name))] if name else []
+        found = [self.topic.subject] if self.topic.subject.kind is Kind.SERVICE else []
+        found += named if found or len(self.names) + bool(self.more) <= 1 else reversed(named)
+        found.append(Subject(Kind.ADDR, self.addr))
+        return list(dict.fromkeys(subject for subject in found if subject.what))
 
     def to_row(self) -> dict[str, Any]:
         """For JSON, and what `from_row` reads."""
         seen = self.seen
         return {
-            "slot": self.topic.slot, "kind": self.topic.kind, "what": self.topic.what, "rule": self.rule,
+            "slot": self.topic.slot, "subject": list(self.topic.subject), "rule": self.rule,
             "count": self.count, "first": self.first, "last": self.last, "names": self.names, "more": self.more,
             "readable": self.readable, "put_off": self.put_off, "answer": self.answer,
             "seen": [
@@ -97,7 +95,8 @@ class Question:
             tuple(Name(name, Source(source)) for name, source in said), unfinished=unfinished, group=group,
             place=Place(*place) if place is not None else None,
         )
-        topic = Topic(int(row["slot"]), str(row["kind"]), str(row["what"]))
+        kind, what = row["subject"]
+        topic = Topic(int(row["slot"]), Subject(Kind(kind), str(what)))
         names = {str(name): int(count) for name, count in row["names"].items()}
         counts = int(row["count"]), float(row["first"]), float(row["last"]), names, int(row["more"])
         rest = str(row["readable"]), float(row["put_off"]), str(row["answer"])
@@ -159,7 +158,7 @@ class Questions:
                 question.names[name] = question.names.get(name, 0) + 1
             else:
                 question.more += 1
-        if question.readable is not HTTP:
+        if question.readable != HTTP:
             question.readable = _readable(seen, question.readable)
         self.changed.add(question.id)
         return question
@@ -212,14 +211,13 @@ def place_of(question: Question) -> dict[str, Any]:
 
 def _topic(slot: int, service: str, name: str, seen: Observation) -> Topic:
     if service:
-        return Topic(slot, SERVICE, service)
+        return Topic(slot, Subject(Kind.SERVICE, service))
     if name:
-        return Topic(slot, NAME, registrable(name) or name)
-    return Topic(slot, ADDR, str(ip_address(seen.addr)) if seen.addr else "")
+        return Topic(slot, Subject(Kind.NAME, registrable(name) or name))
+    return Topic(slot, Subject(Kind.ADDR, str(ip_address(seen.addr)) if seen.addr else ""))
 
 
 def _readable(seen: Observation, before: str) -> str:
-    for name in seen.said:
-        if name.source is Source.HTTP:
-            return HTTP
+    if any(name.source is Source.HTTP for name in seen.said):
+        return HTTP
     return TLS if seen.said else before

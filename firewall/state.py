@@ -1,4 +1,4 @@
-"""state.db: what must survive a power cut. Phones, modes, and every text the owner's rules ever had.
+"""state.db: what must survive a power cut. Phones, modes, consents, open questions, and every text the rules ever had.
 
 Every write is on the disk when its method returns (synchronous=FULL); what cannot be written raises StateError and has
 not happened. History, which may lose its last seconds, is history.db's business.
@@ -11,7 +11,10 @@ import os
 import sqlite3
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall.consents import Consent, Life
+from rules.consent import Kind, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
     from firewall.inputs import Author
 
+KEEP_ENDED: Final = 366 * 86_400.0  # seconds that consents which are over are kept
+KEEP_NEWEST: Final = 1_000  # of them, however old: a clock that jumps forgets no more than is too much
 KEEP_REVISIONS: Final = 1_000  # texts of rules.toml; their numbers and digests are kept for ever
 
 
@@ -35,7 +40,19 @@ def _first_schema(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: Final = (_first_schema,)  # the n-th brings a database from version n to n + 1
+def _consents_and_questions(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE consents (id INTEGER PRIMARY KEY AUTOINCREMENT, slot INTEGER NOT NULL, team TEXT NOT NULL, "
+        "phone TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, life TEXT NOT NULL, given REAL NOT NULL, "
+        "who TEXT NOT NULL, uid INTEGER, screen TEXT NOT NULL, until REAL, ended REAL NOT NULL, why TEXT NOT NULL, "
+        "ender TEXT NOT NULL, boot_id TEXT NOT NULL, boot REAL NOT NULL, wall REAL NOT NULL, trusted INTEGER NOT NULL, "
+        "flows INTEGER NOT NULL, up INTEGER NOT NULL, down INTEGER NOT NULL)"
+    )
+    db.execute("CREATE INDEX by_end ON consents (ended, id)")
+    db.execute("CREATE TABLE questions (id INTEGER PRIMARY KEY, told TEXT NOT NULL)")
+
+
+MIGRATIONS: Final = (_first_schema, _consents_and_questions)  # the n-th brings a database from version n to n + 1
 
 
 class StateError(Exception):
@@ -68,6 +85,21 @@ class Revision:
     digest: str  # of the compiled policy
     text: str | None  # of rules.toml; None if it is no longer kept
     undoes: int | None  # the revision that this one took back
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConsent:
+    """A consent, with the moment at which it was stored: what was left of it then is `consent.until - boot`."""
+
+    consent: Consent
+    boot_id: str  # of the machine's run from its boot on; boot times of another one mean nothing
+    boot: float  # seconds, CLOCK_BOOTTIME
+    wall: float  # epoch seconds
+    trusted: bool  # whether `wall` could be believed
+    ender: str = ""  # who ended it; "" if nobody did
+    flows: int = 0  # that passed because of it
+    up: int = 0  # bytes of these flows, with headers
+    down: int = 0
 
 
 class State:
@@ -135,6 +167,49 @@ class State:
         with self._told(), self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO words VALUES (?, ?)", (word, value))
 
+    # -- consents and questions --------------------------------------------------------------------------------------
+
+    def consents(self) -> tuple[StoredConsent, ...]:
+        """Those that were not over when they were stored, by id. Raises StateError."""
+        return self._consents("WHERE ended = 0 ORDER BY id")
+
+    def ended_consents(self, limit: int) -> tuple[StoredConsent, ...]:
+        """The newest of those that are over, newest first. Raises StateError."""
+        return self._consents("WHERE ended != 0 ORDER BY ended DESC, id DESC LIMIT ?", (limit,))
+
+    def add_consents(self, new: Iterable[StoredConsent]) -> tuple[int, ...]:
+        """The ids that they got, never given before. All of it or, with StateError, nothing."""
+        with self._told(), self._transaction() as db:
+            insert = f"INSERT INTO consents ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+            return tuple(int(db.execute(insert, _to_row(one)).lastrowid or 0) for one in new)
+
+    def save_consents(self, known: Iterable[StoredConsent]) -> None:
+        """As they are now; those that ended long ago are forgotten. All of it or, with StateError, nothing."""
+        update = f"UPDATE consents SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"  # noqa: S608
+        with self._told(), self._transaction() as db:
+            for one in known:
+                db.execute(update, (*_to_row(one), one.consent.id))
+                if one.consent.ended:
+                    keep = "SELECT id FROM consents WHERE ended != 0 ORDER BY ended DESC LIMIT ?"
+                    forget = f"DELETE FROM consents WHERE ended != 0 AND ended < ? AND id NOT IN ({keep})"  # noqa: S608
+                    db.execute(forget, (one.consent.ended - KEEP_ENDED, KEEP_NEWEST))
+
+    def _consents(self, where: str, values: tuple[object, ...] = ()) -> tuple[StoredConsent, ...]:
+        with self._told(), self._lock:
+            select = f"SELECT id, {', '.join(_COLUMNS)} FROM consents {where}"  # noqa: S608
+            return tuple(_from_row(*row) for row in self._db.execute(select, values))
+
+    def questions(self) -> tuple[tuple[int, str], ...]:
+        """(id, what firewall.questions made of it). Raises StateError."""
+        with self._told(), self._lock:
+            return tuple(self._db.execute("SELECT id, told FROM questions ORDER BY id"))
+
+    def save_questions(self, changed: Iterable[tuple[int, str]], gone: Iterable[int]) -> None:
+        """All of it or, with StateError, nothing."""
+        with self._told(), self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO questions VALUES (?, ?)", changed)
+            db.executemany("DELETE FROM questions WHERE id = ?", ((number,) for number in gone))
+
     # -- revisions ---------------------------------------------------------------------------------------------------
 
     def revisions(self, limit: int = KEEP_REVISIONS) -> tuple[Revision, ...]:
@@ -182,3 +257,32 @@ class State:
             yield
         except (OSError, sqlite3.Error) as error:
             raise StateError(f"{self._path}: {error}") from None
+
+
+_COLUMNS: Final = (
+    "slot", "team", "phone", "kind", "what", "life", "given", "who", "uid", "screen", "until", "ended", "why", "ender",
+    "boot_id", "boot", "wall", "trusted", "flows", "up", "down",
+)
+
+
+def _to_row(one: StoredConsent) -> tuple[object, ...]:
+    told = one.consent
+    return (
+        told.slot, told.group, told.phone, str(told.subject.kind), told.subject.what, str(told.life), told.given,
+        told.who, told.uid, told.screen, told.until, told.ended, told.why, one.ender,
+        one.boot_id, one.boot, one.wall, one.trusted, one.flows, one.up, one.down,
+    )
+
+
+def _from_row(number: int, *row: Any) -> StoredConsent:  # noqa: ANN401  what the columns hold
+    """Raises sqlite3.DataError for words that no schema of ours has."""
+    slot, group, phone, kind, what, life, given, who, uid, screen, until, ended, why, ender, boot_id, *rest = row
+    boot, wall, trusted, flows, up, down = rest
+    try:
+        subject, life = Subject(Kind(kind), what), Life(life)
+    except ValueError as error:
+        raise sqlite3.DataError(f"consent {number}: {error}") from None
+    consent = Consent(
+        number, slot, group, phone, subject, life, given, who, uid, screen, until, ended=ended, why=why
+    )
+    return StoredConsent(consent, boot_id, boot, wall, bool(trusted), ender, flows, up, down)

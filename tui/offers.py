@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rules.expression import ExpressionError, parse_rule
 from rules.domain import registrable
+from rules.expression import ExpressionError, parse_rule
 
 if TYPE_CHECKING:
     from firewall.episode import Episode

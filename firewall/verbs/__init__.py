@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from firewall.verbs.consents import ConsentsVerbs
 from firewall.verbs.gate import GateVerbs
 from firewall.verbs.past import PastVerbs
 from firewall.verbs.phones import PhonesVerbs
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from firewall.app import App
     from firewall.control import Verb
 
-ROOMS = (GateVerbs, PastVerbs, PhonesVerbs, RulesVerbs)
+ROOMS = (ConsentsVerbs, GateVerbs, PastVerbs, PhonesVerbs, RulesVerbs)
 
 
 def all_verbs(app: App) -> dict[str, Verb]:

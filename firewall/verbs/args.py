@@ -25,6 +25,22 @@ def text(args: dict[str, Any], key: str, default: str | None = None) -> str:
     return value
 
 
+def number(args: dict[str, Any], key: str, default: int, most: int) -> int:
+    """Raises Refused."""
+    value = args.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise Refused(f"{key} is a number from 1 to {most}")
+    return value
+
+
+def flag(args: dict[str, Any], key: str) -> bool:
+    """Raises Refused."""
+    value = args.get(key, False)
+    if not isinstance(value, bool):
+        raise Refused(f"{key}: true or false is wanted")
+    return value
+
+
 def parse_place(what: str) -> Place:
     """NAME[:PORT], ADDR, ADDR:PORT or [ADDR]:PORT. Raises Refused."""
     host, port = what.strip(), HTTPS

@@ -15,7 +15,7 @@ from firewall.control import Done, Refused, Verb
 from firewall.history import HistoryError
 from firewall.history.search import Cursor
 from firewall.history.sums import BY, Sums
-from firewall.verbs.args import parse_place, text
+from firewall.verbs.args import number, parse_place, text
 from rules.explain import explain
 from rules.expression import ExpressionError, parse_filter
 from rules.observation import Observation
@@ -155,14 +155,6 @@ def parse_wanted(args: dict[str, Any]) -> Filter:
         return parse_filter(text(args, "filter", ""))
     except ExpressionError as error:
         raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})") from error
-
-
-def number(args: dict[str, Any], key: str, default: int, most: int) -> int:
-    """Raises Refused."""
-    value = args.get(key, default)
-    if not isinstance(value, int) or not 1 <= value <= most:
-        raise Refused(f"{key} is a number from 1 to {most}")
-    return value
 
 
 async def looked_up(look: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401  whatever `look` gives

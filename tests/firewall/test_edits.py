@@ -215,7 +215,7 @@ async def test_a_client_that_goes_away_does_not_leave_half_an_edit(house: House)
             await asyncio.sleep(0)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        while house.edits._running:
+        while house.edits._whole._running:
             await asyncio.sleep(0.001)
         assert house.edits.policy.digest == compiled("", house.file.read_text(), 0).digest == house.state.revisions(1)[0].digest
 

@@ -1,0 +1,187 @@
+"""The open questions, as a process keeps them: fed with what was decided, stored, told to whoever follows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall.events import FlowDecided
+from firewall.questions import Question, Questions, place_of
+from firewall.state import StateError
+from rules.consent import Kind, Subject
+from rules.decide import decide
+from rules.opening import titled
+from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from firewall.events import Event
+    from firewall.gateway import Gateway
+    from firewall.inputs import Now
+    from firewall.state import State
+    from rules.consent import Grant
+    from rules.policy import Policy
+
+STORE_SECONDS: Final = 2.0
+TELL_SECONDS: Final = 0.5
+SLICE: Final = 64  # questions looked at again before packets have their turn
+
+
+class Inbox:
+    """`see` is called in the hot path and only folds."""
+
+    def __init__(
+        self, state: State | None, gateway: Gateway, clock: Callable[[], Now],
+        grants: Callable[[int, str], tuple[Grant, ...]], publish: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """`grants`: what a phone (slot, group) may now."""
+        self._state = state
+        self._grants = grants
+        self._gateway = gateway
+        self._clock = clock
+        self._publish = publish
+        self.questions = Questions(_stored(state))
+        self._untold: set[int] = set()
+        self._by_service: dict[tuple[str, str], bool] = {}  # (rule, service) -> the rule asks for that service
+        self._policy: Policy | None = None
+
+    def see(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, FlowDecided) and event.decision.verdict is Verdict.ASK:
+                phone = self._gateway.phones.named(event.seen.phone or "") or self._gateway.phones.stranger
+                decision = event.decision
+                by_service = bool(decision.service) and self._asks_for(decision.rule, decision.service)
+                question = self.questions.fold(event, phone.slot, by_service=by_service)
+                if question is not None:
+                    self._untold.add(question.id)
+
+    def waiting(self) -> int:
+        return len(self.questions.waiting(self._clock().wall))
+
+    def to_json(self, question: Question) -> dict[str, Any]:
+        """As the verb `asks` tells it."""
+        phone = self._gateway.phones.slot(question.topic.slot)
+        policy = self._gateway.policy
+        names = sorted(question.names.items(), key=lambda one: -one[1])
+        wall = self._clock().wall
+        return {
+            "id": question.id,
+            "phone": phone.name,
+            "slot": phone.slot,
+            "group": phone.group,
+            "kind": str(question.topic.subject.kind),
+            "what": question.topic.subject.what,
+            "title": _title(policy, question.topic.subject),
+            "rule": question.rule,
+            "count": question.count,
+            "more": question.more,
+            "first": question.first,
+            "last": question.last,
+            "names": [{"name": name, "count": count} for name, count in names],
+            "place": place_of(question),
+            "addr": str(ip_address(question.seen.addr)) if question.seen.addr else "",
+            "port": question.seen.port or 0,
+            "proto": question.seen.proto or "",
+            "readable": question.readable,
+            "put_off": question.put_off if question.is_put_off(wall) else None,
+            "answer": question.answer,
+            "widths": [
+                {"kind": str(subject.kind), "what": subject.what, "title": _title(policy, subject)}
+                for subject in question.widths
+            ],
+        }
+
+    async def settle(self, answer: str, slots: Iterable[int] | None = None) -> None:
+        """Rules or consents are not what they were: close what nobody would be asked about now. None: all phones'."""
+        policy, wanted = self._gateway.policy, None if slots is None else frozenset(slots)
+        if policy is None:
+            return
+        looked = 0
+        for question in list(self.questions):
+            if question.answer or (wanted is not None and question.topic.slot not in wanted):
+                continue
+            looked += 1
+            if looked % SLICE == 0:
+                await asyncio.sleep(0)
+            if self._verdict(policy, question) is not Verdict.ASK:
+                self.close(question, answer)
+
+    def close(self, question: Question, answer: str) -> None:
+        self.questions.close(question, answer)
+        self._untold.add(question.id)
+
+    def changed(self, question: Question) -> None:
+        """Whoever follows is told."""
+        self._untold.add(question.id)
+
+    def _verdict(self, policy: Policy, question: Question) -> Verdict:
+        phone = self._gateway.phones.slot(question.topic.slot)
+        grants = self._grants(phone.slot, phone.group)
+        return decide(policy, question.seen._replace(phone=phone.name, group=phone.group, consents=grants)).verdict
+
+    def _asks_for(self, rule: str, service: str) -> bool:
+        policy = self._gateway.policy
+        if policy is not self._policy:
+            self._policy, self._by_service = policy, {}
+        known = self._by_service.get((rule, service))
+        if known is None:
+            found = next((one for one in policy.rules if one.id == rule), None) if policy else None
+            terms = found.expression.terms if found else ()
+            known = any(t.key == "service" and not t.negated and service in t.matcher.values for t in terms)
+            self._by_service[rule, service] = known
+        return known
+
+    # -- keeping it --------------------------------------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """To whoever follows: the newest state of each question that changed."""
+        untold, self._untold = self._untold, set()
+        for number in untold:
+            question = self.questions.get(number)
+            if question is not None:
+                self._publish({"question": self.to_json(question)})
+
+    async def keep(self) -> None:
+        """For ever: store what changed. Tried again with the next ones if the disk does not take it."""
+        while True:
+            await asyncio.sleep(STORE_SECONDS)
+            with suppress(StateError):
+                await self.store()
+
+    async def store(self) -> None:
+        """Raises StateError; then all of it is still to be stored."""
+        questions = self.questions
+        if self._state is None or not (questions.changed or questions.gone):
+            return
+        changed, gone = questions.changed, questions.gone
+        questions.changed, questions.gone = set(), set()
+        found = (questions.get(number) for number in sorted(changed))
+        rows = [(question.id, json.dumps(question.to_row())) for question in found if question is not None]
+        try:
+            await asyncio.to_thread(self._state.save_questions, rows, gone)
+        except StateError:
+            questions.changed |= changed
+            questions.gone |= gone
+            raise
+
+
+def _stored(state: State | None) -> list[tuple[int, dict[str, Any]]]:
+    """What cannot be read is no question; nothing is opened by that."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    with suppress(StateError):
+        for number, told in state.questions() if state else ():
+            try:
+                row = json.loads(told)
+            except ValueError:
+                row = {}
+            found.append((number, row if isinstance(row, dict) else {}))
+    return found
+
+
+def _title(policy: Policy | None, subject: Subject) -> str:
+    """The short form: a service's title, a name, an address."""
+    return titled(policy, subject).removeprefix("service ") if subject.kind is Kind.SERVICE else subject.what
