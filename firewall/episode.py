@@ -40,6 +40,7 @@ class Episode:
     group: str = ""  # the phone's at that time
     place: Place = NOWHERE  # of `dst`
     operator: str = ""  # id of the operator that runs `dst`, as `operator:` has it; in JSON it stands in `place`
+    consent: int = 0  # id of the consent that lets it pass
 
     @property
     def seen(self) -> Observation:

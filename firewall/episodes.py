@@ -21,7 +21,7 @@ MOST_OPEN: Final = 20_000
 MOST_FLOWS: Final = 100_000  # flows whose bytes find their episode
 TRIES_SHOWN: Final = 60
 
-Key = tuple[str, str, object, str, str, int, bool]
+Key = tuple[str, str, object, str, str, int, int, bool]
 
 
 class Episodes:
@@ -108,6 +108,7 @@ class Episodes:
             group=seen.group or "",
             place=place,
             operator=operator_of(place.asn),
+            consent=decision.consent,
         )
         self._next_id += 1
         return episode
@@ -134,5 +135,5 @@ def _key(event: FlowDecided | FlowResumed) -> Key:
     name = best_name(seen)[0]
     place: object = name or (seen.addr, seen.port, seen.proto, seen.answered)
     # a rule that is edited keeps its id: what one revision decided and what the next one does are two rows
-    by = decision.rule, decision.verdict, decision.revision
+    by = decision.rule, decision.verdict, decision.consent, decision.revision
     return seen.phone or "", decision.service, place, *by, event.flow is None

@@ -24,7 +24,7 @@ FORMS: Final = ("csv", "json", "jsonl")
 COLUMNS: Final = (
     "id", "when", "first", "last", "phone", "group", "verdict", "name", "names", "dst", "dport", "proto", "via",
     "country", "operator_country", "asn", "organisation", "operator", "service", "rule", "reason", "revision", "count",
-    "bytes_up", "bytes_down", "src",
+    "bytes_up", "bytes_down", "src", "consent",
 )
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet may compute (OWASP, CSV injection)
 

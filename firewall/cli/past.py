@@ -179,7 +179,7 @@ def group_line(group: dict[str, Any]) -> str:
 
 def hour_line(hour: dict[str, Any]) -> str:
     at = time.strftime("%d %b %H:00", time.localtime(hour["hour"]))
-    return "  ".join((at, *(f"{word} {hour[word]:>6}" for word in ("allow", "ask", "block", "watch"))))
+    return "  ".join((at, *(f"{word} {hour[word]:>6}" for word in ("allow", "ask", "block", "consent", "watch"))))
 
 
 def note_line(note: dict[str, Any]) -> str:

@@ -14,17 +14,19 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from firewall.events import OwnerActed, PolicyChanged, PolicyKept, StateChanged, Trouble
+from firewall.events import ConsentGranted, ConsentOver, OwnerActed, PolicyChanged, PolicyKept, StateChanged, Trouble
 from firewall.history import retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
 from firewall.history.schema import OLD_ROWS, connect, last_id, reader
 from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search, newest
+from firewall.lives import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from firewall.consents import Consent
     from firewall.episode import Episode
     from firewall.events import Event
     from rules.expression import Filter
@@ -365,6 +367,10 @@ def _merged(fresh: list[Episode], found: Page, limit: int) -> Page:
     return Page(both[:limit], Cursor(both[limit - 1].last, both[limit - 1].id))
 
 
+def _whose(consent: Consent) -> str:
+    return f"phone {consent.phone}" if consent.slot else f"group {consent.group}"
+
+
 def _note(event: Event) -> Note | None:
     match event:
         case PolicyChanged(at, revision, count, who):
@@ -378,4 +384,9 @@ def _note(event: Event) -> Note | None:
             return at, "trouble", text, "", None
         case OwnerActed(at, kind, text, who):
             return at, kind, text, *who
+        case ConsentGranted(at, one):
+            life = WORDS[one.life] + (f" (from {one.screen})" if one.screen else "")
+            return at, "consent", f"consent {one.id}: {_whose(one)} may {one.subject}, {life}", one.who, one.uid
+        case ConsentOver(at, number, why, who, one):
+            return at, "consent", f"consent {number} ended: {_whose(one)} may {one.subject} no more: {why}", *who
     return None

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     from rules.matchers import Matcher
 
-# What `whole` selects. A seal hashes exactly this, in this order: a change here is a new form of the seals.
+# What `whole` selects. A seal hashes exactly this, in this order, without a last 0: a change here is a new form of
+# the seals.
 COLUMNS: Final = (
     "e.id", "e.first", "e.last", "k.phone", "k.team", "k.verdict", "k.service", "k.rule", "k.proto", "k.via",
     "k.country", "k.operator_country", "k.operator", "s.dst", "s.dport", "s.name", "s.names", "s.answered", "s.asn",
     "s.organisation", "s.reason", "e.src", "e.revision", "e.count", "e.bytes_up", "e.bytes_down", "e.tries",
+    "k.consent",
 )
 VERDICT: Final = COLUMNS.index("k.verdict")
 WHOLE: Final = (
@@ -35,7 +37,7 @@ WHOLE: Final = (
 )
 CACHED: Final = 20_000  # subjects whose numbers the writer remembers
 
-_KIND: Final = "INSERT INTO kinds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_KIND: Final = "INSERT INTO kinds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SUBJECT: Final = "INSERT INTO subjects VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = (
     "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -88,7 +90,7 @@ class Shelf:
         place = row.place
         kind = (
             row.phone, row.group, row.verdict, row.service, row.rule, row.proto, row.via, place.country,
-            place.operator_country, row.operator,
+            place.operator_country, row.operator, row.consent,
         )
         rest = (row.dst, row.dport, row.name, row.names, row.answered, place.asn, place.organisation, row.reason)
         known = self._subjects.get((kind, rest))
@@ -109,7 +111,8 @@ class Shelf:
 
     def _find(self, table: str, insert: str, values: tuple[Any, ...]) -> tuple[int, bool]:
         """The number of these values, and whether they are new."""
-        digest = blake2b(_json(values).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        meant = values if table != "kinds" or values[-1] else values[:-1]  # as before there were consents
+        digest = blake2b(_json(meant).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         found = self._db.execute(f"SELECT id FROM {table} WHERE digest = ?", (digest,)).fetchone()  # noqa: S608
         if found:
             return int(found[0]), False
@@ -119,13 +122,13 @@ class Shelf:
 def episode(row: tuple[Any, ...]) -> Episode:
     """From what WHOLE selects."""
     (number, first, last, phone, group, verdict, service, rule, proto, via, country, operator_country, operator, dst,
-     dport, name, names, answered, asn, organisation, reason, src, revision, count, up, down, tries) = row
+     dport, name, names, answered, asn, organisation, reason, src, revision, count, up, down, tries, consent) = row
     return Episode(
         number, phone, src, dst, dport, proto, name,
         tuple(Name(one["name"], Source(one["source"])) for one in json.loads(names)),
         tuple(map(tuple, json.loads(answered))), via, service, verdict, rule, reason, revision, count, first, last,
         up, down, {int(second): tried for second, tried in json.loads(tries).items()}, group,
-        Place(country, operator_country, asn, organisation), operator,
+        Place(country, operator_country, asn, organisation), operator, consent,
     )
 
 

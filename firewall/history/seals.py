@@ -62,7 +62,7 @@ def seal(db: sqlite3.Connection, closed: int, at: float) -> Link | None:
     rows = db.execute(f"{WHOLE} WHERE e.id > ? AND e.id <= ? ORDER BY e.id LIMIT ?", (before.rows, closed, MOST_ROWS))
     allowed, others, seen, last = hashlib.sha256(), hashlib.sha256(), 0, before.rows
     for row in rows:
-        (allowed if row[VERDICT] == "allow" else others).update(_json(row).encode() + b"\n")
+        (allowed if row[VERDICT] == "allow" else others).update(_line(row))
         seen, last = seen + 1, row[0]
     noted, last_note = _noted(db, before.notes, None)
     if not seen and last_note == before.notes:
@@ -72,6 +72,11 @@ def seal(db: sqlite3.Connection, closed: int, at: float) -> Link | None:
     link = link._replace(seal=_seal(before.seal, link))
     db.execute("INSERT INTO seals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", link)
     return link
+
+
+def _line(row: tuple[Any, ...]) -> bytes:
+    """A row as it is hashed: one that no consent let pass as it was before there were any."""
+    return _json(row if row[-1] else row[:-1]).encode() + b"\n"
 
 
 def _seal(before: bytes, link: Link) -> bytes:
@@ -101,7 +106,7 @@ def broken(db: sqlite3.Connection, link: Link, before: Link) -> str:
         return ""
     allowed, others = hashlib.sha256(), hashlib.sha256()
     for row in db.execute(f"{WHOLE} WHERE e.id > ? AND e.id <= ? ORDER BY e.id", (before.rows, link.rows)):
-        (allowed if row[VERDICT] == "allow" else others).update(_json(row).encode() + b"\n")
+        (allowed if row[VERDICT] == "allow" else others).update(_line(row))
     if others.digest() != link.others or (link.gone == KEPT and allowed.digest() != link.allowed):
         return "rows were changed, added or removed"
     if _noted(db, before.notes, link.notes)[0] != link.noted:

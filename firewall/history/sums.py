@@ -23,7 +23,7 @@ BY: Final = {  # what rows are grouped by, and where it stands
     "name": "CASE s.name WHEN '' THEN s.dst ELSE s.name END",
     "operator": "CASE k.operator WHEN '' THEN s.organisation ELSE k.operator END",
 }
-WORDS: Final = ("allow", "ask", "block", "watch")
+WORDS: Final = ("allow", "ask", "block", "consent", "watch")
 
 Total = tuple[int, int, int, int, int, int, float]  # subject, bucket, rows, tries, up, down, newest
 
@@ -44,8 +44,9 @@ class Group:
         words = self.verdicts
         return {
             "key": self.key, "title": self.key, "count": self.count, "refused": words["ask"] + words["block"],
-            "allowed": words["allow"], "watched": words["watch"], "phones": len(self.phones), "up": self.up,
-            "down": self.down, "last": self.last, "verdicts": {word: words[word] for word in WORDS},
+            "allowed": words["allow"], "consented": words["consent"], "watched": words["watch"],
+            "phones": len(self.phones), "up": self.up, "down": self.down, "last": self.last,
+            "verdicts": {word: words[word] for word in WORDS},
         }
 
 

@@ -35,6 +35,7 @@ LATER: Final = 3_600  # seconds, unless it is said
 MOST_ENDED: Final = 1_000  # consents that are over and are listed
 MOST_IMPORTED: Final = 200  # of one request
 SCREEN: Final = 40  # characters
+FARTHEST: Final = 1e11  # epoch seconds; not a number is less than nothing
 FOR: Final = ("phone", "group", "all")
 
 
@@ -290,7 +291,7 @@ class ConsentsVerbs:
         ends, now = told.get("ends"), self._app.now()
         if wanted.life is Life.REVOKED:
             return wanted
-        if not isinstance(ends, (int, float)) or isinstance(ends, bool):
+        if not isinstance(ends, (int, float)) or isinstance(ends, bool) or not 0 < ends < FARTHEST:
             raise Refused("ends: the time at which it ends is wanted, in epoch seconds", 2)
         if not now.trusted:
             raise Refused("the clock cannot be trusted, so nobody knows what is left of it: consentry clock trust")
