@@ -14,7 +14,8 @@ from textual.binding import Binding, BindingType
 
 from firewall.control import AsyncClient, NoGateway, Refused
 from firewall.text import inert
-from tui import glyphs, link
+from tui import bell, glyphs, link
+from tui.bell import Bell
 from tui.feed import Feed
 from tui.format import count
 from tui.pulse import Pulse
@@ -23,6 +24,7 @@ from tui.screens.page import Page
 from tui.theme import THEME
 from tui.widgets.header import Header
 from tui.widgets.said import Said
+from tui.widgets.tabs import Tabs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +42,12 @@ HEADER_SECONDS: Final = 0.5
 KEY_NAMES: Final = {"enter": "enter", "slash": "/", "question_mark": "?", "escape": "esc"}
 
 
+def _asks() -> Screen[None]:
+    from tui.screens.asks import Asks  # noqa: PLC0415  the first frame does not wait for it
+
+    return Asks()
+
+
 def _history() -> Screen[None]:
     from tui.screens.history import History  # noqa: PLC0415  the first frame does not wait for it
 
@@ -50,6 +58,12 @@ def _rules() -> Screen[None]:
     from tui.screens.rules import Rules  # noqa: PLC0415  the first frame does not wait for it
 
     return Rules()
+
+
+def _consents() -> Screen[None]:
+    from tui.screens.consents import Consents  # noqa: PLC0415  the first frame does not wait for it
+
+    return Consents()
 
 
 def _phones() -> Screen[None]:
@@ -66,13 +80,15 @@ class Consentry(App[None]):
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "live": Live, "history": _history, "rules": _rules, "phones": _phones,
+        "live": Live, "asks": _asks, "history": _history, "rules": _rules, "consents": _consents, "phones": _phones,
     }
     DEFAULT_MODE = "live"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "switch_mode('live')", show=False),
+        Binding("2", "switch_mode('asks')", show=False),
         Binding("3", "switch_mode('history')", show=False),
         Binding("4", "switch_mode('rules')", show=False),
+        Binding("5", "switch_mode('consents')", show=False),
         Binding("6", "switch_mode('phones')", show=False),
         Binding("question_mark", "help", "help"),
         Binding("ctrl+c", "quit", show=False, priority=True),
@@ -85,6 +101,8 @@ class Consentry(App[None]):
         self.glyphs = look
         self.pulse = Pulse(time.time())
         self.feed = Feed()
+        self.bell_rings = Bell(bell.settings())
+        self.stirred = 0  # grows whenever something happens to a question or a consent
         self.changing = asyncio.Lock()  # one edit after the other
         self.leaving = "ends the lab" if lab else "leaves, the gate goes on"
         self.bind("q", "leave", description="ends lab" if lab else "quit")
@@ -114,6 +132,42 @@ class Consentry(App[None]):
             from tui.screens.detail import Detail  # noqa: PLC0415  the first frame does not wait for it
 
             self.push_screen(Detail(episode))
+
+    # -- asks and consents
+
+    def stir(self) -> None:
+        """Screens that show questions or consents look again."""
+        self.stirred += 1
+
+    def open_question(self, question: dict[str, Any], screen: str) -> None:
+        """`question`: as the verb "asks" tells it. `screen`: where the owner is, which is recorded with the answer."""
+        from tui.screens.question import Question  # noqa: PLC0415  the first frame does not wait for it
+
+        if question["widths"]:
+            self.push_screen(Question(question, screen))
+        else:
+            self.say("nothing in this row can be consented to", trouble=True)
+
+    @work(group="consent", exclusive=True)
+    async def consent_on(self, episode: Episode, screen: str) -> None:
+        """The question that a row belongs to, or the consent that let it through; else why there is neither."""
+        from tui import asking  # noqa: PLC0415  the first frame does not wait for it
+        from tui.screens.behind import Behind  # noqa: PLC0415  the first frame does not wait for it
+
+        if episode.verdict == "consent":
+            self.push_screen(Behind(episode.consent))
+        elif episode.verdict != "ask":
+            self.say(asking.NO_CONSENT.get(episode.verdict, "there is nothing to consent to"))
+        elif not episode.dport:
+            self.say("a consent is for what has a port: nobody is asked about this, a writes a rule")
+        else:
+            try:
+                questions = (await self.ask("asks", all=True)).items
+            except (NoGateway, Refused) as error:
+                self.say(self.why(error), trouble=True)
+                return
+            found = (question for question in questions if asking.asks_for(question, episode))
+            self.open_question(next(found, asking.of_row(episode)), screen)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where there is room, the key that leaves says what goes on."""
@@ -201,8 +255,12 @@ class Consentry(App[None]):
             self.feed.put(item["episode"])
         elif "status" in item:
             self.pulse.hear(item["status"], time.monotonic(), time.time())
+            if self.bell_rings.hear(self.waiting, time.monotonic()):
+                self.bell()
             self._draw_headers()
-        else:
+        elif "question" in item or "consent" in item:
+            self.stir()
+        elif "skipped" in item:
             self.feed.skipped += item["skipped"]
 
     def lost(self, error: NoGateway | Refused) -> None:
@@ -210,6 +268,11 @@ class Consentry(App[None]):
         self._draw_headers()
 
     # -- drawing
+
+    @property
+    def waiting(self) -> int:
+        """Open questions, as far as is known."""
+        return int(self.pulse.last_known.get("asks") or 0)
 
     def _draw(self) -> None:
         for screen in self.screen_stack:
@@ -220,6 +283,8 @@ class Consentry(App[None]):
         for screen in self.screen_stack:
             for header in screen.query(Header):
                 header.tick()
+            for tabs in screen.query(Tabs):
+                tabs.count(self.waiting)
 
 
 def main(socket: Path, *, lab: bool) -> int:

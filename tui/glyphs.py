@@ -20,25 +20,31 @@ class Glyphs:
     line: str  # a horizontal rule is made of it
     quotes: tuple[str, str]
     choice: tuple[str, str]  # chosen, and not
+    bar: tuple[str, str]  # what is left, and what is gone
+    small: str  # the ten digits behind a title; "": in brackets
 
 
 UNICODE: Final = Glyphs(
-    verdicts={"block": "✖", "ask": "?", "allow": "✔", "watch": "◐", "held": "◌"},
+    verdicts={"block": "✖", "ask": "?", "allow": "✔", "watch": "◐", "held": "◌", "consent": "◆"},
     states={"ENFORCING": "●", "WATCHING": "◐", "DEGRADED": "▲", "LOCKED": "■", "STARTING": "◌", "NO GATE": "✖"},
     ramp="▁▂▃▄▅▆▇█",
     ellipsis="…",
     line="─",
     quotes=("“", "”"),
     choice=("●", "○"),
+    bar=("█", "░"),
+    small="⁰¹²³⁴⁵⁶⁷⁸⁹",
 )
 ASCII: Final = Glyphs(
-    verdicts={"block": "x", "ask": "?", "allow": "+", "watch": "~", "held": "."},
+    verdicts={"block": "x", "ask": "?", "allow": "+", "watch": "~", "held": ".", "consent": "="},
     states={"ENFORCING": "*", "WATCHING": "~", "DEGRADED": "!", "LOCKED": "#", "STARTING": ".", "NO GATE": "x"},
     ramp="_.:-=+*#",
     ellipsis="~",
     line="-",
     quotes=('"', '"'),
     choice=("*", "o"),
+    bar=("#", "-"),
+    small="",
 )
 
 

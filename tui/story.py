@@ -127,6 +127,8 @@ def outcome(episode: Episode) -> str:
     """Beside the verdict."""
     if episode.verdict == Verdict.WATCH:
         return "  would be refused; passed, as you only watch"
+    if episode.verdict == "consent":
+        return f"  let through by consent {episode.consent}: c shows and revokes it"
     return "  refused" if refused(episode) else ""
 
 

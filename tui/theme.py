@@ -19,8 +19,9 @@ THEME: Final = Theme(
     warning="#edb55f",
     error="#f2777f",
     dark=True,
-    variables={"footer-key-foreground": "#6ea8fe", "muted": "#8792a1", "line": "#2b3540"},
+    variables={"footer-key-foreground": "#6ea8fe", "muted": "#8792a1", "line": "#2b3540", "given": "#c9a2f2"},
 )
 COLOURS: Final = {  # of verdicts
     "block": "$error", "ask": "$warning", "allow": "$success", "watch": "$primary", "held": "$muted",
+    "consent": "$given",
 }

@@ -22,6 +22,7 @@ def _beside(name):
     return module
 
 
+askkeeper = _beside("askkeeper")
 pastkeeper = _beside("pastkeeper")
 gatekeeper = _beside("gatekeeper")
 
@@ -72,6 +73,11 @@ class Screen:
         await self.until(lambda: not any(word in self.text for word in words), f"{words} to be gone")
 
 
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 async def gate(tmp_path):
     keeper = gatekeeper.Gatekeeper(tmp_path / "gateway.sock")
@@ -116,6 +122,16 @@ def another(gate):
 @pytest.fixture
 def episode():
     return gatekeeper.episode
+
+
+@pytest.fixture
+def question():
+    return askkeeper.question
+
+
+@pytest.fixture
+def consent():
+    return askkeeper.consent
 
 
 @pytest.fixture

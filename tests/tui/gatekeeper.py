@@ -7,6 +7,7 @@ import copy
 import time
 from typing import TYPE_CHECKING, Any
 
+from askkeeper import AskKeeper
 from pastkeeper import PastKeeper
 
 from firewall.control import Done, Refused, Verb
@@ -26,7 +27,7 @@ def episode(
     number: int, name: str = "", *, verdict: str = "allow", phone: str = "phone1", dst: str = "142.250.74.78", port: int = 443,
     via: str = "sni", rule: str = "default", service: str = "", reason: str = "no rule speaks of it; the default allows it",
     count: int = 1, at: float | None = None, first: float | None = None, up: int = 0, down: int = 0, proto: str = "tcp",
-    tries: dict[int, int] | None = None, asked: bool = True,
+    tries: dict[int, int] | None = None, asked: bool = True, **more: Any,
 ) -> Episode:
     at = time.time() if at is None else at
     said = (Name(name, SOURCES[via]),) if name and via in SOURCES else ()
@@ -34,7 +35,7 @@ def episode(
     names = said + tuple(Name(n, Source.DNS) for chain in answered for n in chain)
     return Episode(
         number, phone, "10.77.0.10", dst, port, proto, name, names, answered, via, service, verdict, rule, reason, 3, count,
-        at if first is None else first, at, up, down, tries or {0: count},
+        at if first is None else first, at, up, down, tries or {0: count}, **more,
     )
 
 
@@ -45,7 +46,7 @@ def rule(position, name, action="ask", match="service:x", source="xiaomi 2026-11
     }
 
 
-class Gatekeeper(PastKeeper):
+class Gatekeeper(PastKeeper, AskKeeper):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
@@ -70,7 +71,7 @@ class Gatekeeper(PastKeeper):
     async def open(self) -> None:
         verbs = {"status": Verb(self._status), "explain": Verb(self._explain), "rules": Verb(self._rules)}
         verbs |= {"rules.edit": Verb(self._edit), "rules.test": Verb(self._test), "vocabulary": Verb(self._vocabulary)}
-        verbs |= self.past_verbs()
+        verbs |= self.past_verbs() | self.ask_verbs()
         self._server = Server(self.path, verbs, "0.1.0", lambda most: [{"episode": row.to_json()} for row in self.rows[-most:]])
         await self._server.start()
 

@@ -26,6 +26,7 @@ class PastKeeper:
     """Part of the Gatekeeper."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.phones: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
         self.page = 10_000  # rows of a page at most

@@ -58,14 +58,14 @@ async def test_skipped_rows_are_told(screen, gate):
 
 async def test_tabs_can_be_clicked(screen):
     async with screen() as s:
-        await s.pilot.click("Tabs", offset=(12, 0))
+        await s.pilot.click("Tabs", offset=(s.lines[1].index("3 History") + 2, 0))
         await s.shows("verdict:refused,watch last:24h")
         assert s.app.current_mode == "history"
 
 
 async def test_numbers_go_to_screens(screen):
     async with screen() as s:
-        for key, mode in (("4", "rules"), ("3", "history"), ("1", "live")):
+        for key, mode in (("2", "asks"), ("4", "rules"), ("5", "consents"), ("3", "history"), ("1", "live")):
             await s.press(key)
             assert s.app.current_mode == mode
 

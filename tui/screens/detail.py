@@ -21,6 +21,7 @@ class Detail(Box):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "act('allow')", "allow"),
         Binding("b", "act('block')", "block"),
+        Binding("c", "consent", "consent"),
     ]
 
     def __init__(self, episode: Episode) -> None:
@@ -34,6 +35,9 @@ class Detail(Box):
 
     def action_act(self, action: str) -> None:
         self.gate.act_on(self._episode, action)
+
+    def action_consent(self) -> None:
+        self.gate.consent_on(self._episode, "detail")
 
     @work
     async def explain(self) -> None:

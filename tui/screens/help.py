@@ -22,13 +22,17 @@ WORDS: Final = {
     "block": "refused by a rule",
     "ask": "refused, and asked: your consent would open it",
     "allow": "let through",
+    "consent": "let through, as you consented to it",
     "watch": "would be refused, and passes: you only watch here",
     "held": "waits for its name; nothing has left yet",
 }
 KEYS: Final = {
-    "live": "enter detail   a allow   b block   u undo   U redo   f freeze   / filter   y copy the name   g newest   "
-    "G oldest   esc without filter",
-    "history": "enter detail   a allow   b block   u undo   U redo   / filter   s group   "
+    "live": "enter detail   a allow   b block   c consent   u undo   U redo   f freeze   / filter   "
+    "y copy the name   g newest   G oldest   esc without filter",
+    "asks": "enter answer   z not now   b never   m bell on, off   u undo   g G first, last   esc back to Live",
+    "consents": "enter what it let pass   x revoke   c give again   t the clock is right   g G first, last   "
+    "esc back to Live",
+    "history": "enter detail   a allow   b block   c consent   u undo   U redo   / filter   s group   "
     "o notes   v verify   y copy the name   g G first, last   esc back",
     "rules": "n new   e enter edit   t note   J K down, up   d disable, enable   x delete   u undo   U redo   "
     "g G first, last   esc back to Live",
@@ -53,7 +57,7 @@ class Help(Box):
         lines += [Content(""), Content.assemble(("Verdicts", "bold"))]
         for word, meaning in WORDS.items():
             shape = self.gate.glyphs.verdicts[word]
-            lines.append(Content.assemble((f"{shape} {word:<6}", f"{COLOURS[word]} bold"), f" {meaning}"))
+            lines.append(Content.assemble((f"{shape} {word:<7}", f"{COLOURS[word]} bold"), f" {meaning}"))
         lines += [Content(""), Content.assemble(("Here runs", "bold")), *map(Content, self._about())]
         lines += places(self.gate.pulse.status(time.monotonic()) or {})
         self.show(Content("\n").join(lines))

@@ -31,8 +31,10 @@ The cursor rests on the newest row until you move it. Then it stays on its row, 
 back to the newest. f freezes everything.
 Below (or beside) the table stands why: the rule, its source, and what has left the gateway. enter tells everything.
 / filters in the language of the rules: verdict:refused  phone:NAME  name:example.com  addr:10.0.0.0/8  service:ID  \
-rule:ID  via:sni  port:443  last:15m. A leading - means not."""
+rule:ID  via:sni  port:443  last:15m. A leading - means not.
+c on an asked row opens its question; on a row that a consent let through it shows that consent, and x takes it back."""
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "consent", "consent"),
         Binding("f", "freeze", "freeze"),
         Binding("slash", "filter", "filter"),
         Binding("escape", "back", show=False),

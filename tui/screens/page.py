@@ -38,6 +38,7 @@ class Page(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "act('allow')", "allow"),
         Binding("b", "act('block')", "block"),
+        Binding("c", "consent", show=False),
         Binding("u", "undo", "undo"),
         Binding("U,ctrl+r", "redo", show=False),
     ]
@@ -50,7 +51,7 @@ class Page(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.header = Header(self.gate.pulse, self.gate.glyphs)
-        self.tabs = Tabs(self.MODE)
+        self.tabs = Tabs(self.MODE, self.gate.glyphs)
         self._acting = False  # the keys below offer to act on a row
 
     def body(self) -> Iterable[Widget]:
@@ -68,9 +69,9 @@ class Page(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While something is written, keys are letters; allow and block want a row."""
-        if action in {"filter", "act", "undo", "redo"} and isinstance(self.focused, Input):
+        if action in {"filter", "act", "consent", "undo", "redo"} and isinstance(self.focused, Input):
             return False
-        if action == "act":
+        if action in {"act", "consent"}:
             return self.episode is not None
         return super().check_action(action, parameters)
 
@@ -89,6 +90,11 @@ class Page(Screen[None]):
 
     def action_act(self, action: str) -> None:
         self.gate.act_on(self.episode, action)
+
+    def action_consent(self) -> None:
+        """The question of the row under the cursor, or the consent behind it."""
+        if self.episode is not None:
+            self.gate.consent_on(self.episode, self.MODE)
 
     def action_undo(self) -> None:
         self.gate.step("undo")

@@ -27,7 +27,9 @@ COUNTRY: Final = 5  # cells of `where` that has no room for the operator
 class EpisodeTable(Table[Episode]):
     """`span`: with first and last time, as the history shows them."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "detail"), Binding("y", "copy", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "detail", "detail"), Binding("enter", "open", show=False), Binding("y", "copy", show=False),
+    ]
 
     def __init__(self, glyphs: Glyphs, *, span: bool = False) -> None:
         super().__init__()
@@ -39,7 +41,7 @@ class EpisodeTable(Table[Episode]):
 
     def columns(self, width: int) -> Sequence[Column]:
         times = [Column("first", 9), Column("last", 9)] if self._span else [Column("time", 8)]
-        left = [*times, Column("phone", 10), Column("verdict", 7), Column("n", 5, right=True)]
+        left = [*times, Column("phone", 10), Column("verdict", 9), Column("n", 5, right=True)]
         given = {"where": COUNTRY, "up": 5}
         room = width - sum(column.width + GAP for column in left) - sum(cells + GAP for cells in given.values())
         for title, wanted in EXTRA.items():
@@ -86,6 +88,15 @@ class EpisodeTable(Table[Episode]):
                     text = row.phone
             cells.append(Cell(cut(inert(text), width, self._glyphs.ellipsis), style))
         return cells
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The last line has room for this key only on wide screens; it works on all."""
+        if action == "detail":
+            return self.screen.has_class("-wide")
+        return super().check_action(action, parameters)
+
+    def action_detail(self) -> None:
+        self.action_open()
 
     def action_copy(self) -> None:
         """The name, or the address, as it may safely be pasted elsewhere."""

@@ -47,16 +47,20 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
     lost, unanswered = queue["lost"], queue["unanswered"]
     per_second = [int(number) for number in status["per_second"]]
     rate = per_second[-1] if per_second else 0
+    asks = int(status.get("asks") or 0)
     since = datetime.fromtimestamp(status["since"]).astimezone().strftime("%a %H:%M")
     parts = [
         Part(f"since {since}", "$muted", 3),
         Part(count(status["phones"], "phone"), "", 4),
+        Part(f"{glyphs.verdicts['ask']} {asks:,} waiting" if asks else "", "$warning bold", 6),
         Part(notice, "$warning bold", 9),
         Part(f"queue {queue['waiting']}  lost {lost}", "$warning bold" if lost else "", 8 if lost else 5),
         Part(f"unanswered {unanswered}" if unanswered else "", "$warning bold", 7),
         Part(f"{rate} flows/s", "", 2, right=True),
     ]
     why = inert(status["reason"] if state != "ENFORCING" else status["trouble"] or places(status))
+    if status.get("clock") is False and status.get("consents"):
+        why = why or "the time is not known: consents with an end wait (5)"
     watching = [inert(name) for name in status.get("watching", ())]
     if state == "ENFORCING" and status.get("mode") == "watch":
         state, colour = "WATCHING", COLOURS["WATCHING"]

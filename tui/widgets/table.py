@@ -45,7 +45,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"table--{name}"
-        for name in ("title", "row", "dim", "struck", "cursor", "block", "ask", "allow", "watch", "held")
+        for name in ("title", "row", "dim", "struck", "cursor", "block", "ask", "allow", "watch", "held", "consent")
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False),
@@ -112,6 +112,8 @@ class Table(ScrollView, Generic[Row], can_focus=True):
             key = self.key(pointed)
             self._at = next((at for at, row in enumerate(rows) if self.key(row) == key), min(self._at, len(rows) - 1))
             self._at = max(0, self._at)
+        if rows:
+            self._at = self._resting(self._at)
         self.virtual_size = Size(0, len(rows) + 1)  # and the line of titles
         if self.follows:
             line = 0

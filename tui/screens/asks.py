@@ -1,0 +1,173 @@
+"""Who waits for an answer: one row for all that one phone tries at one service."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
+
+from firewall.control import NoGateway, Refused
+from firewall.text import inert
+from tui import asking
+from tui.format import count, cut
+from tui.screens.page import Page
+from tui.screens.question import LATER_SECONDS
+from tui.widgets.ask_table import AskTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.widget import Widget
+
+    from tui.glyphs import Glyphs
+
+FRESH_SECONDS: Final = 1.0  # between two looks while something happens
+STALE_SECONDS: Final = 5.0  # and while nothing does
+NOBODY: Final = """\
+Nobody waits for an answer.
+What an ask rule refuses becomes a question here: one for each phone and service, however often it is tried. Nothing \
+opens until you answer; a question that nobody answers stays, and never turns into a yes."""
+
+
+class Asks(Page):
+    MODE = "asks"
+    HELP = """\
+Every row is a question: one phone wants to reach one service (or domain, or address) that a rule asks about, tried n \
+times, all of them refused. Nothing is held open for it: the next try after your answer passes.
+enter shows what each answer would open and answers with one key: o once, 1 for 15 min, 2 for 1 h, 3 for 12 h, 4 until \
+tomorrow 08:00, 5 until you revoke it. There tab chooses what (the service, this name, its domain, the address) and \
+shift+tab for whom.
+z puts the question off for an hour; it stays refused meanwhile. b never: makes a block rule, which u takes back.
+What you have given stands on screen 5, and is taken back there.
+The terminal's bell rings when somebody begins to wait; m silences it, for good, on this account."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "answer", show=False),
+        Binding("z", "later", "not now"),
+        Binding("b", "never", "never"),
+        Binding("m", "bell", "bell"),
+        Binding("escape", "back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = AskTable(self.gate.glyphs)
+        self.in_full = Static("", id="ask", markup=False)
+        self._read_at = 0.0
+        self._stirred = -1  # what had happened when it was last read
+
+    def body(self) -> Iterable[Widget]:
+        yield from (self.table, self.in_full)
+
+    # -- what stands
+
+    def on_screen_resume(self) -> None:
+        self.table.focus()
+        self.read()
+
+    def tick(self) -> None:
+        passed = time.monotonic() - self._read_at
+        if passed > (FRESH_SECONDS if self._stirred != self.gate.stirred else STALE_SECONDS):
+            self.read()
+
+    @work(exclusive=True, group="read")
+    async def read(self) -> None:
+        self._read_at, self._stirred = time.monotonic(), self.gate.stirred
+        try:
+            reply = await self.gate.ask("asks", all=True)
+        except (NoGateway, Refused) as error:
+            self.table.tell([])
+            self.table.teach(self.gate.why(error))
+            self._aside("")
+            return
+        self.table.tell(reply.items)
+        self.table.teach(NOBODY)
+        later = sum(bool(one["put_off"]) for one in reply.items)
+        self._aside(f"{later} put off" if later else "")
+
+    def _aside(self, text: str) -> None:
+        silent = "bell silent" if self.gate.bell_rings.silent else ""
+        self.tabs.tell(Content.assemble(("  ".join(filter(None, (text, silent))), "$muted")))
+
+    def on_table_pointed(self) -> None:
+        question = self.table.question
+        width = max(20, self.size.width - 2)
+        told = Content("") if question is None else in_full(question, time.time(), width, self.gate.glyphs)
+        self.in_full.update(told)
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in {"answer", "later", "never"}:
+            return self.table.question is not None
+        return super().check_action(action, parameters)
+
+    # -- acts
+
+    def on_table_opened(self) -> None:
+        self.action_answer()
+
+    def action_answer(self) -> None:
+        if (question := self.table.question) is not None:
+            self.gate.open_question(question, "asks")
+
+    def action_later(self) -> None:
+        if (question := self.table.question) is not None:
+            self.act("asks.later", question, seconds=LATER_SECONDS)
+
+    def action_never(self) -> None:
+        if (question := self.table.question) is not None:
+            self.act("asks.never", question, subject=asking.subject(question), **{"for": "phone"})
+
+    def action_bell(self) -> None:
+        bell = self.gate.bell_rings
+        try:
+            bell.switch()
+        except OSError as error:
+            trouble = f", but not remembered: {inert(str(error))}"
+        else:
+            trouble = ""
+        word = "the bell is silent" if bell.silent else "the bell rings when somebody begins to wait"
+        self.gate.say(f"{word}{trouble}", trouble=bool(trouble))
+        self.read()
+
+    def action_back(self) -> None:
+        self.app.switch_mode("live")
+
+    @work(group="act")
+    async def act(self, verb: str, question: dict[str, Any], **args: object) -> None:
+        who = inert(question["phone"])
+        try:
+            done = (await self.gate.ask(verb, id=question["id"], **args)).done
+        except (NoGateway, Refused) as error:
+            self.gate.say(self.gate.why(error), trouble=True)
+        else:
+            if verb == "asks.never":
+                rule = inert(asking.refusal(question, question, "phone"))
+                self.gate.say(f"made the rule: {rule}; revision {done.get('revision')}; u takes it back")
+            else:
+                self.gate.say(f"{who} is refused as before, and asks again in {count(LATER_SECONDS // 60, 'minute')}")
+        self.read()
+
+
+def in_full(question: dict[str, Any], now: float, width: int, glyphs: Glyphs) -> Content:
+    """Four lines: who wants what; how; which names; what the keys do."""
+    later = f"  {asking.again(question['put_off'])}" if question["put_off"] else ""
+    readable = inert(str(question.get("readable") or ""))
+    how = ".  ".join(filter(None, (asking.tried(question, now), asking.place(question), readable)))
+    named = asking.names(question, width, glyphs)
+    rule = inert(asking.refusal(question, question, "phone"))
+    head = Content.assemble(
+        (f"{glyphs.verdicts['ask']} {inert(question['phone'])}", "$warning bold"), " wants to reach ",
+        (inert(str(question["title"])), "bold"), (later, "$muted"),
+    )
+    return Content("\n").join((
+        head.truncate(width),
+        Content(cut(how, width, glyphs.ellipsis)),
+        Content.assemble((cut("   ".join(named), width, glyphs.ellipsis), "$muted")),
+        Content.assemble(
+            (cut(f"enter: answers   z: not now, 1 h   b: never, makes {rule}", width, glyphs.ellipsis), "$muted")
+        ),
+    ))

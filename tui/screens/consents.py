@@ -1,0 +1,183 @@
+"""What was given, to whom, and for how much longer; and what became of what is no more."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
+
+from firewall.control import NoGateway, Refused
+from tui import consenting
+from tui.format import count
+from tui.offers import term
+from tui.screens.page import Page
+from tui.widgets.consent_table import ConsentTable
+from tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from textual.widget import Widget
+
+FRESH_SECONDS: Final = 1.0  # between two looks while something happens
+STALE_SECONDS: Final = 5.0  # and while nothing does
+NONE: Final = """\
+No consent holds, and none ever did.
+A consent opens what an ask rule refuses: for one phone or group, for as long as you say. It is given where somebody \
+asks: enter on screen 2, or c on a row of 1. It then stands here until it ends, and x takes it back."""
+TRUST: Final = (
+    "Say that the clock is right? Consents with an end were suspended because the gateway could not tell how long it "
+    "was off; they then go on with the time that is left by this clock."
+)
+
+
+class Consents(Page):
+    MODE = "consents"
+    HELP = """\
+Above stand the consents that hold, each with a bar that shrinks and what it has let pass so far; below the line those \
+that ended or were revoked, with why and by whom.
+x revokes the one under the cursor: its running flows are reset at once, and whatever it opened is refused and asked \
+again. c gives it once more, or for longer.
+enter shows what it let pass. A consent answers only what is asked: a block rule above still refuses.
+A consent that waits for the clock opens nothing: after a start without a trusted clock nobody can say how much of it \
+is left. t says that the clock is right."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x,delete", "revoke", "revoke", key_display="x"),
+        Binding("c", "again", "give again"),
+        Binding("t", "trust", "clock is right"),
+        Binding("escape", "back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = ConsentTable(self.gate.glyphs)
+        self.in_full = Static("", id="consent", markup=False)
+        self.prompt = Prompt()
+        self._read_at = 0.0
+        self._drawn_at = 0.0
+        self._stirred = -1  # what had happened when it was last read
+
+    def body(self) -> Iterable[Widget]:
+        yield from (self.table, self.in_full, self.prompt)
+
+    # -- what stands
+
+    def on_screen_resume(self) -> None:
+        if not self.prompt.display:
+            self.table.focus()
+        self.read()
+
+    def tick(self) -> None:
+        """The bars shrink by themselves; what else changes is asked for."""
+        now = time.monotonic()
+        if now - self._read_at > (FRESH_SECONDS if self._stirred != self.gate.stirred else STALE_SECONDS):
+            self.read()
+        if now - self._drawn_at > FRESH_SECONDS:
+            self._drawn_at = now
+            self.table.refresh()
+            self.on_table_pointed()
+
+    @work(exclusive=True, group="read")
+    async def read(self) -> None:
+        self._read_at, self._stirred = time.monotonic(), self.gate.stirred
+        try:
+            consents = (await self.gate.ask("consents", ended=True)).items
+        except (NoGateway, Refused) as error:
+            self.table.tell([], 0.0)
+            self.table.teach(self.gate.why(error))
+            self.tabs.tell(Content(""))
+            return
+        self.table.tell(consents, time.monotonic())
+        self.table.teach(NONE)
+        states = [one["state"] for one in consents]
+        holding, waiting = states.count("active"), states.count(consenting.SUSPENDED)
+        parts = ((f"{holding} active", "$muted"), (f"  {waiting} suspended" if waiting else "", "$warning"))
+        self.tabs.tell(Content.assemble(*parts))
+        self.refresh_bindings()
+
+    def on_table_pointed(self) -> None:
+        consent = self.table.consent
+        width = max(20, self.size.width - 2)
+        lines = [] if consent is None else consenting.in_full(
+            consent, self.table.passed, time.time(), width, self.gate.glyphs
+        )
+        self.in_full.update(Content("\n").join(lines))
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is asked, letters are letters."""
+        consent = self.table.consent
+        if action in {"revoke", "again", "trust"} and self.prompt.display:
+            return False
+        if action == "revoke":
+            return consent is not None and consent["state"] != consenting.ENDED
+        if action == "again":
+            return consent is not None
+        if action == "trust":
+            return any(row.get("state") == consenting.SUSPENDED for row in self.table.rows)
+        return super().check_action(action, parameters)
+
+    def on_prompt_closed(self) -> None:
+        self.in_full.display = True
+        self.table.focus()
+        self.refresh_bindings()
+
+    def action_back(self) -> None:
+        self.app.switch_mode("live")
+
+    def on_table_opened(self) -> None:
+        if (consent := self.table.consent) is not None:
+            who = term("phone", consent["phone"]) if consent["slot"] else term("group", consent["group"])
+            what = term(consent["kind"], consent["what"])
+            self.gate.open_history(f"verdict:consent {who} {what}")
+
+    # -- acts
+
+    def action_revoke(self) -> None:
+        if (consent := self.table.consent) is not None:
+            words = f"Revoke what {consenting.whom(consent)} may reach: {consenting.what(consent)}? "
+            consequence = "Its running flows are reset at once; the next try is refused and asked again."
+            self._confirm(words + consequence, lambda: self.act("consents.revoke", id=consent["id"]))
+
+    def action_again(self) -> None:
+        if (consent := self.table.consent) is not None:
+            self.gate.open_question(once_more(consent), "consents")
+
+    def action_trust(self) -> None:
+        self._confirm(TRUST, lambda: self.act("clock.trust"))
+
+    def _confirm(self, words: str, then: Callable[[], object]) -> None:
+        self.in_full.display = False
+        self.call_after_refresh(self.refresh_bindings)
+        self.prompt.confirm(words, lambda _: then())
+
+    @work(group="act")
+    async def act(self, verb: str, **args: object) -> None:
+        try:
+            reply = await self.gate.ask(verb, **args)
+        except (NoGateway, Refused) as error:
+            self.gate.say(self.gate.why(error), trouble=True)
+        else:
+            self.gate.say(revoked(reply.done) if verb == "consents.revoke" else "the clock is right, by your word")
+        self.read()
+
+
+def revoked(done: dict[str, Any]) -> str:
+    """What became of a revocation."""
+    cut = int(done.get("cut") or 0)
+    flows = count(cut, "running flow was", "running flows were")
+    return f"revoked: {flows} reset; the next try is refused and asked again"
+
+
+def once_more(consent: dict[str, Any]) -> dict[str, Any]:
+    """As a question that nobody has asked."""
+    width = {"kind": consent["kind"], "what": consent["what"], "title": consent.get("title") or consent["what"]}
+    return {
+        "id": None, "phone": consent["phone"] if consent["slot"] else "", "group": consent["group"], **width,
+        "widths": [width], "names": [], "more": 0, "count": 0, "first": consent["given"], "last": consent["given"],
+        "addr": "", "place": {}, "readable": "", "put_off": None,
+    }
