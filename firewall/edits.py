@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firewall.control import Refused
 from firewall.inputs import Author, PolicyRefused, PolicyReplaced
+from firewall.readers import in_turn
 from firewall.rulesfile import ChangedMeanwhile, RulesFile
 from firewall.state import Revision, StateError
 from firewall.undo import READ, Steps
@@ -286,11 +287,35 @@ class Edits:
         before, policy = self._loaded, self.policy
         if before is None or policy is None:
             raise self._none_in_use()
-        plan = await asyncio.to_thread(self._plan, args, before)
+        plan = await in_turn(self._plan, args, before)
         cut, live = await self._cuts(plan.policy)
         past = await self._trial.compare(store.decode(self._file.path.name, before), plan.text)
         told = {"words": plan.words, "cut": cut, "live": live, "warnings": self._warnings(policy, plan.policy)}
         return told | past | {"seconds": time.monotonic() - began}
+
+    async def policy_of(self, number: int) -> tuple[Policy, str]:
+        """The rules as they were in that revision, and in what they are not: the packs are today's. Raises Refused."""
+        return await in_turn(self._policy_of, number)
+
+    def _policy_of(self, number: int) -> tuple[Policy, str]:
+        if self.policy is not None and self.policy.revision == number:
+            return self.policy, ""
+        if self._state is None:
+            raise Refused("state.db cannot be read, and old rules stand in it")
+        try:
+            revision = self._state.revision(number)
+        except StateError as error:
+            raise Refused(str(error)) from None
+        if revision is None:
+            raise Refused(f"there is no revision {number}")
+        if revision.text is None:
+            raise Refused(f"the text of revision {number} is no longer kept")
+        try:
+            policy = store.compiled(self._file.path.name, revision.text, number)
+        except RuleError as error:
+            raise Refused(f"the rules of revision {number} cannot be read any more: {error}") from None
+        changed = "" if policy.digest == revision.digest else f"the packs have changed since revision {number}"
+        return policy, changed
 
     async def _cuts(self, after: Policy) -> tuple[int, int]:
         """(live flows that would be cut, live flows that pass), a few at a time so that packets need not wait."""

@@ -170,8 +170,12 @@ def pane(episode: Episode, width: int, glyphs: Glyphs) -> Content:
     return Content("\n").join(lines)
 
 
-def everything(episode: Episode, explanation: dict[str, Any] | str, glyphs: Glyphs) -> Content:
-    """`explanation`: the gateway's answer to "explain", or why there is none (yet)."""
+def everything(
+    episode: Episode, explanation: dict[str, Any] | str, glyphs: Glyphs, then: dict[str, Any] | str = ""
+) -> Content:
+    """`explanation`: the gateway's answer to "explain", or why there is none (yet); `then`: of the revision
+    that judged, where that is not today's.
+    """
     told = explanation if isinstance(explanation, dict) else {}
     lines = [
         Content.assemble(
@@ -189,9 +193,12 @@ def everything(episode: Episode, explanation: dict[str, Any] | str, glyphs: Glyp
         _fact("rule", f"{inert(episode.rule) or 'none yet'} of revision {episode.revision}"),
     ]
     rules = told.get("matches", [])
-    for rule in rules:
-        if rule["id"] == episode.rule:
-            lines += _rule(rule, glyphs)
+    if then:
+        lines += _then(then, glyphs)
+    else:
+        for rule in rules:
+            if rule["id"] == episode.rule:
+                lines += _rule(rule, glyphs)
     lines += [Content(""), Content.assemble(("Names", HEAD)), *_names(episode)]
     lines += [Content(""), Content.assemble(("Asked again now", HEAD))]
     if isinstance(explanation, str):
@@ -230,6 +237,14 @@ def _names(episode: Episode) -> list[Content]:
     for name in episode.names:
         sources.setdefault(name.name, []).append(SOURCES[name.source])
     return [Content.assemble(inert(name), (f"  {', '.join(words)}", MUTED)) for name, words in sources.items()]
+
+
+def _then(told: dict[str, Any] | str, glyphs: Glyphs) -> list[Content]:
+    """The rule as it was when it decided."""
+    if isinstance(told, str):
+        return [Content.assemble((inert(told), MUTED))]
+    lines = _rule(told["was"], glyphs) if told.get("was") else []
+    return lines + ([Content.assemble((f"({inert(told['caveat'])})", MUTED))] if told.get("caveat") else [])
 
 
 def _rule(rule: dict[str, Any], glyphs: Glyphs) -> list[Content]:

@@ -197,12 +197,13 @@ def history_line(row: dict[str, Any]) -> str:
 @click.command()
 @click.argument("phone")
 @click.argument("what", metavar="NAME|ADDR[:PORT]")
+@click.option("--revision", type=click.IntRange(1), help="By the rules as they were then (a row's `revision`).")
 @as_json
 @click.pass_context
-def explain(ctx: click.Context, phone: str, what: str, *, as_json: bool) -> None:
+def explain(ctx: click.Context, phone: str, what: str, *, revision: int | None, as_json: bool) -> None:
     """What would happen if PHONE went there now, by which rule, and what else would match."""
     with connect(ctx) as client:
-        told = client.ask("explain", phone=phone, what=what).done
+        told = client.ask("explain", phone=phone, what=what, revision=revision).done
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
         return
@@ -210,6 +211,9 @@ def explain(ctx: click.Context, phone: str, what: str, *, as_json: bool) -> None
     click.echo(inert(f"  {told['reason']}"))
     for rule in told["matches"]:
         click.echo(inert(f"  {rule['answer']:<8} {rule['id']:<14} {rule['rule']}   ({rule['source']})"))
+    for said in (told["caveat"], told.get("note", "") if told["addr"] is None else ""):
+        if said:
+            click.echo(inert(f"  ({said})"))
 
 
 COMMANDS = (history, explain)

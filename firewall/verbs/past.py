@@ -15,6 +15,7 @@ from firewall.control import Done, Refused, Verb
 from firewall.history import HistoryError
 from firewall.history.search import Cursor
 from firewall.history.sums import BY, Sums
+from firewall.readers import in_turn
 from firewall.verbs.args import number, parse_place, text
 from rules.explain import explain
 from rules.expression import ExpressionError, parse_filter
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from firewall.app import App
     from firewall.control import Peer
     from rules.expression import Filter
+    from rules.rule import Rule
 
 MOST_ROWS = 100_000
 MOST_HOURS = 24 * 366
+MOST_REVISIONS = 1 << 53
 UNLISTED = bytes(4)  # 0.0.0.0 stands for an address that no rule lists
 
 
@@ -123,8 +126,11 @@ class PastVerbs:
 
     async def explain(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         gateway = self._app.gateway
-        if gateway.policy is None:
+        policy, caveat = gateway.policy, ""
+        if policy is None:
             raise Refused(f"there is no policy: {gateway.reason}")
+        if args.get("revision") is not None:
+            policy, caveat = await self._app.edits.policy_of(number(args, "revision", 0, MOST_REVISIONS))
         called, what = text(args, "phone"), text(args, "what")
         phone = gateway.phones.named(called) or gateway.phones.stranger
         place = parse_place(what)
@@ -142,11 +148,18 @@ class PastVerbs:
         seen = Observation(
             called, "tcp", there, place.port, answered, group=phone.group, place=self._app.places.look_up(there)
         )
-        told = explain(gateway.policy, seen).to_json()
+        told = explain(policy, seen).to_json()
         told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": place.port}
+        told["caveat"] = caveat
+        wanted = text(args, "rule", "")
+        told["was"] = next((as_told(rule) for rule in policy.rules if rule.id == wanted), None)
         if addr is None:
             told["note"] = f"{called} has not asked for {place.name} yet; an address that no rule lists is assumed"
         yield Done(told)
+
+
+def as_told(rule: Rule) -> dict[str, Any]:
+    return {"id": rule.id, "rule": str(rule), "answer": "matches", "source": rule.source, "note": rule.note}
 
 
 def parse_wanted(args: dict[str, Any]) -> Filter:
@@ -158,9 +171,9 @@ def parse_wanted(args: dict[str, Any]) -> Filter:
 
 
 async def looked_up(look: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401  whatever `look` gives
-    """In a thread. Raises Refused."""
+    """In its turn. Raises Refused."""
     try:
-        return await asyncio.to_thread(look, *args)
+        return await in_turn(look, *args)
     except HistoryError as error:
         raise Refused(str(error)) from None
 

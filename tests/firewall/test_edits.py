@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from firewall.events import FlowDecided
 from firewall.history import History
 from firewall.inputs import Author, FlowKey, PolicyRefused, PolicyReplaced
 from firewall.state import State, StateError
+from rules import store
 from rules.decide import decide
 from rules.observation import Name, Observation, Source
 from rules.store import compiled
@@ -355,3 +358,26 @@ async def test_a_change_counts_once_it_has_been_there_for_two_looks(house: House
     watching.cancel()
     assert house.rules == ["block port:24"]
     assert len(house.delivered) == before + 1
+
+
+async def test_the_rules_of_an_old_revision_are_looked_up_as_they_were(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.do("add", text="block name:a.example")
+    await house.do("remove", "1")
+    then, caveat = await house.edits.policy_of(2)
+    assert ([str(rule) for rule in then.rules if rule.source == "mine"], then.revision, caveat) == (["block name:a.example", "block port:23"], 2, "")
+    assert (await house.edits.policy_of(3))[0] is house.edits.policy
+    house.start()  # as after a restart, with packs that have been updated meanwhile
+    await house.edits.load(Author("start"))
+    packs = store.load_packs()
+    monkeypatch.setattr(store, "load_packs", lambda: packs[:-1])
+    assert (await house.edits.policy_of(1))[1] == "the packs have changed since revision 1"
+    for number, said in ((9, "there is no revision 9"), (4, "there is no revision 4")):
+        with pytest.raises(Refused, match=said):
+            await house.edits.policy_of(number)
+    with closing(sqlite3.connect(house.state_file)) as db, db:
+        db.execute("UPDATE revisions SET text = NULL WHERE number = 1")
+    with pytest.raises(Refused, match="no longer kept"):
+        await house.edits.policy_of(1)
+    house.state.close()
+    with pytest.raises(Refused, match=r"state\.db"):
+        await house.edits.policy_of(2)

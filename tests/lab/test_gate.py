@@ -216,6 +216,21 @@ def test_explain_and_history_refuse_nonsense_with_a_place(lab: Lab) -> None:
     assert (told["verdict"], told["port"], told["service"]) == ("ask", 53, "cnnic-own")
 
 
+def test_explain_by_the_rules_as_they_were(lab: Lab) -> None:
+    before = json.loads(lab.consentry("status", "--json").stdout)["revision"]
+    lab.consentry("rules", "add", "block name:then.example")
+    lab.consentry("rules", "undo")
+
+    def by(*words: str) -> tuple[str, int]:
+        told = json.loads(lab.consentry("explain", "phone1", "then.example", "--json", *words).stdout)
+        return told["verdict"], told["revision"]
+
+    assert by() == ("allow", before + 2)
+    assert by("--revision", str(before + 1)) == ("block", before + 1)
+    done = lab.consentry("explain", "phone1", "then.example", "--revision", str(before + 9), check=False)
+    assert (done.returncode, done.stderr.strip()) == (1, f"there is no revision {before + 9}")
+
+
 def test_an_attached_gateway_answers_only_on_its_own_side(lab: Lab) -> None:
     """Not an open resolver: nothing answers on the outer side, at 53 or where 53 is redirected to."""
     outside = ["ip", "netns", "exec", lab.namespaces["internet"], PYTHON, "-c"]

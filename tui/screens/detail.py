@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -42,12 +42,16 @@ class Detail(Box):
     @work
     async def explain(self) -> None:
         episode = self._episode
+        about: dict[str, Any] = {"phone": episode.phone, "what": endpoint(episode.name or episode.dst, episode.dport)}
+        now = await self._told(**about)
+        then: dict[str, Any] | str = {}
+        if isinstance(now, dict) and episode.rule and now.get("revision") != episode.revision:
+            then = await self._told(**about, revision=episode.revision, rule=episode.rule)
+        self.show(story.everything(episode, now, self.gate.glyphs, then))
+
+    async def _told(self, **args: object) -> dict[str, Any] | str:
+        """The gateway's answer, or why there is none."""
         try:
-            reply = await self.gate.ask(
-                "explain", phone=episode.phone, what=endpoint(episode.name or episode.dst, episode.dport)
-            )
+            return (await self.gate.ask("explain", **args)).done
         except (NoGateway, Refused) as error:
-            told = f"the gateway cannot say: {self.gate.why(error)}"
-            self.show(story.everything(episode, told, self.gate.glyphs))
-        else:
-            self.show(story.everything(episode, reply.done, self.gate.glyphs))
+            return f"the gateway cannot say: {self.gate.why(error)}"

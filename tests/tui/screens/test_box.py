@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 
 async def test_detail_asks_what_else_would_match(screen, gate, episode):
     gate.explained = {
-        "verdict": "ask", "rule": "xiaomi/1", "reason": "asks for X", "service_title": "Title",
+        "verdict": "ask", "rule": "xiaomi/1", "reason": "asks for X", "service_title": "Title", "revision": 3,
         "matches": [{"id": "m1", "rule": "block addr:42.62.48.0/24", "answer": "matches", "source": "mine", "note": ""}],
     }
     async with screen(episode(1, "api.account.xiaomi.com", verdict="ask", port=80), size=(100, 40)) as s:
@@ -14,6 +16,20 @@ async def test_detail_asks_what_else_would_match(screen, gate, episode):
         assert gate.asked == [("explain", {"phone": "phone1", "what": "api.account.xiaomi.com:80"})]
         await s.press("escape")
         await s.hides("Would also match")
+
+
+async def test_detail_tells_the_rule_as_it_was_then(screen, gate, episode):
+    """The row was judged by revision 1, and today revision 3 has another rule by that id."""
+    then = {"id": "xiaomi/1", "rule": "ask name:old.example", "answer": "matches", "source": "mine", "note": "[b]why[/b]"}
+    gate.explained = {
+        "verdict": "allow", "rule": "m2", "reason": "allowed now", "service_title": "", "revision": 3, "caveat": "the packs have changed",
+        "was": then, "matches": [then | {"rule": "ask name:new.example"}],
+    }
+    async with screen(replace(episode(1, "old.example", verdict="ask", rule="xiaomi/1"), revision=1), size=(100, 40)) as s:
+        await s.press("enter")
+        await s.shows("xiaomi/1  ask name:old.example", "[b]why[/b]", "(the packs have changed)", "allow: allowed now")
+        await s.hides("ask name:new.example")
+        assert gate.asked[1] == ("explain", {"phone": "phone1", "what": "old.example:443", "revision": 1, "rule": "xiaomi/1"})
 
 
 async def test_detail_of_an_address_of_ipv6(screen, gate, episode):
