@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from firewall.text import inert
 from rules.countries import country_name
+from rules.domain import registrable
 from tui import offers
-from tui.domain import registrable
 from tui.format import clock, count, cut, cut_name, moment
 
 if TYPE_CHECKING:
