@@ -249,7 +249,7 @@ async def test_it_is_read_without_unicode_and_hostile_names_are_text(screen, gat
     gate.notes = [{"at": 0.0, "kind": "rules", "text": "\u202e[red]y", "who": "[b]", "uid": 0}]
     async with screen(row, look=ASCII, size=(140, 30)) as s:
         await s.press("3")
-        await s.shows("[red]‹U+202E›", "[b]p[/]", "x block")
+        await s.shows("[red]‹U+202E", "[b]p[/]", "x block")
         for key, words in (("s", "by service"), ("s", "by phone"), ("s", "by operator"), ("s", "by country"), ("s", "by name"), ("s", "by rule")):
             await s.press(key)
             await s.shows(words)
