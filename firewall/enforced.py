@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from firewall.commands import Command
+    from firewall.consents import Consents
     from firewall.names import NameTable
     from firewall.phones import Phone, Phones
     from rules.observation import Place
@@ -30,25 +31,34 @@ RETRY_SECONDS: Final = 1.0  # until a load that the kernel refused is tried agai
 class Enforced:
     """One for a gateway. `digest` names what the kernel was last told; learnt refusals of another are taken out."""
 
-    def __init__(self, phones: Phones, names: NameTable, place: Callable[[bytes], Place]) -> None:
+    def __init__(
+        self, phones: Phones, names: NameTable, consents: Consents, place: Callable[[bytes], Place]
+    ) -> None:
         self.digest = ""
         self.retry_at: float | None = None  # boot time
         self._phones = phones
         self._names = names
+        self._consents = consents
+        self.exempted: tuple[int, ...] = ()  # as the kernel was last told
         self._place = place
         self._generation = 0
         self._refused: dict[tuple[bytes, bytes], float] = {}  # (mac, address) -> until (boot time)
 
     def whole(self, policy: Policy | None, *, locked: bool) -> Reconcile:
         """Everything, to be loaded in one transaction."""
-        # a phone that is only watched reaches its decision in Python, and so does everybody while all are
+        # who is only watched reaches its decision in Python, and so does everybody while all are
         refusing = policy if self._phones.mode != WATCH else None
         refused4, refused6 = refused_networks(refusing) if refusing else ((), ())
-        exempt = tuple(phone.slot for phone in self._phones if phone.mode == WATCH)
+        self.exempted = self.exempt()
         self._generation += 1
         digest = self.digest_of(policy)
         keep, self.digest = digest == self.digest, digest
-        return Reconcile(KernelState(self._generation, locked, refused4, refused6, keep, exempt))
+        return Reconcile(KernelState(self._generation, locked, refused4, refused6, keep, self.exempted))
+
+    def exempt(self) -> tuple[int, ...]:
+        """Slots of phones that are watched or have a consent: what the lists would refuse may pass."""
+        watched = {phone.slot for phone in self._phones if phone.mode == WATCH}
+        return tuple(sorted(watched | self._consents.exempt(self._phones)))
 
     def digest_of(self, policy: Policy | None) -> str:
         """Equal while the same is refused: of rules, modes and groups."""

@@ -16,7 +16,7 @@ from firewall.inputs import LiveFlow
 from firewall.speech import MORE, NO_NAME, NOTHING_NEW, UNFINISHED, Heard, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from firewall.dissect.ip import Packet
     from firewall.inputs import FlowKey
@@ -80,6 +80,7 @@ class FlowTable:
         self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._holding: dict[FlowKey, Flow] = {}  # in the order they began to wait
         self._held_of: defaultdict[Phone, int] = defaultdict(int)
+        self.gone: Callable[..., None] = lambda _flow, *, passing: None  # noqa: ARG005  told of each flow let go of
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -94,7 +95,8 @@ class FlowTable:
         """A flow that nothing is known of; whatever bore this key before is over."""
         self.forget(key)
         if len(self._flows) >= MOST:
-            self.forget(next(iter(self._flows)))
+            oldest = next(iter(self._flows.values()))
+            self._let_go(oldest, passing=oldest.decision is not None and not oldest.decision.verdict.refuses)
         flow = self._flows[key] = Flow(key, mac, phone)
         return flow
 
@@ -134,10 +136,17 @@ class FlowTable:
         self._held_of.pop(gone, None)
 
     def forget(self, key: FlowKey) -> Flow | None:
-        flow = self._flows.pop(key, None)
-        if flow is not None and key in self._holding:
-            self.release(flow)
+        flow = self._flows.get(key)
+        if flow is not None:
+            self._let_go(flow, passing=False)
         return flow
+
+    def _let_go(self, flow: Flow, *, passing: bool) -> None:
+        """`passing`: the kernel lets it pass all the same."""
+        del self._flows[flow.key]
+        if flow.key in self._holding:
+            self.release(flow)
+        self.gone(flow, passing=passing)
 
     def hear(self, flow: Flow, packet_id: int, packet: Packet, raw: bytes, boot: float) -> Heard | Hearing:
         """One queued packet of `flow`: the names it completes, or what to do with it.

@@ -4,8 +4,6 @@ DNS said is kept in names, what it means is decided in rules. The time is told.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from firewall import events, inputs
@@ -15,33 +13,36 @@ from firewall.commands import (
     ForwardQuery,
     GiveVerdict,
     MarkFlow,
+    OpenWay,
     Reconcile,
     RefuseQuery,
     ResetServer,
     SendAnswer,
     Watch,
 )
+from firewall.consenting import Consenting
+from firewall.consents import Consents
 from firewall.dissect import NOT_MINE, ip
 from firewall.enforced import Enforced
 from firewall.events import Event, State
 from firewall.flow import TCP, Flow, FlowTable, Hearing
 from firewall.inputs import FlowKey, Now
+from firewall.judge import Judge
 from firewall.names import GRACE, NameTable
+from firewall.rejudge import Out, Rejudge
 from firewall.speech import NO_NAME, UNFINISHED, Heard
-from rules.decide import decide
-from rules.observation import NOWHERE, Observation
+from rules.observation import NOWHERE
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from firewall.phones import Phone, Phones
-    from rules.observation import Place
+    from rules.observation import Observation, Place
     from rules.policy import Policy
     from rules.verdict import Decision
 
-REJUDGED_A_TURN = 256  # live flows judged again per turn after an edit, so that packets of others wait a few ms at most
-LEARNT_A_TURN = 64  # refusals put into the kernel again, each one netlink commit
+SOON = 1.0  # seconds
 
 
 class Turn(NamedTuple):
@@ -57,21 +58,21 @@ class Gateway:
 
     def __init__(self, phones: Phones, place: Callable[[bytes], Place] = lambda _: NOWHERE) -> None:
         self.phones = phones
-        self._place = place
         self.names = NameTable()
         self.flows = FlowTable()
-        phones.busy = lambda addr: bool(self.flows.passing_from(addr))
-        self.policy: Policy | None = None
+        self.consents = Consents()
+        self.judge = Judge(phones, self.names, self.consents, place)
+        self.enforced = Enforced(phones, self.names, self.consents, place)
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"
-        self.enforced = Enforced(phones, self.names, place)
+        self._out = Out()
+        self._rejudge = Rejudge(self.judge, self.flows, self.consents, self._out)
+        self._consenting = consenting = Consenting(self.consents, phones, self.flows, self._rejudge, self._out)
         self._locked_by = self._kept = ""  # why it is locked; why the newest rules are not the ones in use
         self._unknown: frozenset[FlowKey] = frozenset()  # flows that pass, and nobody knows why any more
-        self._to_learn: Iterator[Command] = iter(())
-        self._to_rejudge: Iterator[Flow] = iter(())
-        self._rejudging = False
-        self._commands: list[Command] = []
-        self._events: list[Event] = []
+        phones.busy = lambda addr: bool(self.flows.passing_from(addr))
+        phones.gone = self._phone_gone
+        self.flows.gone = consenting.flow_gone
         self._route: dict[type, Callable[..., None]] = {
             inputs.PacketSeen: self._packet,
             inputs.RefusedSeen: self._refused_by_kernel,
@@ -86,35 +87,38 @@ class Gateway:
             inputs.Tampered: self._tampered,
             inputs.Strained: self._strained,
             inputs.LockAsked: self._lock_asked,
-            inputs.PlacesReplaced: lambda _, now: self._judge_all_again(now),
+            inputs.PlacesReplaced: self._places_replaced,
             inputs.ModeAsked: self._mode_asked,
             inputs.PhoneChanged: self._phone_changed,
-            inputs.PairsFound: lambda seen, now: self._commands.extend(self.phones.adopt(seen.pairs, now.boot)),
+            inputs.ConsentGiven: consenting.given,
+            inputs.ConsentEnded: consenting.taken_back,
+            inputs.ConsentsRemembered: lambda seen, now: consenting.remembered(seen.consents, now),
+            inputs.PairsFound: lambda seen, now: self._out.commands.extend(self.phones.adopt(seen.pairs, now.boot)),
             inputs.Remembered: self._remembered,
             inputs.Tick: self._tick,
         }
 
     def handle(self, batch: Sequence[inputs.Input], now: Now) -> Turn:
         """One turn. What a phone or a server sent never makes it raise."""
-        commands: list[Command] = []
-        told: list[Event] = []
-        self._commands, self._events = commands, told
+        out = self._out
+        out.begin(now)
         for seen in batch:
             self._route[type(seen)](seen, now)
-        if self._rejudging:
-            self._rejudge(now)
-        return Turn(commands, told, self._wake_at(now))
+        if self._rejudge.going_on:
+            self._rejudge.go_on(now)
+        if self.consents.changed:
+            self._keep_exempt()
+        return Turn(out.commands, out.events, self._wake_at(now))
 
     def live(self, now: Now) -> Iterator[tuple[Observation, Decision]]:
         """Every flow that has its decision, as the rules would see it now: for trying other rules on it."""
         for flow in list(self.flows):
             if flow.decision is not None:
-                yield self._as_judged(flow, now), flow.decision
+                yield self.judge.again(flow, now), flow.decision
 
-    def _as_judged(self, flow: Flow, now: Now) -> Observation:
-        """With the names it was judged by, also if DNS's answer is long past, and those that came since."""
-        seen = self._observe(flow, NO_NAME._replace(said=flow.said, unfinished=flow.unfinished), now)
-        return seen._replace(answered=tuple(dict.fromkeys((*flow.answered, *seen.answered))))
+    @property
+    def policy(self) -> Policy | None:
+        return self.judge.policy
 
     @property
     def locked(self) -> bool:
@@ -126,11 +130,11 @@ class Gateway:
     def _packet(self, seen: inputs.PacketSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
         if packet is NOT_MINE or self.locked:
-            self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
+            self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
             return
         phone = self._admit(seen.mac, packet.src, now)
         if phone is None:
-            self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
+            self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
             return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
         flow = self.flows.get(key)
@@ -141,7 +145,7 @@ class Gateway:
             if not seen.watched and not self.flows.continues(flow, packet, seen.packet, now.boot):
                 flow = None
             elif flow.watch is Watch.NONE:
-                self._commands.append(GiveVerdict(seen.id, decision.verdict))
+                self._out.commands.append(GiveVerdict(seen.id, decision.verdict))
                 return
         if flow is None or (flow.resumed and seen.watched):
             flow = self.flows.open(key, seen.mac, phone)
@@ -153,74 +157,35 @@ class Gateway:
             first = flow.first_held or seen.packet
             self._judge(flow, heard, [*self.flows.release(flow), seen.id], first, now)
         elif heard is Hearing.AGAIN:
-            self._commands.append(GiveVerdict(seen.id, Verdict.HELD))
+            self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
         elif heard is Hearing.SAME:
-            self._commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.watch))
+            self._out.commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.watch))
         elif heard is Hearing.WAIT:
-            early = self._decide_early(flow, now)
+            early = self.judge.early(flow, now)
             if early is not None:
-                judged = self._observe(flow, NO_NAME, now, names_open=True)
-                self._give(flow, early, NO_NAME, judged, self.flows.release(flow), seen.packet, now)
-
-    def _observe(self, flow: Flow, heard: Heard, now: Now, *, names_open: bool = False) -> Observation:
-        key = flow.key
-        return Observation(
-            phone=flow.phone.name,
-            proto=key.word,
-            addr=key.dst,
-            port=key.dport or None,
-            answered=self.names.chains(flow.phone, key.dst, now.boot),
-            said=heard.said,
-            names_open=names_open,
-            unfinished=heard.unfinished,
-            group=flow.phone.group,
-            place=self._place(key.dst),
-        )
-
-    def _decide(self, phone: Phone, seen: Observation) -> Decision:
-        """By the rules; or what they would have said, if the owner of this phone only watches."""
-        assert self.policy is not None
-        decision = decide(self.policy, seen)
-        if decision.verdict.refuses and self.phones.watches(phone):
-            reason = f"would be refused, and is only watched: {decision.reason}"
-            return replace(decision, verdict=Verdict.WATCH, reason=reason)
-        return decision
-
-    def _decide_early(self, flow: Flow, now: Now) -> Decision | None:
-        """A decision that no name still to come can change, or None."""
-        decision = self._decide(flow.phone, self._observe(flow, NO_NAME, now, names_open=True))
-        return None if decision.verdict is Verdict.HELD else decision
+                self._give(flow, *early, NO_NAME, self.flows.release(flow), seen.packet, now)
 
     def _judge(self, flow: Flow, heard: Heard, ids: list[int], packet: bytes, now: Now) -> None:
-        seen = self._observe(flow, heard, now)
-        self._give(flow, self._decide(flow.phone, seen), heard, seen, ids, packet, now)
+        seen = self.judge.observe(flow, heard, now)
+        self._give(flow, seen, self.judge.decide(flow.phone, seen), heard, ids, packet, now)
 
     def _give(
-        self, flow: Flow, decision: Decision, heard: Heard, seen: Observation, ids: list[int], packet: bytes, now: Now
+        self, flow: Flow, seen: Observation, decision: Decision, heard: Heard, ids: list[int], packet: bytes, now: Now
     ) -> None:
         """Answer what waited, remember, tell. `packet` is the first that has not passed."""
+        decision = self.consents.afford(flow.key, flow.phone.slot, decision)
         again = flow.decision is not None and flow.said == heard.said and flow.decision == decision
         flow.decision, flow.said, flow.unfinished = decision, heard.said, heard.unfinished
         flow.answered = seen.answered
         flow.may_say_more = heard.may_say_more
-        flow.watch = self._watch(flow, seen)
-        self._commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
+        flow.watch = self.judge.watch(flow, seen)
+        self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consent, now.boot)
+        self._out.commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
         if decision.verdict.refuses and flow.key.proto == TCP:
-            self._commands.append(ResetServer(packet))
+            self._out.commands.append(ResetServer(packet))
         flow.settled(now.boot)
         if not again:
-            self._tell(flow, seen, decision, now)
-
-    def _watch(self, flow: Flow, seen: Observation) -> Watch:
-        """Cleartext HTTP that was allowed stays watched while another host's name could change that."""
-        assert flow.decision is not None
-        if not flow.may_say_more or flow.decision.verdict.refuses:
-            return Watch.NONE
-        later = self._decide(flow.phone, seen._replace(said=(), names_open=True, unfinished=False))
-        return Watch.NONE if later.verdict is flow.decision.verdict else Watch.HTTP
-
-    def _tell(self, flow: Flow, seen: Observation, decision: Decision, now: Now) -> None:
-        self._events.append(events.FlowDecided(now.wall, flow.key.src, flow.key, seen, decision))
+            self._out.decided(flow, seen, decision, now)
 
     def _refused_by_kernel(self, seen: inputs.RefusedSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
@@ -228,9 +193,11 @@ class Gateway:
             return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
         flow = Flow(key, seen.mac, self.phones.of(seen.mac, now.wall))
-        decision = self._decide_early(flow, now)
-        if decision is not None and decision.verdict.refuses:  # else the rules changed between the packet and us
-            self._tell(flow, self._observe(flow, NO_NAME, now, names_open=True), decision, now)
+        if flow.phone.slot in self.enforced.exempt():
+            self._admit(seen.mac, packet.src, now)  # under an address that is new: its next try comes to us
+        early = self.judge.early(flow, now)
+        if early is not None and early[1].verdict.refuses:  # else the rules changed between the packet and us
+            self._out.decided(flow, *early, now)
 
     def _counted(self, seen: inputs.FlowCounted, now: Now) -> None:
         flow = self.flows.forget(seen.flow) if seen.ended else self.flows.get(seen.flow)
@@ -238,13 +205,17 @@ class Gateway:
             return
         if seen.up > flow.up:
             self.phones.used(seen.flow.src, now.boot)
-        self._commands.extend(GiveVerdict(packet_id, Verdict.HELD) for packet_id in flow.held)
+        self._out.commands.extend(GiveVerdict(packet_id, Verdict.HELD) for packet_id in flow.held)
         if flow.decision is None or flow.decision.verdict.refuses:
             return  # what conntrack counted of it was headers of its handshake and packets that we refused
+        if seen.ended and now.boot < flow.burst_until + SOON:
+            # The kernel forgets no connection so soon after it was let pass: this is the one before, told late, and
+            # the new one may pass on unknown to us. The kernel asks about it again.
+            self._out.commands.append(MarkFlow(seen.flow, Verdict.HELD))
         up, down = seen.up - flow.up, seen.down - flow.down
         if up > 0 or down > 0 or seen.ended:
             flow.up, flow.down = max(seen.up, flow.up), max(seen.down, flow.down)
-            self._events.append(events.FlowBytes(now.wall, seen.flow, max(up, 0), max(down, 0), seen.ended))
+            self._out.events.append(events.FlowBytes(now.wall, seen.flow, max(up, 0), max(down, 0), seen.ended))
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -253,7 +224,7 @@ class Gateway:
             return  # the question expires unanswered
         phone = self._admit(seen.mac, seen.src, now)
         if phone is not None and not self._refused_by_name(seen.token, phone, seen.src, (seen.qname,), now):
-            self._commands.append(ForwardQuery(seen.token))
+            self._out.commands.append(ForwardQuery(seen.token))
 
     def _answer(self, seen: inputs.AnswerSeen, now: Now) -> None:
         """Learn, refuse in the kernel what can only be refused, and only then let the phone know the address."""
@@ -266,20 +237,17 @@ class Gateway:
         self.names.learn(phone, seen.chain, seen.addresses, seen.ttl, now.boot)
         for addr in seen.addresses:
             seconds = seen.ttl + int(GRACE)
-            self._commands.extend(self.enforced.learn(policy, phone, seen.mac, addr, seconds, now.boot))
-        self._commands.append(SendAnswer(seen.token))
+            self._out.commands.extend(self.enforced.learn(policy, phone, seen.mac, addr, seconds, now.boot))
+        self._out.commands.append(SendAnswer(seen.token))
 
     def _refused_by_name(self, token: object, phone: Phone, src: bytes, chain: tuple[str, ...], now: Now) -> bool:
-        seen = Observation(
-            phone.name, None, None, None, answered=(chain,), names_open=True, group=phone.group, place=None
-        )
-        assert self.policy is not None
-        if decide(self.policy, seen).verdict is not Verdict.BLOCK:
-            return False  # `ask` gets the true answer and is stopped at the flow: a name alone is no evidence
-        decision = self._decide(phone, seen)
-        self._events.append(events.FlowDecided(now.wall, src, None, seen, decision))
+        blocked = self.judge.blocked(phone, chain)
+        if blocked is None:
+            return False
+        seen, decision = blocked
+        self._out.events.append(events.FlowDecided(now.wall, src, None, seen, decision))
         if decision.verdict.refuses:
-            self._commands.append(RefuseQuery(token, decision))
+            self._out.commands.append(RefuseQuery(token, decision))
         return decision.verdict.refuses
 
     # -- who it is ---------------------------------------------------------------------------------------------------
@@ -287,17 +255,22 @@ class Gateway:
     def _admit(self, mac: bytes, addr: bytes, now: Now) -> Phone | None:
         """The phone that sent this; None if it used another's address."""
         phone, commands = self.phones.admit(mac, addr, now.boot, now.wall)
-        self._hand_on(commands)
+        if commands:
+            self._hand_on(commands)
+            self.consents.changed |= bool(self.consents)  # it may be new in a group that has one
         return phone
 
     def _hand_on(self, commands: Sequence[Command]) -> None:
         """Addresses come and go; with one that goes, what its owner was allowed goes too."""
         for command in commands:
             if isinstance(command, ExpelPair):
-                for key in self.flows.passing_from(command.addr):
-                    self._commands.append(MarkFlow(key, Verdict.HELD))
-                    self.flows.forget(key)
-            self._commands.append(command)
+                self._begin_anew(self.flows.passing_from(command.addr))
+            self._out.commands.append(command)
+
+    def _begin_anew(self, keys: Iterable[FlowKey]) -> None:
+        for key in keys:
+            self._out.commands.append(MarkFlow(key, Verdict.HELD))
+            self.flows.forget(key)
 
     def _spoofed(self, seen: inputs.SpoofSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
@@ -306,60 +279,78 @@ class Gateway:
         text, commands = self.phones.spoofed(seen.mac, packet.src, now.boot)
         self._hand_on(commands)
         if text:
-            self._events.append(events.Trouble(now.wall, text))
+            self._out.events.append(events.Trouble(now.wall, text))
 
     def _phone_changed(self, seen: inputs.PhoneChanged, now: Now) -> None:
-        gone, commands = self.phones.forget(seen.forgotten)  # first: its MACs may go to the other
-        self._commands.extend(commands)
-        phone = self.phones.change(seen.phone) if seen.phone else self.phones.stranger
+        if seen.forgotten and seen.phone and seen.consents:
+            self._begin_anew(self.consents.users([seen.forgotten]))
+            self.consents.move(seen.forgotten, self.phones.slot(seen.phone.slot))
+        gone = None
         if seen.forgotten:
-            self.names.forget(gone)
+            gone, commands = self.phones.forget(seen.forgotten)  # first: its MACs may go to the other
+            self._out.commands.extend(commands)
+        phone = self.phones.change(seen.phone) if seen.phone else self.phones.stranger
+        if gone is not None:
             self.flows.hand_over(gone, phone)
-        self._events.append(events.OwnerActed(now.wall, "phone", seen.text, seen.who))
-        self._judge_all_again(now)
+        self._out.events.append(events.OwnerActed(now.wall, "phone", seen.text, seen.who))
+        self._rejudge.at_once(self.consents.users([phone.slot]), now, "its phone was changed")
+        self._judge_all_again()
+
+    def _phone_gone(self, phone: Phone) -> None:
+        """It is forgotten, or another has taken its place: who comes under its number has nothing of it."""
+        self.names.forget(phone)
+        self._consenting.phone_gone(phone)
 
     def _mode_asked(self, seen: inputs.ModeAsked, now: Now) -> None:
         self.phones.mode = seen.mode
-        self._events.append(events.OwnerActed(now.wall, "mode", f"{seen.mode}: all without an own mode", seen.who))
-        self._judge_all_again(now)
+        self._out.events.append(events.OwnerActed(now.wall, "mode", f"{seen.mode}: all without an own mode", seen.who))
+        self._judge_all_again()
 
     # -- what the owner wants ----------------------------------------------------------------------------------------
 
     def _policy_replaced(self, seen: inputs.PolicyReplaced, now: Now) -> None:
-        policy = self.policy = seen.policy
+        policy = self.judge.policy = seen.policy
         self._kept = ""
-        self._events.append(events.PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
-        self._judge_all_again(now)
+        self._out.events.append(events.PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
+        self._judge_all_again()
 
-    def _judge_all_again(self, now: Now) -> None:
+    def _judge_all_again(self) -> None:
         """Rules, modes or phones are not what they were: kernel, learnt refusals and live flows follow."""
         policy = self.policy
         if policy is None:
             return
         if self.enforced.digest_of(policy) != self.enforced.digest:
             # what passes for reasons that nobody remembers begins anew, or ends
-            self._commands.extend(MarkFlow(key, Verdict.HELD) for key in self._unknown)
+            self._out.commands.extend(MarkFlow(key, Verdict.HELD) for key in self._unknown)
             self._unknown = frozenset()
         self._reconcile()
-        self._to_learn = self.enforced.learn_again(policy, now.boot)
-        self._to_rejudge, self._rejudging = iter(list(self.flows)), True
+        self._rejudge.all(self.enforced.learn_again(policy, self._out.now.boot))
+
+    def _places_replaced(self, _: inputs.PlacesReplaced, __: Now) -> None:
+        self.enforced.digest = ""  # what the kernel learnt was by the old ones
+        self._judge_all_again()
 
     def _remembered(self, seen: inputs.Remembered, now: Now) -> None:
         """What a gateway before this one knew. Judged again when there are rules."""
         self.enforced.digest = seen.digest
         for name in seen.names:
-            phone = self.phones.slot(name.slot)
-            self.names.learn(phone, name.chain, (name.addr,), name.until - now.boot - GRACE, now.boot)
+            phone = self.phones.with_mac(name.mac)
+            if phone is not self.phones.stranger and name.until > now.boot:
+                self.names.remember(phone, name.chain, name.addr, name.until)
         for was in seen.flows:
             if was.flow in seen.alive:
                 flow = self.flows.resume(was, self.phones.of(was.mac, now.wall))
-                again = self._as_judged(flow, now)
-                self._events.append(events.FlowResumed(now.wall, was.flow.src, was.flow, again, was.decision))
+                again = self.judge.again(flow, now)
+                self._out.events.append(events.FlowResumed(now.wall, was.flow.src, was.flow, again, was.decision))
+                self._consenting.resumed(flow, now)
         self._unknown = seen.alive - {flow.key for flow in self.flows}
+        # some of them may pass by a consent: their ways are shut
+        ways = {(self.phones.at(key.src).slot, key.dst, key.dport) for key in self._unknown if key.dport}
+        self._out.commands += [OpenWay(*way, 0) for way in sorted(ways - set(self.consents.ways))]
 
     def _policy_refused(self, seen: inputs.PolicyRefused, now: Now) -> None:
         kept = self.policy.revision if self.policy else 0
-        self._events.append(events.PolicyKept(now.wall, kept, seen.problems, seen.who))
+        self._out.events.append(events.PolicyKept(now.wall, kept, seen.problems, seen.who))
         if self.policy is None:
             self._become(State.LOCKED, f"the rules cannot be read: {seen.problems[0]}", now)
             self._reconcile()
@@ -369,41 +360,21 @@ class Gateway:
 
     def _lock_asked(self, seen: inputs.LockAsked, now: Now) -> None:
         self._locked_by = seen.reason or f"stopped by {seen.who.name}" if seen.locked else ""
-        self._events.append(events.OwnerActed(now.wall, "lock", "locked" if seen.locked else "resumed", seen.who))
+        self._out.events.append(events.OwnerActed(now.wall, "lock", "locked" if seen.locked else "resumed", seen.who))
         if seen.locked:
             self._become(State.LOCKED, self._locked_by, now)
         self._reconcile()
 
-    def _rejudge(self, now: Now) -> None:
-        """Some more of the live flows, by the policy of today; the rest in the turns that follow."""
-        learnt = list(islice(self._to_learn, LEARNT_A_TURN))
-        self._commands += learnt
-        for _ in range(REJUDGED_A_TURN):
-            flow = next(self._to_rejudge, None)
-            if flow is None or self.policy is None:
-                self._rejudging = bool(learnt)
-                return
-            if flow.decision is None or self.flows.get(flow.key) is not flow:
-                continue
-            seen = self._as_judged(flow, now)
-            before, watch, decision = flow.decision, flow.watch, self._decide(flow.phone, seen)
-            flow.decision = decision
-            flow.watch = self._watch(flow, seen)
-            if decision.verdict is before.verdict and flow.watch is watch:
-                continue
-            if before.verdict.refuses and not decision.verdict.refuses:
-                # its next packet is judged as a first one (a TCP connection has been reset and will not come back)
-                self._commands.append(MarkFlow(flow.key, Verdict.HELD))
-                self.flows.forget(flow.key)
-                continue
-            self._commands.append(MarkFlow(flow.key, decision.verdict, flow.watch))
-            if decision.verdict is not before.verdict:
-                self._tell(flow, seen, decision, now)
-
     # -- the kernel --------------------------------------------------------------------------------------------------
 
     def _reconcile(self) -> None:
-        self._commands.append(self.enforced.whole(self.policy, locked=self.locked))
+        self._out.commands.append(self.enforced.whole(self.policy, locked=self.locked))
+
+    def _keep_exempt(self) -> None:
+        """The kernel's own lists are not for phones with a consent."""
+        self.consents.changed = False
+        if self.policy is not None and self.enforced.exempt() != self.enforced.exempted:
+            self._reconcile()
 
     def _applied(self, seen: inputs.Applied, now: Now) -> None:
         if not self.enforced.applied(seen.generation):
@@ -413,21 +384,23 @@ class Gateway:
             self._become(wanted, self._kept, now)
 
     def _command_failed(self, seen: inputs.CommandFailed, now: Now) -> None:
-        self._events.append(events.Trouble(now.wall, f"{type(seen.command).__name__}: {seen.error}"))
+        self._out.events.append(events.Trouble(now.wall, f"{type(seen.command).__name__}: {seen.error}"))
+        if isinstance(seen.command, OpenWay):
+            self._consenting.not_opened(seen.command, now)
         if isinstance(seen.command, Reconcile):
             self.enforced.failed(now.boot)
             if not self.locked:
                 self._become(State.DEGRADED, f"the kernel refused the rules: {seen.error}", now)
 
     def _tampered(self, seen: inputs.Tampered, now: Now) -> None:
-        self._events.append(events.Trouble(now.wall, f"changed from outside and put right: {seen.what}"))
+        self._out.events.append(events.Trouble(now.wall, f"changed from outside and put right: {seen.what}"))
 
     def _strained(self, seen: inputs.Strained, now: Now) -> None:
-        self._events.append(events.Trouble(now.wall, seen.what))
+        self._out.events.append(events.Trouble(now.wall, seen.what))
 
     def _become(self, state: State, reason: str, now: Now) -> None:
         self.state, self.reason = state, reason
-        self._events.append(events.StateChanged(now.wall, state, reason))
+        self._out.events.append(events.StateChanged(now.wall, state, reason))
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -438,13 +411,14 @@ class Gateway:
         self.names.expire(now.boot)
         self._hand_on(self.phones.sweep(now.boot))
         self.enforced.expire(now.boot)
+        self._consenting.expire(now)
         if self.enforced.due(now.boot):
             self._reconcile()
             if self.policy is not None:
-                self._to_learn, self._rejudging = self.enforced.learn_again(self.policy, now.boot), True
+                self._rejudge.learn(self.enforced.learn_again(self.policy, now.boot))
 
     def _wake_at(self, now: Now) -> float | None:
-        if self._rejudging:
+        if self._rejudge.going_on:
             return now.boot
-        times = [time for time in (self.flows.next_due(), self.enforced.retry_at) if time is not None]
-        return min(times) if times else None
+        wanted = self.flows.next_due(), self.enforced.retry_at, self.consents.next_end
+        return min((time for time in wanted if time is not None), default=None)

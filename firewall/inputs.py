@@ -243,9 +243,9 @@ class LiveFlow(NamedTuple):
 
 
 class LearntName(NamedTuple):
-    """What our DNS had told a phone. `until` is boot time."""
+    """What our DNS had told the phone with this MAC. `until` is boot time."""
 
-    slot: int
+    mac: bytes
     addr: bytes
     chain: tuple[str, ...]
     until: float

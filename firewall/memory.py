@@ -62,7 +62,8 @@ def load(path: Path, alive: Iterable[FlowKey]) -> Remembered:
                 flows.append(_to_flow(told))
             else:
                 chain = tuple(map(str, told["chain"]))
-                names.append(LearntName(int(told["slot"]), bytes.fromhex(told["addr"]), chain, float(told["until"])))
+                mac, addr = (bytes.fromhex(told[key]) for key in ("mac", "addr"))
+                names.append(LearntName(mac, addr, chain, float(told["until"])))
     except (OSError, ValueError, KeyError, TypeError):
         digest, flows, names = "", [], []
     return Remembered(tuple(flows), tuple(names), digest, frozenset(alive))
@@ -114,4 +115,4 @@ def _to_flow(told: dict[str, Any]) -> LiveFlow:
 
 
 def _learnt(name: LearntName) -> dict[str, Any]:
-    return {"slot": name.slot, "addr": name.addr.hex(), "chain": name.chain, "until": name.until}
+    return {"mac": name.mac.hex(), "addr": name.addr.hex(), "chain": name.chain, "until": name.until}

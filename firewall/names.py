@@ -44,22 +44,24 @@ class NameTable:
         self, phone: Phone, chain: tuple[str, ...], addresses: tuple[bytes, ...], ttl: float, boot: float
     ) -> None:
         """The phone is told, at `boot`, that the end of `chain` has these addresses, for `ttl` seconds."""
-        if not addresses:
-            return
-        known = self._of.setdefault(phone, OrderedDict())
         until = boot + max(ttl, SHORTEST) + GRACE
         for addr in addresses:
-            chains = known.get(addr)
-            if chains is None:
-                self._make_room(known)
-                chains = known[addr] = {}
-                self._size += 1
-            else:
-                known.move_to_end(addr)
-            longest = max(until, chains.pop(chain, 0.0))
-            chains[chain] = longest  # popped first: the newest stands last
-            if len(chains) > MOST_CHAINS:
-                del chains[next(iter(chains))]
+            self.remember(phone, chain, addr, until)
+
+    def remember(self, phone: Phone, chain: tuple[str, ...], addr: bytes, until: float) -> None:
+        """It counts until then (boot time), or for longer if that is known already."""
+        known = self._of.setdefault(phone, OrderedDict())
+        chains = known.get(addr)
+        if chains is None:
+            self._make_room(known)
+            chains = known[addr] = {}
+            self._size += 1
+        else:
+            known.move_to_end(addr)
+        longest = max(until, chains.pop(chain, 0.0))
+        chains[chain] = longest  # popped first: the newest stands last
+        if len(chains) > MOST_CHAINS:
+            del chains[next(iter(chains))]
 
     def chains(self, phone: Phone, addr: bytes, boot: float) -> tuple[tuple[str, ...], ...]:
         """Every chain that may have led the phone to `addr`, the newest last."""
@@ -85,12 +87,14 @@ class NameTable:
                     yield Entry(phone, addr, left)
 
     def learnt(self, boot: float) -> Iterator[LearntName]:
-        """All that is known, one by one, for a process that comes after this one."""
+        """All that is known, one by one, for a process that comes after this one. Slots change hands; MACs do not."""
         for phone, known in self._of.items():
+            if not phone.macs:
+                continue
             for addr, chains in known.items():
                 for chain, until in chains.items():
                     if until > boot:
-                        yield LearntName(phone.slot, addr, chain, until)
+                        yield LearntName(phone.macs[0], addr, chain, until)
 
     def forget(self, phone: Phone) -> None:
         self._size -= len(self._of.pop(phone, ()))

@@ -60,6 +60,7 @@ class Phones:
         self.mode = mode  # of all phones that have none of their own
         self.stranger = Phone(STRANGERS_SLOT, "stranger")
         self.busy: Callable[[bytes], bool] = lambda _: False  # whether flows of an address go on
+        self.gone: Callable[[Phone], None] = lambda _: None  # told of each phone that is no more
         self.unsaved: set[Phone] = set()  # changed since they were last taken to be stored
         self._by_slot: dict[int, Phone] = {}
         self._by_mac: dict[bytes, Phone] = {}
@@ -82,6 +83,14 @@ class Phones:
 
     def slot(self, slot: int) -> Phone:
         return self._by_slot.get(slot, self.stranger)
+
+    def at(self, addr: bytes) -> Phone:
+        """Whose address it is."""
+        return self.with_mac(self._owner.get(addr, NOBODY))
+
+    def with_mac(self, mac: bytes) -> Phone:
+        """As `of`, without making one."""
+        return self._by_mac.get(mac, self.stranger)
 
     def watches(self, phone: Phone) -> bool:
         """What would be refused is let through, and recorded as such."""
@@ -253,6 +262,7 @@ class Phones:
         for mac in phone.macs:
             self._by_mac.pop(mac, None)
         self.unsaved.discard(phone)
+        self.gone(phone)
 
     def _changed(self, phone: Phone) -> None:
         if phone is not self.stranger:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from firewall.commands import RefuseAddress
+from firewall.consents import Consents
 from firewall.enforced import RETRY_SECONDS, Enforced
 from firewall.names import NameTable
 from firewall.phones import Phones
@@ -19,7 +20,7 @@ MOVED = ip_address("54.179.140.65").packed
 @pytest.fixture
 def house(tmp_path: Path):
     phones, names = Phones(given={MAC: "phone1"}), NameTable()
-    return phones, names, Enforced(phones, names, lambda _: NOWHERE), store.load(tmp_path / "none.toml", 1)
+    return phones, names, Enforced(phones, names, Consents(), lambda _: NOWHERE), store.load(tmp_path / "none.toml", 1)
 
 
 def test_a_learnt_refusal_lasts_until_another_name_comes_up(house) -> None:

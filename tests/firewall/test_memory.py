@@ -34,11 +34,11 @@ async def test_a_picture_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytes
     again = memory.load(file, [V4])
     assert again.flows == flows
     (name,) = again.names
-    assert (name.slot, name.addr, name.chain) == (phone.slot, V4.dst, ("a.example", "b.example"))
+    assert (name.mac, name.addr, name.chain) == (MAC, V4.dst, ("a.example", "b.example"))
     assert (again.digest, again.alive) == ("digest", {V4})
 
 
-@pytest.mark.parametrize("text", ["", "no json", "{}", '{"digest": 1}\n{"flow": [1]}', '{"digest": ""}\n{"slot": "x"}', "[]\n[]", '{"digest": "d"}\n{"flow": [6, "zz", 1, "", 2]}', '{"digest": "d"}\n3'])
+@pytest.mark.parametrize("text", ["", "no json", "{}", '{"digest": 1}\n{"flow": [1]}', '{"digest": ""}\n{"mac": "x"}', "[]\n[]", '{"digest": "d"}\n{"flow": [6, "zz", 1, "", 2]}', '{"digest": "d"}\n3'])
 def test_what_cannot_be_read_is_not_remembered(tmp_path: Path, text: str) -> None:
     file = tmp_path / "live.json"
     file.write_text(text)

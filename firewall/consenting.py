@@ -1,0 +1,105 @@
+"""[pure] What becomes of flows when consents are given, end, or were given before this process began."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from firewall import events
+from firewall.commands import MarkFlow, OpenWay
+from firewall.inputs import Author
+from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from firewall import inputs
+    from firewall.consents import Consent, Consents
+    from firewall.flow import Flow, FlowTable
+    from firewall.inputs import Now
+    from firewall.phones import Phone, Phones
+    from firewall.rejudge import Out, Rejudge
+
+GATE: Final = Author("the gate")  # for what ends by itself
+FORGOTTEN: Final = "the phone was forgotten"
+
+
+class Consenting:
+    """Giving is for the phone's next try. Ending is for now: every flow that passed because of it, in the same turn."""
+
+    def __init__(
+        self, consents: Consents, phones: Phones, flows: FlowTable, rejudge: Rejudge, out: Out
+    ) -> None:
+        self._consents = consents
+        self._phones = phones
+        self._flows = flows
+        self._rejudge = rejudge
+        self._out = out
+
+    def given(self, seen: inputs.ConsentGiven, now: Now) -> None:
+        if self._consents.get(seen.consent.id) is None:
+            self._out.events.append(events.ConsentGranted(now.wall, seen.consent))
+        self.remembered((seen.consent,), now)
+
+    def remembered(self, consents: Sequence[Consent], now: Now) -> None:
+        """What had been refused to the phone begins anew; what its consents no longer let pass ends."""
+        for consent in consents:
+            self._consents.put(consent)
+            if consent.slot and self._phones.slot(consent.slot) is self._phones.stranger:
+                self._end([consent], FORGOTTEN, GATE, now)
+        self._out.commands += self._consents.renew(now.boot)
+        phones = [phone for phone in self._phones if any(consent.is_for(phone) for consent in consents)]
+        self._rejudge.at_once(self._consents.users(phone.slot for phone in phones), now, "its consent is suspended")
+        self._rejudge.more(flow for flow in list(self._flows) if flow.phone in phones)
+
+    def taken_back(self, seen: inputs.ConsentEnded, now: Now) -> None:
+        consent = self._consents.get(seen.id)
+        if consent is not None:  # else its time was up a moment ago, or somebody else was faster
+            self._end([consent], seen.why, seen.who, now)
+
+    def expire(self, now: Now) -> None:
+        self._end(self._consents.due(now.boot), "its time is up", GATE, now)
+
+    def phone_gone(self, phone: Phone) -> None:
+        own = [consent for consent in self._consents if consent.slot == phone.slot]
+        self._end(own, FORGOTTEN, GATE, self._out.now)
+
+    def flow_gone(self, flow: Flow, *, passing: bool) -> None:
+        """The table has let go of it. If that was for want of room and it passes still, the kernel asks again."""
+        now = self._out.now
+        self._out.commands += self._consents.settle(flow.key, flow.phone.slot, 0, now.boot)
+        if passing:
+            self._out.commands.append(MarkFlow(flow.key, Verdict.HELD))
+        once = self._consents.bound(flow.key)
+        if once is not None:
+            self._end([once], "its flow ended", GATE, now)
+
+    def resumed(self, flow: Flow, now: Now) -> None:
+        """An earlier process had let it pass: the consent that it did so by is still there, or this is the end."""
+        assert flow.decision is not None
+        number = flow.decision.consent
+        if not number:
+            return
+        if self._consents.lets(number, flow.phone, flow.key, now.boot):
+            self._out.commands += self._consents.settle(flow.key, flow.phone.slot, number, now.boot)
+        else:
+            self._out.commands.append(OpenWay(flow.phone.slot, flow.key.dst, flow.key.dport, 0))
+            self._rejudge.at_once([flow.key], now, f"consent {number} is over")
+
+    def not_opened(self, command: OpenWay, now: Now) -> None:
+        """The kernel did not take it: what passes by that way is refused there, and so it is here."""
+        if command.seconds == 0:
+            return
+        for key in self._consents.on((command.slot, command.addr, command.port)):
+            flow = self._flows.get(key)
+            if flow is not None and flow.decision is not None:
+                self._rejudge.refuse(flow, "the kernel could not open its way", now)
+
+    def _end(self, consents: Iterable[Consent], why: str, who: Author, now: Now) -> None:
+        """A flow that another consent is for as well passes by that one from now on."""
+        for consent in consents:
+            self._consents.drop(consent.id)
+            over = replace(consent, ended=now.wall, why=why)
+            self._out.events.append(events.ConsentOver(now.wall, consent.id, why, who, over))
+            slots = [consent.slot] if consent.slot else [phone.slot for phone in self._phones if consent.is_for(phone)]
+            self._rejudge.at_once(self._consents.users(slots), now, f"consent {consent.id} is over, {why}")

@@ -1,0 +1,94 @@
+"""[pure] What is known of a flow or a question is gathered here, and the rules are asked about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from firewall.commands import Watch
+from firewall.speech import NO_NAME
+from rules.decide import decide
+from rules.observation import Observation
+from rules.verdict import Decision, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from firewall.consents import Consents
+    from firewall.flow import Flow
+    from firewall.inputs import Now
+    from firewall.names import NameTable
+    from firewall.phones import Phone, Phones
+    from firewall.speech import Heard
+    from rules.observation import Place
+    from rules.policy import Policy
+
+
+class Judge:
+    """It changes nothing. `place` tells where an address stands."""
+
+    def __init__(
+        self, phones: Phones, names: NameTable, consents: Consents, place: Callable[[bytes], Place]
+    ) -> None:
+        self.policy: Policy | None = None
+        self._phones = phones
+        self._names = names
+        self._consents = consents
+        self._place = place
+
+    def observe(self, flow: Flow, heard: Heard, now: Now, *, names_open: bool = False) -> Observation:
+        key, phone = flow.key, flow.phone
+        return Observation(
+            phone=phone.name,
+            proto=key.word,
+            addr=key.dst,
+            port=key.dport or None,
+            answered=self._names.chains(phone, key.dst, now.boot),
+            said=heard.said,
+            names_open=names_open,
+            unfinished=heard.unfinished,
+            group=phone.group,
+            place=self._place(key.dst),
+            consents=self._consents.of(phone, key, now.boot),
+        )
+
+    def again(self, flow: Flow, now: Now) -> Observation:
+        """A live flow with the names it was judged by, also if DNS's answer is long past, and those that came since."""
+        seen = self.observe(flow, NO_NAME._replace(said=flow.said, unfinished=flow.unfinished), now)
+        return seen._replace(answered=tuple(dict.fromkeys((*flow.answered, *seen.answered))))
+
+    def decide(self, phone: Phone, seen: Observation) -> Decision:
+        """By the rules; or what they would have said, if the owner of this phone only watches."""
+        assert self.policy is not None
+        decision = decide(self.policy, seen)
+        if decision.verdict.refuses and self._phones.watches(phone):
+            reason = f"would be refused, and is only watched: {decision.reason}"
+            return replace(decision, verdict=Verdict.WATCH, reason=reason)
+        return decision
+
+    def early(self, flow: Flow, now: Now) -> tuple[Observation, Decision] | None:
+        """A decision that no name still to come can change, or None."""
+        seen = self.observe(flow, NO_NAME, now, names_open=True)
+        decision = self.decide(flow.phone, seen)
+        return None if decision.verdict is Verdict.HELD else (seen, decision)
+
+    def blocked(self, phone: Phone, chain: tuple[str, ...]) -> tuple[Observation, Decision] | None:
+        """What becomes of a question; None if it is simply answered.
+
+        `ask` gets the true answer and is stopped at the flow, for a name alone is no evidence: so no consent is needed.
+        """
+        assert self.policy is not None
+        seen = Observation(
+            phone.name, None, None, None, answered=(chain,), names_open=True, group=phone.group, place=None
+        )
+        if decide(self.policy, seen).verdict is not Verdict.BLOCK:
+            return None
+        return seen, self.decide(phone, seen)
+
+    def watch(self, flow: Flow, seen: Observation) -> Watch:
+        """Cleartext HTTP that was let pass stays watched while another host's name could change that."""
+        assert flow.decision is not None
+        if not flow.may_say_more or flow.decision.verdict.refuses:
+            return Watch.NONE
+        later = self.decide(flow.phone, seen._replace(said=(), names_open=True, unfinished=False))
+        return Watch.NONE if later.verdict is flow.decision.verdict else Watch.HTTP

@@ -1,0 +1,123 @@
+"""[pure] Live flows follow when rules, phones, places or consents are not what they were.
+
+Most of them in slices, a few hundred a turn, so that packets of others wait a few ms at most; those that pass by a
+consent that is over at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final
+
+from firewall import events
+from firewall.commands import Command, MarkFlow, OpenWay
+from firewall.inputs import Now
+from rules.verdict import Decision, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from firewall.consents import Consents
+    from firewall.events import Event
+    from firewall.flow import Flow, FlowTable
+    from firewall.inputs import FlowKey
+    from firewall.judge import Judge
+    from rules.observation import Observation
+
+A_TURN: Final = 256  # live flows
+LEARNT_A_TURN: Final = 64  # refusals put into the kernel again, each one netlink commit
+
+
+class Out:
+    """What a turn brings forth."""
+
+    def __init__(self) -> None:
+        self.begin(Now(0.0, 0.0, trusted=False))
+
+    def begin(self, now: Now) -> None:
+        self.now = now
+        self.commands: list[Command] = []
+        self.events: list[Event] = []
+
+    def decided(self, flow: Flow, seen: Observation, decision: Decision, now: Now) -> None:
+        self.events.append(events.FlowDecided(now.wall, flow.key.src, flow.key, seen, decision))
+
+
+class Rejudge:
+    """`going_on`: there is more to do in the next turn."""
+
+    def __init__(self, judge: Judge, flows: FlowTable, consents: Consents, out: Out) -> None:
+        self.going_on = False
+        self._judge = judge
+        self._flows = flows
+        self._consents = consents
+        self._out = out
+        self._to_learn: Iterator[Command] = iter(())
+        self._waiting: Iterator[Flow] = iter(())
+
+    def all(self, learnt: Iterator[Command]) -> None:
+        """Every flow; and what the kernel has to learn again. Whatever else was to be done is in it."""
+        self._to_learn, self._waiting, self.going_on = learnt, iter(list(self._flows)), True
+
+    def learn(self, learnt: Iterator[Command]) -> None:
+        self._to_learn, self.going_on = learnt, True
+
+    def more(self, flows: Iterable[Flow]) -> None:
+        """These too."""
+        self._waiting, self.going_on = chain(self._waiting, flows), True
+
+    def go_on(self, now: Now) -> None:
+        """Some more of what waits."""
+        learnt = list(islice(self._to_learn, LEARNT_A_TURN))
+        self._out.commands += learnt
+        flows = list(islice(self._waiting, A_TURN))
+        if self._judge.policy is not None:
+            for flow in flows:
+                self._out.commands += self._again(flow, now)
+        self.going_on = bool(learnt) or len(flows) == A_TURN
+
+    def at_once(self, keys: Iterable[FlowKey], now: Now, why: str) -> None:
+        """All of these: the kernel's ways are shut before anything else is said. `why` they pass no longer."""
+        commands = [
+            command for key in keys if (flow := self._flows.get(key)) for command in self._again(flow, now, why)
+        ]
+        self._out.commands += sorted(commands, key=lambda command: not isinstance(command, OpenWay))
+
+    def refuse(self, flow: Flow, why: str, now: Now) -> None:
+        """Whatever the rules say."""
+        assert flow.decision is not None
+        decision = replace(flow.decision, verdict=Verdict.ASK, consent=0, reason=f"{why}; {flow.decision.reason}")
+        flow.decision = decision
+        self._out.commands += self._consents.settle(flow.key, flow.phone.slot, 0, now.boot)
+        self._out.commands.append(MarkFlow(flow.key, Verdict.ASK))
+        self._out.decided(flow, self._judge.again(flow, now), decision, now)
+
+    def _again(self, flow: Flow, now: Now, why: str = "") -> list[Command]:
+        before, watch = flow.decision, flow.watch
+        if before is None or self._flows.get(flow.key) is not flow:
+            return []
+        seen = self._judge.again(flow, now)
+        decision = self._decide(flow, seen, before)
+        if before.verdict.refuses and not decision.verdict.refuses:
+            # its next packet is judged as a first one (a TCP connection has been reset and will not come back)
+            self._flows.forget(flow.key)
+            return [MarkFlow(flow.key, Verdict.HELD)]
+        if why and decision.verdict.refuses:
+            decision = replace(decision, reason=f"{why}; {decision.reason}")
+        flow.decision = decision
+        flow.watch = self._judge.watch(flow, seen) if self._judge.policy is not None else watch
+        ways = self._consents.settle(flow.key, flow.phone.slot, decision.consent, now.boot)
+        if (decision.verdict, decision.consent) != (before.verdict, before.consent):
+            self._out.decided(flow, seen, decision, now)
+        elif flow.watch is watch:
+            return [*ways]
+        mark = MarkFlow(flow.key, decision.verdict, flow.watch)
+        shut_first = decision.verdict.refuses or decision.verdict is Verdict.CONSENT
+        return [*ways, mark] if shut_first else [mark, *ways]
+
+    def _decide(self, flow: Flow, seen: Observation, before: Decision) -> Decision:
+        if self._judge.policy is None:  # at the start: what was let pass by a consent that is there no more
+            return replace(before, verdict=Verdict.ASK, consent=0)
+        decision = self._judge.decide(flow.phone, seen)
+        return self._consents.afford(flow.key, flow.phone.slot, decision)
