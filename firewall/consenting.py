@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from firewall import events
-from firewall.commands import MarkFlow, OpenWay
+from firewall.commands import OpenWay
 from firewall.inputs import Author
-from rules.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,12 +63,9 @@ class Consenting:
         own = [consent for consent in self._consents if consent.slot == phone.slot]
         self._end(own, FORGOTTEN, GATE, self._out.now)
 
-    def flow_gone(self, flow: Flow, *, passing: bool) -> None:
-        """The table has let go of it. If that was for want of room and it passes still, the kernel asks again."""
+    def flow_gone(self, flow: Flow) -> None:
         now = self._out.now
         self._out.commands += self._consents.settle(flow.key, flow.phone.slot, 0, now.boot)
-        if passing:
-            self._out.commands.append(MarkFlow(flow.key, Verdict.HELD))
         once = self._consents.bound(flow.key)
         if once is not None:
             self._end([once], "its flow ended", GATE, now)

@@ -172,8 +172,10 @@ class Consents:
 
     def afford(self, flow: FlowKey, slot: int, decision: Decision) -> Decision:
         """The decision; or a refusal, if this phone has so many ways open by consent that the kernel takes no more."""
+        if not decision.consent:
+            return decision
         way = slot, flow.dst, flow.dport
-        if not decision.consent or way in self._ways:
+        if way in self._ways:
             return decision
         if len(self._ways) < MOST_WAYS and self._of_phone[slot] < MOST_OF_A_PHONE:
             return decision
@@ -185,9 +187,11 @@ class Consents:
 
         A "once" is this flow's from now on.
         """
-        way = slot, flow.dst, flow.dport
         before = self._uses.get(flow)
-        if before == ((way, number) if number else None):
+        if not number and before is None:
+            return []
+        way = slot, flow.dst, flow.dport
+        if before == (way, number):
             return []
         if before is not None:
             self._leave(flow, *before)

@@ -80,7 +80,8 @@ class FlowTable:
         self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._holding: dict[FlowKey, Flow] = {}  # in the order they began to wait
         self._held_of: defaultdict[Phone, int] = defaultdict(int)
-        self.gone: Callable[..., None] = lambda _flow, *, passing: None  # noqa: ARG005  told of each flow let go of
+        # told of each flow let go of, the queue ids that it held, and whether the kernel lets it pass all the same
+        self.gone: Callable[[Flow, list[int], bool], None] = lambda *_: None
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -142,11 +143,8 @@ class FlowTable:
         return flow
 
     def _let_go(self, flow: Flow, *, passing: bool) -> None:
-        """`passing`: the kernel lets it pass all the same."""
         del self._flows[flow.key]
-        if flow.key in self._holding:
-            self.release(flow)
-        self.gone(flow, passing=passing)
+        self.gone(flow, self.release(flow), passing)
 
     def hear(self, flow: Flow, packet_id: int, packet: Packet, raw: bytes, boot: float) -> Heard | Hearing:
         """One queued packet of `flow`: the names it completes, or what to do with it.

@@ -72,7 +72,7 @@ class Gateway:
         self._unknown: frozenset[FlowKey] = frozenset()  # flows that pass, and nobody knows why any more
         phones.busy = lambda addr: bool(self.flows.passing_from(addr))
         phones.gone = self._phone_gone
-        self.flows.gone = consenting.flow_gone
+        self.flows.gone = self._flow_gone
         self._route: dict[type, Callable[..., None]] = {
             inputs.PacketSeen: self._packet,
             inputs.RefusedSeen: self._refused_by_kernel,
@@ -179,7 +179,8 @@ class Gateway:
         flow.answered = seen.answered
         flow.may_say_more = heard.may_say_more
         flow.watch = self.judge.watch(flow, seen)
-        self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consent, now.boot)
+        if self.consents:
+            self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consent, now.boot)
         self._out.commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
         if decision.verdict.refuses and flow.key.proto == TCP:
             self._out.commands.append(ResetServer(packet))
@@ -205,7 +206,6 @@ class Gateway:
             return
         if seen.up > flow.up:
             self.phones.used(seen.flow.src, now.boot)
-        self._out.commands.extend(GiveVerdict(packet_id, Verdict.HELD) for packet_id in flow.held)
         if flow.decision is None or flow.decision.verdict.refuses:
             return  # what conntrack counted of it was headers of its handshake and packets that we refused
         if seen.ended and now.boot < flow.burst_until + SOON:
@@ -216,6 +216,15 @@ class Gateway:
         if up > 0 or down > 0 or seen.ended:
             flow.up, flow.down = max(seen.up, flow.up), max(seen.down, flow.down)
             self._out.events.append(events.FlowBytes(now.wall, seen.flow, max(up, 0), max(down, 0), seen.ended))
+
+    def _flow_gone(self, flow: Flow, held: list[int], passing: bool) -> None:  # noqa: FBT001  as the table tells it
+        """The table has let go of it: it ended, or there was no room, and if it passes then the kernel asks again."""
+        if held:
+            self._out.commands += [GiveVerdict(packet_id, Verdict.HELD) for packet_id in held]
+        if self.consents:
+            self._consenting.flow_gone(flow)
+        if passing:
+            self._out.commands.append(MarkFlow(flow.key, Verdict.HELD))
 
     # -- names -------------------------------------------------------------------------------------------------------
 

@@ -453,3 +453,11 @@ def test_refused_rules_stay_on_the_screen_whatever_else_is_done(play: Play) -> N
     play.rules("")
     play << Applied(play.of(Reconcile).desired.generation)
     assert play.gateway.state is State.ENFORCING
+
+
+def test_packets_that_waited_are_answered_when_their_flow_is_over(play: Play, wire) -> None:
+    one = play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")[:30]))
+    assert play.verdicts() == []
+    (flow,) = play.gateway.flows
+    play << FlowCounted(flow.key, 1, 0, ended=True)
+    assert play.verdicts() == [(one, HELD, Watch.NONE)]
