@@ -23,7 +23,7 @@ from firewall.backends import BackendError, open_backend
 from firewall.control_server import Server
 from firewall.dryrun import DryRun
 from firewall.edits import Edits, Known
-from firewall.engine import Engine, clock
+from firewall.engine import Engine, clock, shifted, wall
 from firewall.episodes import Episodes
 from firewall.events import Trouble
 from firewall.gateway import Gateway
@@ -36,6 +36,7 @@ from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
 from firewall.settings import Settings, write_atomically
+from firewall.shift import FILE
 from firewall.state import State, StateError
 from firewall.trust import Trust, boot_id
 from firewall.verbs import all_verbs
@@ -70,22 +71,22 @@ class App:
         self._locked_before = locked_before(settings.locked_file)
         self.memory = Path(settings.run_dir, "live.json")
         self.backend = open_backend(settings)
-        self.history = History(settings.history_file)
+        self.history = History(settings.history_file, clock=wall)
         self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
         self._boot_id = boot_id()
         self._trust = Trust(believed=settings.lab or self._word("clock") == self._boot_id)
         self.places = Places(Path(settings.state_dir, "places"))
         self.gateway = Gateway(self._phones(), self.places.look_up)
         self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
-        self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish)
+        self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish, clock=wall)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.seen, self.now)
         self.granting = Granting(
             self.state, self.gateway, self.engine.deliver, self.server.publish, self.now, self._boot_id
         )
         self.inbox = Inbox(self.state, self.gateway, self.now, self.granting.grants, self.server.publish)
-        self.trial = DryRun(settings.history_file)
-        self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial)
+        self.trial = DryRun(settings.history_file, clock=wall)
+        self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
         self._ended = asyncio.Event()
         self.saving = asyncio.Lock()  # of phones and modes: whoever changes them and whoever stores them, in turn
         self._status = 0
@@ -317,6 +318,8 @@ def main(file: str, beat: str = "-1", died: str = "") -> int:
         os.set_blocking(int(beat), False)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     settings = Settings.read(Path(file))
+    if settings.lab:
+        shifted.follow(Path(settings.run_dir, FILE))
     Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
     with Path(settings.run_dir, "gateway.lock").open("w") as lock:
         try:

@@ -24,7 +24,7 @@ from rules import store
 from rules.diff import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from firewall.episode import Episode
     from rules.observation import Observation
@@ -42,14 +42,15 @@ NOTHING: Final = {"changed": 0, "of": 0, "rows": 0, "complete": False, "examples
 class DryRun:
     """The gateway's end: one worker, started when it is first wanted."""
 
-    def __init__(self, history: Path) -> None:
+    def __init__(self, history: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._history = history
+        self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
     async def compare(self, before: str, after: str) -> dict[str, Any]:
         """Two texts of rules.toml on the last 24 hours: changed, of, rows, complete, examples, and trouble if any."""
-        request = {"history": str(self._history), "since": time.time() - DAY, "before": before, "after": after}
+        request = {"history": str(self._history), "since": self._clock() - DAY, "before": before, "after": after}
         async with self._lock:
             process = await self._worker()
             assert process.stdin is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
 from firewall.inputs import Now, Tick
+from firewall.shift import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from firewall.inputs import Input
 
 TICK_SECONDS = 1.0
+shifted = Follower()  # of this process; in a lab app.main lets it follow a file
 RESOLVERS = frozenset((RefuseQuery, ForwardQuery, SendAnswer))
 
 
@@ -29,8 +31,16 @@ class CarriesOut(Protocol):
 
 
 def clock() -> Now:
-    """The time as the kernel tells it. CLOCK_BOOTTIME goes on while the machine sleeps (clock_gettime(2))."""
-    return Now(time.clock_gettime(time.CLOCK_BOOTTIME), time.time(), trusted=True)
+    """The time as the kernel tells it, and in a lab as it is told to be.
+
+    CLOCK_BOOTTIME goes on while the machine sleeps (clock_gettime(2)).
+    """
+    ahead = shifted()
+    return Now(time.clock_gettime(time.CLOCK_BOOTTIME) + ahead.boot, time.time() + ahead.wall, trusted=True)
+
+
+def wall() -> float:
+    return clock().wall
 
 
 class Engine:

@@ -24,10 +24,14 @@ TROUBLE_SECONDS: Final = 60.0  # a trouble stays on the screen for so long
 class Recorder:
     """One step between the engine and everything that remembers. `record` is called in the hot path and only folds."""
 
-    def __init__(self, episodes: Episodes, history: History, publish: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, episodes: Episodes, history: History, publish: Callable[[dict[str, Any]], None],
+        *, clock: Callable[[], float] = time.time,
+    ) -> None:
         self._episodes = episodes
         self._history = history
         self._publish = publish
+        self._clock = clock
         self._changed: dict[int, Episode] = {}
         self._notes: list[Event] = []
         self._closed = 0  # what the history was told last of which rows are closed
@@ -36,7 +40,7 @@ class Recorder:
         self._second = int(time.monotonic())
         self._trouble = ""
         self._trouble_at = 0.0
-        self.since = time.time()
+        self.since = clock()
         self.hits: dict[str, tuple[int, float]] = {}  # rule id -> decisions since the start, time of the last
 
     def record(self, events: Iterable[Event]) -> None:
@@ -57,7 +61,7 @@ class Recorder:
     def flush(self) -> None:
         """Hand over what has changed since the last time."""
         self._count()
-        for episode in self._episodes.close(time.time()):
+        for episode in self._episodes.close(self._clock()):
             self._changed.setdefault(episode.id, episode)
         closed = self._episodes.closed
         if not self._changed and not self._notes and closed == self._closed:

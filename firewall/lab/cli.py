@@ -134,6 +134,25 @@ def exec(phone: str, command: tuple[str, ...]) -> None:  # noqa: A001  it is cal
     os.execvpe(argv[0], argv, built.environment())  # noqa: S606  streams and exit status are the command's own
 
 
+@lab.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})  # -1h is a time
+@click.argument("step", required=False)
+@click.option("--wall", "wall_only", is_flag=True, help="The wall clock only, as when somebody sets it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def time(step: str | None, *, wall_only: bool, as_json: bool) -> None:
+    """Tell the gateway's time: +10m (or s, h, d, w, y) is later, by all its clocks; -1y earlier; reset: right again.
+
+    Going back and `reset` are for its wall clock only: the one that durations run on never goes back.
+    """
+    try:
+        ahead = Lab().time(step, wall_only=wall_only)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps({"boot": ahead.boot, "wall": ahead.wall}))
+    else:
+        click.echo(f"the gateway's wall clock is {ahead.wall:+.0f} s off, {ahead.boot:.0f} s have been passed over")
+
+
 @lab.command()
 @click.argument("scenario")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each step, and one for the whole.")

@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from firewall import shift
 from firewall.lab import scenario as scenarios
 from firewall.lab import sinks, wiring
 from firewall.lab.internet import SOCKET
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 READY_SECONDS: Final = 20.0
 EVERYDAY: Final = "everyday"
+NOT_UP: Final = "the lab {!r} is not up (start it with: consentry lab up)"
 OF_THE_HOST: Final = frozenset(
     {"ssl_cert_dir", "curl_ca_bundle", "requests_ca_bundle", "http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 )  # environment that would lead a phone's programs around the lab; the case of proxies' names varies
@@ -123,6 +125,13 @@ class Lab:
     def phone_names(self) -> dict[str, str]:
         """MAC address -> name."""
         return {phone.mac: phone.name for phone in self.topology.phones}
+
+    def time(self, step: str | None, *, wall_only: bool = False) -> shift.Shift:
+        """How far the gateway's clocks are ahead of the machine's, after `step`; see shift.tell. Raises ValueError."""
+        if not self.is_up():
+            raise LabError(NOT_UP.format(self.name))
+        file = self.run_dir / shift.FILE
+        return shift.read(file) if step is None else shift.tell(file, step, wall_only=wall_only)
 
     # -- running things in it ------------------------------------------------------------------------------------------
 
@@ -230,7 +239,7 @@ class Lab:
         try:
             state: Row = json.loads(self._lab_file.read_text())
         except FileNotFoundError:
-            raise LabError(f"the lab {self.name!r} is not up (start it with: consentry lab up)") from None
+            raise LabError(NOT_UP.format(self.name)) from None
         return state
 
 

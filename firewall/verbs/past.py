@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from firewall.control import Done, Refused, Verb
+from firewall.engine import wall
 from firewall.history import HistoryError
 from firewall.history.search import Cursor
 from firewall.history.sums import BY, Sums
@@ -57,7 +58,7 @@ class PastVerbs:
         except ValueError:
             raise Refused("before: what an earlier page gave as `more` is wanted") from None
         began = time.monotonic()
-        page = await looked_up(self._app.history.page, wanted, limit, time.time(), before)
+        page = await looked_up(self._app.history.page, wanted, limit, wall(), before)
         for row in page.rows:
             yield row.to_json()
         more = str(page.more) if page.more else None
@@ -68,7 +69,7 @@ class PastVerbs:
         began = time.monotonic()
 
         def add_up(db: Connection) -> tuple[list[dict[str, Any]], float | None]:
-            sums = Sums(db, wanted, time.time())
+            sums = Sums(db, wanted, wall())
             return sums.hours(hours), sums.since
 
         told, since = await looked_up(self._app.history.read, add_up)
@@ -83,7 +84,7 @@ class PastVerbs:
         began = time.monotonic()
 
         def add_up(db: Connection) -> tuple[list[dict[str, Any]], float | None]:
-            sums = Sums(db, wanted, time.time())
+            sums = Sums(db, wanted, wall())
             return sums.groups(by), sums.since
 
         told, since = await looked_up(self._app.history.read, add_up)
@@ -181,7 +182,7 @@ async def looked_up(look: Callable[..., Any], *args: object) -> Any:  # noqa: AN
 def backlog(app: App, limit: int) -> list[dict[str, Any]]:
     """The newest rows, oldest first, for somebody who begins to follow."""
     try:
-        rows = app.history.query(parse_filter(""), limit, time.time())
+        rows = app.history.query(parse_filter(""), limit, wall())
     except HistoryError:
         return []
     return [{"episode": row.to_json()} for row in reversed(rows)]

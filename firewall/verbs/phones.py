@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from firewall.control import Done, Refused, Verb
+from firewall.engine import wall
 from firewall.history.sums import Sums
 from firewall.inputs import ModeAsked, PhoneChanged
 from firewall.phones import ENFORCE, WATCH, Phone, PhoneError
@@ -127,7 +128,7 @@ class PhonesVerbs:
 
 def _today(db: Connection) -> dict[str, dict[str, int]]:
     """Phone -> verdict -> tries since midnight."""
-    now = time.time()
+    now = wall()
     midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
     wanted = parse_filter(f"last:{max(int(now - midnight), 1)}s")
     return {group["key"]: group["verdicts"] for group in Sums(db, wanted, now).groups("phone")}

@@ -1,0 +1,58 @@
+"""Time that is told: for a lab's gateway, and for no other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from judge import Lab, wait_for
+
+pytestmark = pytest.mark.lab
+HOUR = 3_600
+AGAIN = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from firewall import start
+from firewall.settings import Settings
+settings = Settings.read(Path(sys.argv[1]))
+start.end(settings)
+start.start(replace(settings, lab=False), ["ip", "netns", "exec", sys.argv[2]])
+"""
+
+
+def told(lab: Lab, *words: str) -> dict[str, float]:
+    return json.loads(lab.consentry("lab", "time", *words, "--json").stdout)
+
+
+def ahead_of_us(lab: Lab, name: str) -> float:
+    """By how much a row of the history that is written now is later than now."""
+    asked = time.time()
+    lab.phone("python3", "-c", f"import socket; socket.getaddrinfo('{name}', 443)", check=False)
+    return wait_for(lambda: lab.history(f"name:{name}"))[0]["last"] - asked
+
+
+def test_hours_pass_in_a_moment(lab: Lab) -> None:
+    lab.consentry("rules", "add", "block name:time.example")
+    assert told(lab) == {"boot": 0, "wall": 0}
+    assert abs(ahead_of_us(lab, "one.time.example")) < 60
+    assert told(lab, "+2h") == {"boot": 2 * HOUR, "wall": 2 * HOUR}
+    assert abs(ahead_of_us(lab, "two.time.example") - 2 * HOUR) < 60
+    assert told(lab, "-1h", "--wall") == {"boot": 2 * HOUR, "wall": HOUR}
+    assert abs(ahead_of_us(lab, "three.time.example") - HOUR) < 60
+    assert told(lab, "reset") == {"boot": 2 * HOUR, "wall": 0}
+    assert lab.consentry("lab", "time", "soon", check=False).returncode == 2
+
+
+def test_a_gate_that_is_no_labs_keeps_its_own_time(lab: Lab) -> None:
+    told(lab, "+2h")
+    again = subprocess.run(
+        [sys.executable, "-c", AGAIN, f"/run/consentry/{lab.name}/settings.json", lab.namespaces["gateway"]],
+        capture_output=True, text=True, timeout=60, check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    lab.consentry("rules", "add", "block name:real.example")
+    assert abs(ahead_of_us(lab, "a.real.example")) < 60
