@@ -139,6 +139,12 @@ def _greeted(line: bytes) -> dict[str, Any]:
     return greeting
 
 
+def _request(number: int, verb: str, args: dict[str, Any]) -> bytes:
+    """Arguments stand beside `id` and `do`, or in `args` where one of them is called so."""
+    beside = args if args.keys().isdisjoint({"id", "do", "args"}) else {"args": args}
+    return json.dumps({"id": number, "do": verb} | beside).encode() + b"\n"
+
+
 class Client:
     """For the command line: one question after the other."""
 
@@ -166,7 +172,7 @@ class Client:
 
     def _stream(self, verb: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
-            self._file.write(json.dumps({"id": next(self._numbers), "do": verb} | args).encode() + b"\n")
+            self._file.write(_request(next(self._numbers), verb, args))
             self._file.flush()
             while True:
                 answer = self._read()
@@ -256,7 +262,7 @@ class AsyncClient:
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._waiting[number] = queue
         try:
-            self._writer.write(json.dumps({"id": number, "do": verb} | args).encode() + b"\n")
+            self._writer.write(_request(number, verb, args))
             while (answer := await queue.get()) is not None:
                 if "error" in answer:
                     raise Refused(answer["error"], answer["status"])

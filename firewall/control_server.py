@@ -145,6 +145,10 @@ class Server:
             if not isinstance(number, int) or not isinstance(verb, str):
                 number = None
                 raise Refused(f"a request reads {EXAMPLE}", 2)
+            beside = request.pop("args", {})
+            if not isinstance(beside, dict):
+                raise Refused("args: an object is wanted", 2)
+            request |= beside
             known = self._verbs.get(verb)
             if known is None:
                 raise Refused(f"there are only {', '.join(sorted(self._verbs))}", 2)

@@ -346,8 +346,9 @@ class Granting:
         number = consent.id
         stored = self._active.get(number, stored)
         in_force = not consent.ended
-        timed = in_force and not consent.suspended and consent.flow is None and consent.until is not None
-        left = max(0.0, (consent.until or 0.0) - now.boot) if timed else None
+        since = stored.boot if stored and consent.suspended else now.boot  # of a suspended one: what was left then
+        timed = in_force and consent.flow is None and consent.until is not None
+        left = max(0.0, (consent.until or 0.0) - since) if timed else None
         phone = self._gateway.phones.slot(consent.slot).name if consent.slot and in_force else consent.phone
         return {
             "id": number,
@@ -362,7 +363,7 @@ class Granting:
             "who": consent.who,
             "uid": consent.uid,
             "screen": consent.screen,
-            "ends": now.wall + left if left is not None else None,
+            "ends": now.wall + left if left is not None and not consent.suspended else None,
             "left": left,
             "state": "ended" if consent.ended else "suspended" if consent.suspended else "active",
             "flows": self._flows[number] + (stored.flows if stored else 0),

@@ -21,7 +21,7 @@ class Place(NamedTuple):
 def text(args: dict[str, Any], key: str, default: str | None = None) -> str:
     value = args.get(key, default)
     if not isinstance(value, str):
-        raise Refused(f"{key}: a text is wanted")
+        raise Refused(f"{key}: a text is wanted", 2)
     return value
 
 

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import time
+from ipaddress import ip_address
+
+from firewall import questions
+from firewall.events import FlowDecided
+from firewall.inputs import FlowKey
+from firewall.questions import DARK, HTTP, TLS, Question, Questions, Topic, place_of
+from rules.consent import Kind, Subject
+from rules.observation import Name, Observation, Place, Source
+from rules.verdict import Decision, Verdict
+
+THERE = ip_address("198.51.100.9").packed
+NETEASE = Place("CN", "CN", 45_062, "Netease")
+SERVICE = Subject(Kind.SERVICE, "xiaomi-account")
+
+
+def asked(name: str = "", *, source: Source = Source.SNI, at: float = 10.0, service: str = "", addr: bytes = THERE, answered=None, place: Place | None = NETEASE):
+    said = (Name(name, source),) if name else ()
+    seen = Observation("anna", "tcp", addr, 443, ((name,),) if answered is None and name else answered or (), said, group="home", place=place)
+    return FlowDecided(at, THERE, FlowKey(6, THERE, 1, addr, 443), seen, Decision(Verdict.ASK, "xiaomi/2", "why", service, 3))
+
+
+def fold(known: Questions, slot: int = 1, **more) -> Question | None:
+    return known.fold(asked(**more), slot, by_service=bool(more.get("service")))
+
+
+def test_many_tries_of_one_phone_and_service_are_one_question() -> None:
+    known = Questions()
+    for n in range(12):
+        fold(known, name=f"h{n % 11}.xiaomi.com", service="xiaomi-account", at=10.0 + n)
+    (one,) = known
+    assert (one.topic, one.count, one.first, one.last) == (Topic(1, SERVICE), 12, 10.0, 21.0)
+    assert (len(one.names), one.names["h0.xiaomi.com"], one.more) == (8, 2, 3)
+    assert place_of(one) == {"country": "CN", "operator_country": "CN", "asn": 45_062, "organisation": "Netease", "operator": ""}
+    fold(known, slot=2, name="h0.xiaomi.com", service="xiaomi-account")
+    assert len(list(known)) == 2
+
+
+def test_what_it_is_about_follows_the_rule_that_asked() -> None:
+    known = Questions()
+    fold(known, name="a.example.com")
+    fold(known, name="b.example.com")
+    fold(known, name="router")
+    fold(known)
+    fold(known, answered=(("a.example",), ("b.example",)))  # ambiguous: only the address is known
+    assert [(str(one.topic.subject), one.count) for one in known] == [("name:example.com", 2), ("name:router", 1), ("addr:198.51.100.9", 2)]
+
+
+def test_widths_begin_with_what_to_offer() -> None:
+    known = Questions()
+    by_service = fold(known, name=f"api.account.{'x'}iaomi.com", service="xiaomi-account")
+    assert [str(width) for width in by_service.widths] == ["service:xiaomi-account", "name:api.account.xiaomi.com", "name:xiaomi.com", "addr:198.51.100.9"]
+    one_name = fold(known, name="a.example.com")
+    assert [str(width) for width in one_name.widths] == ["name:a.example.com", "name:example.com", "addr:198.51.100.9"]
+    fold(known, name="b.example.com")
+    assert [str(width) for width in one_name.widths] == ["name:example.com", "name:b.example.com", "addr:198.51.100.9"]
+    assert [str(width) for width in fold(known).widths] == ["addr:198.51.100.9"]
+    assert [str(width) for width in fold(known, name="example.org").widths] == ["name:example.org", "addr:198.51.100.9"]
+
+
+def test_whether_it_could_be_read() -> None:
+    known = Questions()
+    question = fold(known, name="", answered=(("a.example",),))
+    assert question.readable == DARK
+    fold(known, name="a.example")
+    assert question.readable == TLS
+    fold(known, name="a.example", source=Source.HTTP)
+    fold(known, name="a.example")
+    assert question.readable == HTTP  # once is enough
+
+
+def test_bounded_for_a_phone_and_in_all_and_the_rest_is_counted(monkeypatch) -> None:
+    known = Questions()
+    for n in range(questions.MOST_OF_A_PHONE + 10):
+        fold(known, name=f"x{n}.example")
+    assert (len(list(known)), known.uncounted) == (64, {1: 10})
+    assert fold(known, slot=2, name="x.example") is not None  # no phone takes another's place
+    answered = next(iter(known))
+    known.close(answered, "consent 1 by anna")
+    assert fold(known, name="x100.example") is not None  # what was answered makes way
+    assert known.get(answered.id) is None
+    assert answered.id in known.gone
+    monkeypatch.setattr(questions, "MOST", 65)
+    assert fold(known, slot=3, name="x.example") is None
+    known.forget(1)
+    assert (len(list(known)), known.uncounted) == (1, {3: 1})
+
+
+def test_ten_thousand_tries_are_one_question_and_cost_little() -> None:
+    known = Questions()
+    events = [asked(name="api.account.xiaomi.com", service="xiaomi-account", at=float(n)) for n in range(10_000)]
+    began = time.process_time()
+    for event in events:
+        known.fold(event, 1, by_service=True)
+    spent = time.process_time() - began
+    (one,) = known
+    assert (one.count, known.changed) == (10_000, {one.id})
+    assert spent < 1.0, f"{spent * 100:.1f} us each"
+
+
+def test_answered_ones_leave_and_a_new_refused_try_opens_them_again() -> None:
+    known = Questions()
+    question = fold(known, name="a.example")
+    known.close(question, "consent 7 by anna")
+    assert known.waiting(20.0) == []
+    assert fold(known, name="a.example") is question
+    assert (known.waiting(20.0), question.count, question.answer) == ([question], 2, "")
+
+
+def test_put_off_comes_back_by_itself_and_a_wild_clock_hides_nothing_for_ever() -> None:
+    known = Questions()
+    question = fold(known, name="a.example")
+    known.put_off(question, 3_600.0)
+    assert known.waiting(100.0) == []
+    assert known.waiting(3_600.0) == [question]
+    assert known.waiting(3_600.0 - 366 * 86_400.0) == [question]
+
+
+def test_stored_ones_come_back_as_they_were_and_garbage_is_dropped() -> None:
+    known = Questions()
+    fold(known, name="api.account.xiaomi.com", service="xiaomi-account")
+    fold(known, addr=ip_address("2001:db8::1").packed, place=None)
+    fold(known, name="\u202egpj.exe.example", source=Source.HTTP)
+    rows = [(one.id, json.loads(json.dumps(one.to_row()))) for one in known]
+    again = Questions([*rows, (77, {}), (78, {"seen": []}), (79, rows[0][1] | {"subject": ["magic", "x"]}), (80, rows[0][1] | {"names": 7}), (81, [])])
+    assert list(again) == list(known)
+    assert again.gone == {77, 78, 79, 80, 81}
+    assert fold(again, slot=9, name="new.example").id == 82  # numbers are not given twice
