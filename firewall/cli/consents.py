@@ -137,9 +137,12 @@ def asks_never(ctx: click.Context, number: int, subject: str | None, whom: str, 
 # -- consents ----------------------------------------------------------------------------------------------------------
 
 
-@click.group()
-def consents() -> None:
-    """What phones may for a while because their owner said so: given, seen, taken back."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def consents(ctx: click.Context) -> None:
+    """What phones may for a while because their owner said so: given, seen, taken back. Without a command: the list."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(consents_list, ended=False, as_json=False)
 
 
 @consents.command("list")
