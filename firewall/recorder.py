@@ -41,13 +41,16 @@ class Recorder:
         self._trouble = ""
         self._trouble_at = 0.0
         self.since = clock()
-        self.hits: dict[str, tuple[int, float]] = {}  # rule id -> decisions since the start, time of the last
+        self.hits = history.hits()  # rule id -> decisions by it, time of the last; what earlier processes counted too
+        self._hit: set[str] = set()  # those that are to be stored
 
     def record(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, FlowDecided):
                 self._this_second += 1
-                self.hits[event.decision.rule] = self.hits.get(event.decision.rule, (0, 0.0))[0] + 1, event.at
+                rule = event.decision.rule
+                self.hits[rule] = self.hits.get(rule, (0, 0.0))[0] + 1, event.at
+                self._hit.add(rule)
             elif isinstance(event, StateChanged):
                 self.since = event.at
             elif isinstance(event, Trouble):
@@ -69,7 +72,9 @@ class Recorder:
         self._closed = closed
         changed, self._changed = self._changed, {}
         notes, self._notes = self._notes, []
-        self._history.append(changed.values(), notes, closed)
+        hits = {rule: self.hits[rule] for rule in self._hit}
+        self._hit.clear()
+        self._history.append(changed.values(), notes, closed, hits)
         for episode in changed.values():
             self._publish({"episode": episode.to_json()})
 

@@ -48,12 +48,18 @@ def rules_list(ctx: click.Context, *, as_json: bool) -> None:
 
 
 def rule_line(row: dict[str, Any]) -> str:
-    hits = f"{row['hits']}x {time.strftime('%H:%M', time.localtime(row['last']))}" if row["hits"] else ""
+    hits = f"{row['hits']}x {_when(row['last'])}" if row["hits"] else ""
     state = "" if row["enabled"] else "(disabled) "
     rule = f"{row['position']:>3}  {row['id']:<14} {state}{row['action']} {row['match']}"
     hidden = f"  never matches: {row['hidden_by']} does first" if row["hidden_by"] else ""
     note = f"  # {row['note']}" if row["mine"] and row["note"] else ""
     return inert(f"{rule:<60}  {hits:>11}  {row['source']}{note}{hidden}").rstrip()
+
+
+def _when(at: float) -> str:
+    """A time of today, or the day it was."""
+    then = time.localtime(at)
+    return time.strftime("%H:%M" if then[:3] == time.localtime()[:3] else "%d %b", then)
 
 
 @rules.command("check")

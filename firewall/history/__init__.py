@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.events import ConsentGranted, ConsentOver, OwnerActed, PolicyChanged, PolicyKept, StateChanged, Trouble
@@ -23,7 +24,7 @@ from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search, newest
 from firewall.lives import WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from firewall.consents import Consent
@@ -46,6 +47,7 @@ SPARE_BYTES = 256 << 10  # of pages kept free in the file while the disk is near
 MOVED_ROWS: Final = 2_000  # of an older database, at a time
 DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
+Hits = tuple[int, float]  # decisions by a rule, time of the last
 Note = tuple[float, str, str, str, int | None]  # at, kind, text, who, uid
 
 
@@ -71,7 +73,8 @@ class History:
         self._writing: OrderedDict[int, Episode] = OrderedDict()  # on their way into the file
         self._notes: list[Note] = []
         self._closed = 0  # rows up to this id will not change any more
-        self._lock = threading.Lock()  # for the six above
+        self._hits: dict[str, Hits] = {}  # that are not written yet
+        self._lock = threading.Lock()  # for the seven above
         self._closing = threading.Event()
         self._damaged = threading.Event()  # a reader has met damage
         self._db: sqlite3.Connection | None = None
@@ -93,14 +96,27 @@ class History:
         except sqlite3.Error:
             return int(self._clock() * 1_000)
 
-    def append(self, changed: Iterable[Episode], notes: Iterable[Event] = (), closed: int = 0) -> None:
-        """Rows are stored by their id: a newer state replaces the older one. Up to the id `closed` none will follow."""
+    def hits(self) -> dict[str, Hits]:
+        """What is stored of each rule; nothing without a database. They are forgotten 90 days after the last hit."""
+        with contextlib.suppress(HistoryError):
+            found: dict[str, Hits] = self.read(rows.hits)
+            return found
+        return {}
+
+    def append(
+        self, changed: Iterable[Episode], notes: Iterable[Event] = (), closed: int = 0,
+        hits: Mapping[str, Hits] = MappingProxyType({}),
+    ) -> None:
+        """Rows are stored by their id: a newer state replaces the older one, and so for `hits`. Up to the id `closed`
+        no row will follow.
+        """
         with self._lock:
             for row in changed:
                 self._rows.pop(row.id, None)
                 self._rows[row.id] = replace(row, tries=dict(row.tries))  # as it is now: the row may still grow
             self._notes.extend(note for event in notes if (note := _note(event)) is not None)
             self._closed = max(self._closed, closed)
+            self._hits.update(hits)
             self._give_up()
 
     def query(self, wanted: Filter, limit: int, now: float) -> list[Episode]:
@@ -252,14 +268,15 @@ class History:
         """Write what waits. The answer: up to which id all rows are closed and written."""
         with self._lock:
             changed = self._writing = self._rows
-            notes, lost, closed = self._notes, self.lost, self._closed
-            self._rows, self._notes = OrderedDict(), []
+            notes, lost, closed, hits = self._notes, self.lost, self._closed, self._hits
+            self._rows, self._notes, self._hits = OrderedDict(), [], {}
         try:
-            if changed or notes or lost:
+            if changed or notes or lost or hits:
                 with _transaction(db):
                     insert = INSERT_NOTE
                     late = shelf.put(changed.values())
                     db.executemany(insert, notes)
+                    rows.put_hits(db, hits)
                     if lost + late:
                         text = f"{lost + late} rows of the history could not be written and are lost"
                         db.execute(insert, (self._clock(), "trouble", text, "", None))
@@ -267,6 +284,7 @@ class History:
             with self._lock:  # what came meanwhile is newer than what comes back
                 self._rows = changed | self._rows
                 self._notes = notes + self._notes
+                self._hits = hits | self._hits
                 self._give_up()
             raise
         except Exception:  # no database would take these: they must not stand in the way of those behind them

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from firewall.history.rows import forget_subject
+from firewall.history.rows import forget_hits, forget_subject
 from firewall.history.seals import KEPT, NO_ALLOWED, NOTHING
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def forget(db: sqlite3.Connection, now: float, *, largest: int = LARGEST, step: 
     if size(db) > largest:
         mark_oldest(db)
     db.execute("DELETE FROM counts WHERE hour < ?", (now - KEEP_SECONDS,))
+    forget_hits(db, now - KEEP_SECONDS)
     return sweep(db, step)
 
 

@@ -18,7 +18,7 @@ from rules.observation import Name, Place, Source
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rules.matchers import Matcher
 
@@ -150,6 +150,28 @@ def keys(dst: str, dport: int, hosts: Iterable[str]) -> set[bytes]:
 
 def hosts(names: Iterable[Name], answered: Iterable[Iterable[str]]) -> set[str]:
     return {name.name for name in names}.union(*answered)
+
+
+def hits(db: sqlite3.Connection) -> dict[str, tuple[int, float]]:
+    """Rule -> decisions by it, and when the last was."""
+    select = (
+        "SELECT substr(n.word, 6), n.value, l.value FROM marks n JOIN marks l ON l.word = 'last ' || substr(n.word, 6) "
+        "WHERE n.word > 'hits ' AND n.word < 'hits!'"
+    )
+    return {rule: (int(count), last) for rule, count, last in db.execute(select)}
+
+
+def put_hits(db: sqlite3.Connection, hits: Mapping[str, tuple[int, float]]) -> None:
+    """Within a transaction. Whole numbers each time, so that writing them twice does no harm."""
+    marks: list[tuple[str, float]] = [(f"hits {rule}", count) for rule, (count, _) in hits.items()]
+    marks += [(f"last {rule}", last) for rule, (_, last) in hits.items()]
+    db.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", marks)
+
+
+def forget_hits(db: sqlite3.Connection, before: float) -> None:
+    """Of rules that nothing has met since then; most are no longer there."""
+    old = [rule for rule, (_, last) in hits(db).items() if last < before]
+    db.executemany("DELETE FROM marks WHERE word IN (?, ?)", [(f"hits {rule}", f"last {rule}") for rule in old])
 
 
 def forget_subject(db: sqlite3.Connection, subject: int) -> None:

@@ -6,6 +6,7 @@ keys      names, addresses, ports and networks of the subjects, in an order that
 episodes  when, how often, how many bytes; each of one subject
 notes     edits, changes of state, troubles: single facts, with who did it
 seals     a chain of hashes over closed episodes and notes, about one a minute (seals.py)
+marks     single numbers: the house's time, how far forgetting is, hits and last hit of each rule
 counts    what is left of allowed rows after a day: per hour, phone and organisation
 """
 

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import socket
+import sqlite3
 import time
+from pathlib import Path
 
 from firewall.episodes import Episodes
 from firewall.events import FlowDecided, State, StateChanged, Trouble
+from firewall.history import History, retention
+from firewall.history.rows import hits
 from firewall.inputs import FlowKey
 from firewall.recorder import Recorder
 from rules.observation import Name, Observation, Source
@@ -21,7 +26,10 @@ class Shelf:
     def __init__(self) -> None:
         self.rows, self.notes = [], []
 
-    def append(self, rows, notes=(), closed=0) -> None:
+    def hits(self):
+        return {"m1": (7, 12.0)}
+
+    def append(self, rows, notes=(), closed=0, hits=None) -> None:
         self.rows += [(row.id, row.count) for row in rows]
         self.notes += notes
 
@@ -53,6 +61,26 @@ def test_hits_and_flows_per_second_are_counted() -> None:
     recorder._second -= 1
     assert recorder.per_second()[-1] == 3
     assert len(recorder.per_second()) == 60
+
+
+def test_hits_survive_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    for start in (0, 3, 6):
+        history = History(file)
+        recorder = Recorder(Episodes(history.next_id()), history, [].append)
+        assert recorder.hits.get("xiaomi/2", (0, 0.0))[0] == start
+        recorder.record([decided("a.example")] * 3)
+        last = recorder.hits["xiaomi/2"][1]
+        recorder.flush()
+        history.close()
+        assert history.hits() == {"xiaomi/2": (start + 3, last)}
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        retention.forget(db, last + retention.KEEP_SECONDS - 1)
+        assert hits(db) == {"xiaomi/2": (9, last)}
+        retention.forget(db, last + retention.KEEP_SECONDS + 1)
+        assert hits(db) == {}
+    file.unlink()
+    assert history.hits() == {}
 
 
 def test_states_and_troubles_are_notes_and_seen_at_once() -> None:

@@ -33,7 +33,7 @@ class Rules(Page):
     HELP = """\
 The first rule that matches decides, from top to bottom: yours (source mine) stand above those of the packs. What no \
 rule matches is allowed; group strict is asked.
-ask refuses until you consent; block refuses. hits counts decisions since the gateway started. off: disabled. hidden \
+ask refuses until you consent; block refuses. hits counts decisions, before a restart too. off: disabled. hidden \
 (struck through): can never match, because the rule named below the list always matches first.
 n writes a new rule above the row under the cursor, e edits one. While you type, the line below says what is wrong, \
 or what it means, and what it would have done in the last 24 hours. A rule: an action (allow, ask, block), then terms: \
@@ -296,7 +296,7 @@ def _in_full(rule: dict[str, Any], rules: list[dict[str, Any]], undo: str) -> Co
     lines.append(Content(inert(rule.get("words") or rule["note"]) or "without a note"))
     if rule.get("words") and rule["note"]:
         lines.append(Content(inert(rule["note"])))
-    origin = f"source {inert(rule['source'])}   {count(rule['hits'], 'hit')} since the gateway started"
+    origin = f"source {inert(rule['source'])}   {count(rule['hits'], 'hit')}"
     lines.append(Content.assemble((origin, "$muted")))
     if undo:
         lines.append(Content.assemble(("u takes back: ", "$muted"), inert(undo)))
