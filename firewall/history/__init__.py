@@ -47,6 +47,8 @@ SPARE_BYTES = 256 << 10  # of pages kept free in the file while the disk is near
 MOVED_ROWS: Final = 2_000  # of an older database, at a time
 DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
+TROUBLE: Final = "the history cannot be written: "
+HEALED: Final = "the history could not be written for "
 Hits = tuple[int, float]  # decisions by a rule, time of the last
 Note = tuple[float, str, str, str, int | None]  # at, kind, text, who, uid
 
@@ -82,6 +84,7 @@ class History:
         self._house: HouseTime | None = None
         self._ballast = Ballast(path)
         self._full = False
+        self._since = 0.0  # when the trouble began, by a clock that never jumps
         self._moving = False  # rows of an older database
         self._sealed = self._pruned = 0.0
         self._try(self._open)
@@ -212,7 +215,9 @@ class History:
         try:
             step()
         except Exception as error:  # noqa: BLE001  whatever it is, it is the history's trouble and not the gate's
-            self.trouble = f"the history cannot be written: {error}"
+            if self.trouble is None:
+                self._since = time.monotonic()
+            self.trouble = f"{TROUBLE}{error}"
             self._shelf = None  # what it remembers may have been rolled back
             if self._db is not None:
                 with contextlib.suppress(sqlite3.Error):
@@ -271,12 +276,16 @@ class History:
             notes, lost, closed, hits = self._notes, self.lost, self._closed, self._hits
             self._rows, self._notes, self._hits = OrderedDict(), [], {}
         try:
-            if changed or notes or lost or hits:
+            if changed or notes or lost or hits or self.trouble:
                 with _transaction(db):
                     insert = INSERT_NOTE
                     late = shelf.put(changed.values())
                     db.executemany(insert, notes)
                     rows.put_hits(db, hits)
+                    if self.trouble:  # written down with the first that can be: that it is over is true then
+                        seconds = time.monotonic() - self._since
+                        text = f"{HEALED}{seconds:.0f} s: {self.trouble.removeprefix(TROUBLE)}"
+                        db.execute(insert, (self._clock(), "trouble", text, "", None))
                     if lost + late:
                         text = f"{lost + late} rows of the history could not be written and are lost"
                         db.execute(insert, (self._clock(), "trouble", text, "", None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import subprocess
 import sys
@@ -208,6 +209,9 @@ def test_no_place_for_the_file_stops_nobody(tmp_path: Path, monkeypatch) -> None
     eventually(lambda: store.trouble is None)
     store.close()
     assert ids(store) == [1]
+    (note,) = store.notes(5)  # that it was so is not forgotten
+    assert note["kind"] == "trouble"
+    assert re.match(r"the history could not be written for \d+ s: .*(directory|File exists)", note["text"])
 
 
 def test_a_row_that_no_database_takes_does_not_stand_in_the_way(store: History) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from judge import Lab, lab_up, wait_for
+from judge import Lab, environment, lab_up, lines, wait_for
+
+from firewall.control import AsyncClient
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 LISTED = "http://api.account.xiaomi.com/pass/v3/user"
@@ -20,13 +25,13 @@ db.execute("BEGIN EXCLUSIVE"); print("locked", flush=True); time.sleep(8); db.ro
 
 
 class Disk:
-    """Where the running gateway keeps its history: a tmpfs of 3 MiB, mounted in its mount namespace alone."""
+    """Where the running gateway keeps its history: a small disk of its own, mounted in its mount namespace alone."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, mount: str = "-t tmpfs -o size=3m tmpfs") -> None:
         self.lab = lab
         self.pid = json.loads(lab.consentry("status", "--json").stdout)["pid"]
         self.state = f"/run/consentry/{lab.name}/state"
-        self.sh(f"mount -t tmpfs -o size=3m tmpfs {self.state}")
+        self.sh(f"mount {mount} {self.state}")
         wait_for(lambda: self.sh(f"test -e {self.file}", check=False) == 0)
 
     @property
@@ -66,12 +71,32 @@ def judged(lab: Lab, word: str) -> None:
     assert f"{word}-4-token" not in payloads
 
 
+def followed(lab: Lab) -> str:
+    """The trouble as a screen that follows is told it."""
+    async def first() -> str:
+        async with asyncio.timeout(10), AsyncClient(Path(environment(lab.name)["CONSENTRY_SOCKET"])) as client:
+            async for item in client.stream("follow"):
+                if "status" in item:
+                    return item["status"]["trouble"] or ""
+        return ""
+
+    return asyncio.run(first())
+
+
+def noted(lab: Lab) -> list[str]:
+    rows = lines(lab.consentry("history", "notes", "--limit", "20", "--json", check=False).stdout)
+    return [row["text"] for row in rows if row["kind"] == "trouble"]
+
+
 def blow(disk: Disk, name: str, strike: Callable[[], object], heal: Callable[[], object], said: str) -> None:
+    """`said`: what status and screen say while it lasts, and a note when it is over. "": it is over too soon for that."""
     attempt(disk.lab, f"before-{name}")
     strike()
     attempt(disk.lab, f"during-{name}")
     if said:
-        wait_for(lambda: said in trouble(disk.lab), 20)
+        wait_for(lambda: re.search(said, trouble(disk.lab)), 20)
+        print(f"{name}: {trouble(disk.lab)}")
+        wait_for(lambda: re.search(said, followed(disk.lab)), 5)
     judged(disk.lab, f"during-{name}")
     heal()
     began = time.monotonic()
@@ -81,6 +106,8 @@ def blow(disk: Disk, name: str, strike: Callable[[], object], heal: Callable[[],
         return disk.lab.consentry("history", "verdict:refused last:5m", check=False).stdout
 
     wait_for(found, 10)
+    if said:
+        wait_for(lambda: any(text.startswith("the history could not be written for ") and re.search(said, text) for text in noted(disk.lab)), 10)
     print(f"{name}: healed after {time.monotonic() - began:.1f} s")
     assert disk.lab.state_is("ENFORCING")
 
@@ -92,12 +119,29 @@ def test_a_full_disk(disk: Disk) -> None:
     blow(disk, "full", fill, lambda: disk.sh(f"rm {disk.state}/fill {disk.state}/fill2"), "full")
 
 
-def test_a_disk_that_becomes_read_only(disk: Disk) -> None:
-    def strike() -> None:
-        # a file that is open for writing forbids it: the filesystem is replaced by a read-only view of itself
-        disk.sh(f"mount --bind {disk.state} {disk.state} && mount -o remount,bind,ro {disk.state}")
+def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
+    """As a failing disk does: ext4 gives up, and what is open for writing cannot be written any more (EROFS)."""
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    with lab_up() as lab:
+        disk = Disk(lab, f"-o loop,errors=remount-ro {image}")
 
-    blow(disk, "ro", strike, lambda: disk.sh(f"umount {disk.state}"), "")
+        def strike() -> None:
+            disk.sh(f"mount -o remount,abort {disk.state}")
+            done = lab.consentry("rules", "add", "block name:readonly.example", check=False)
+            assert (done.returncode, done.stdout) == (1, "")  # an edit that cannot be kept is refused, and says why
+            assert "nothing was changed, for it cannot be written" in done.stderr
+
+        def heal() -> None:
+            disk.end()
+            disk.sh(f"mount -t tmpfs -o size=3m tmpfs {disk.state}")
+
+        try:
+            blow(disk, "ro", strike, heal, "readonly")
+        finally:
+            disk.end()
 
 
 def test_another_program_locks_it(disk: Disk) -> None:
