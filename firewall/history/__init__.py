@@ -237,7 +237,8 @@ class History:
         self._closed = max(self._closed, last_id(db) if self._house is None else 0)  # an earlier process wrote those
         if self._house is None:
             mark = db.execute("SELECT value FROM marks WHERE word = 'time'").fetchone()
-            self._house = HouseTime(mark[0] if mark else None, self._clock(), time.monotonic())
+            since = mark[0] if mark else None
+            self._house = HouseTime(since, self._clock(), time.monotonic(), trusted=self._trusted())
 
     def _forget_file(self) -> None:
         self._shelf = None

@@ -14,7 +14,7 @@ class HouseTime:
     A network time service corrects a wrong clock within minutes; what still stands after a day is taken for true.
     """
 
-    def __init__(self, mark: float | None, wall: float, steady: float) -> None:
+    def __init__(self, mark: float | None, wall: float, steady: float, *, trusted: bool = True) -> None:
         """`mark`: what `now` said last before this process; None in a new house.
 
         `steady` counts seconds and never jumps.
@@ -22,7 +22,7 @@ class HouseTime:
         self._now = wall if mark is None else mark
         self._steady = steady
         self._doubted: float | None = None  # since when, in steady seconds
-        self.now(wall, steady, trusted=True)
+        self.now(wall, steady, trusted=trusted)
 
     @property
     def doubts(self) -> bool:

@@ -273,6 +273,26 @@ def test_old_rows_and_the_privacy_of_what_was_allowed(store: History, monkeypatc
         assert db.execute("SELECT count(*) FROM notes").fetchone() == (2,)
 
 
+def test_a_clock_that_is_not_trusted_forgets_nothing_and_seals_nothing_in_the_future(tmp_path: Path, monkeypatch) -> None:
+    """A box without a clock of its own boots a day ahead: what is young stays, and a trusted clock takes over again."""
+    path, trusted = tmp_path / "history.db", [False]
+    first = History(path, clock=lambda: NOW)
+    first.append([row(1, verdict="allow")], closed=1)
+    eventually(lambda: first._sealed > 0)
+    first.close()
+    store = History(path, clock=lambda: NOW + 2 * 86_400, trusted=lambda: trusted[0])
+    store.append([row(2)], closed=2)
+    store._sealed = store._pruned = -1e9
+    eventually(lambda: store._sealed > 0 and store._pruned > 0)
+    assert sorted(ids(store)) == [1, 2]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT max(at) FROM seals").fetchone()[0] < NOW + 60
+    trusted[0] = True
+    store._pruned = -1e9
+    eventually(lambda: ids(store) == [2])
+    store.close()
+
+
 def test_forgetting_goes_on_in_small_steps(store: History, monkeypatch) -> None:
     monkeypatch.setattr(history.retention, "STEP_ROWS", 10)
     store._clock = lambda: NOW - 91 * 86400

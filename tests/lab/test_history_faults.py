@@ -18,9 +18,9 @@ from firewall.control import AsyncClient
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 LISTED = "http://api.account.xiaomi.com/pass/v3/user"
 LOCKER = """
-import sqlite3, sys, time
+import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
-db.execute("BEGIN EXCLUSIVE"); print("locked", flush=True); time.sleep(8); db.rollback()
+db.execute("BEGIN EXCLUSIVE"); print("locked", flush=True); sys.stdin.read(); db.rollback()
 """
 
 
@@ -149,13 +149,12 @@ def test_another_program_locks_it(disk: Disk) -> None:
 
     def strike() -> None:
         command = ["nsenter", "-t", str(disk.pid), "-m", "/usr/bin/env", "python3", "-c", LOCKER, disk.file]
-        locker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        locker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert locker.stdout is not None
         assert locker.stdout.readline() == "locked\n"
-        locker.stdout.close()
         lockers.append(locker)
 
-    blow(disk, "locked", strike, lambda: lockers.pop().wait(timeout=20), "locked")
+    blow(disk, "locked", strike, lambda: lockers.pop().communicate(timeout=20), "locked")
 
 
 def test_a_damaged_file(disk: Disk) -> None:

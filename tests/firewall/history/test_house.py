@@ -39,3 +39,7 @@ def test_an_untrusted_clock_is_never_believed() -> None:
     house = HouseTime(None, 1_000_000.0, 0.0)
     for day in range(1, 5):
         assert house.now(1_000_000.0 + YEAR, day * DAY, trusted=False) == 1_000_000.0 + day * DAY
+    house = HouseTime(1_000_000.0, 1_000_000.0 + DAY, 0.0, trusted=False)  # nor at the start, however plausible it is
+    assert house.doubts
+    assert house.now(1_000_060.0 + DAY, 60.0, trusted=False) == 1_000_060.0
+    assert house.now(1_000_090.0 + DAY, 90.0, trusted=True) == 1_000_090.0 + DAY
