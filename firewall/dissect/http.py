@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
-from firewall.dissect.host import host_name
+from firewall.dissect.host import address, host_name
 
 LARGEST_HEAD = 16_384  # bytes of a head, or of a chunked body's trailers; Node.js and h11 set the same limit
 LONGEST_METHOD = 32  # bytes; the longest registered one, UPDATEREDIRECTREF, has 17
@@ -25,6 +25,7 @@ _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")  # of an abso
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")  # RFC 9112, 7.1
 _CHUNKED: Final = -1
+_MATTERING: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
 
 
 class Request(NamedTuple):
@@ -33,6 +34,7 @@ class Request(NamedTuple):
     method: str  # a token (RFC 9110, 5.6.2), its case kept
     target: str  # Latin-1
     hosts: tuple[str, ...]  # the URI's, then Host's; lower case, each once. Servers differ in which they obey
+    addresses: tuple[str, ...] = ()  # said where a name should stand
 
 
 # What the next byte belongs to. Numbers: to look a member of an Enum up takes longer than to compare it.
@@ -151,7 +153,7 @@ class Requests:
         fields = _fields(rest)
         self._heads += 1
         self._may_switch = method == b"CONNECT" or any(name == b"upgrade" for name, _ in fields)
-        found.append(Request(method.decode("ascii"), target.decode("latin-1"), _hosts(method, target, fields)))
+        found.append(request(method, target, [value.strip() for name, value in fields if name.strip() == b"host"]))
         length = _body(fields, version)
         if length is None or _BARE_CR.search(head) or rest[:1] in (b" ", b"\t"):
             self._close(unsure=True)
@@ -232,25 +234,31 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
 
 
 def _fields(lines: bytes) -> list[tuple[bytes, bytes]]:
-    """Names in lower case, with the white space that must not stand before the colon; values as they are.
+    """The fields that matter here. Names in lower case, with the white space that must not stand before the colon.
 
-    A folded line (obs-fold) is kept with its line end, so that who cannot be sure of it can see it.
+    Values are as they stand; a folded line (obs-fold) is kept with its line end, so that who cannot be sure of it can
+    see it.
     """
     fields: list[tuple[bytes, bytes]] = []
+    matters = False
     for line in lines.split(b"\n"):
-        if line[:1] in (b" ", b"\t") and fields:
-            name, value = fields[-1]
-            fields[-1] = name, value + b"\n" + line
+        if line[:1] in (b" ", b"\t"):
+            if matters:
+                name, value = fields[-1]
+                fields[-1] = name, value + b"\n" + line
             continue
         name, colon, value = line.partition(b":")
-        if colon:
-            fields.append((name.lower(), value))
+        if not colon:
+            continue
+        name = name.lower()
+        matters = name in _MATTERING or name.strip(b" \t\v\f\r\0") in _MATTERING
+        if matters:
+            fields.append((name, value))
     return fields
 
 
-def _hosts(method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
+def request(method: bytes, target: bytes, said: list[bytes]) -> Request:
     """Every name the request may be for (RFC 9112, 3.2.2: the URI's counts; some servers obey Host instead)."""
-    said = [value.strip() for name, value in fields if name.strip() == b"host"]
     if not target.startswith(b"/"):
         authority = _AUTHORITY.match(target)
         if authority is not None:
@@ -258,7 +266,9 @@ def _hosts(method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> t
         elif method == b"CONNECT":
             said.insert(0, target)
     names = [name for name in map(host_name, said) if name]
-    return tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
+    hosts = tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
+    addresses = () if len(names) == len(said) else tuple(dict.fromkeys(filter(None, map(address, said))))
+    return Request(method.decode("latin-1"), target.decode("latin-1"), hosts, addresses)
 
 
 def _body(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:

@@ -6,14 +6,20 @@ from struct import Struct
 from typing import NamedTuple
 
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
-from firewall.dissect.host import host_name
+from firewall.dissect.host import address, host_name
 
 ALERT, HANDSHAKE = 21, 22  # record types (RFC 8446, 5.1)
 CLIENT_HELLO = 1
 SERVER_NAME, ALPN, ENCRYPTED_CLIENT_HELLO = 0, 16, 0xFE0D  # RFC 6066, 7301, 9849
+ENCRYPTED_NAME = 0xFFCE  # its predecessor ESNI, of drafts; nobody sent it for show
 HOST_NAME = 0
 LARGEST = 16_384  # bytes of a hello, and of a record; BoringSSL and nginx (preread_buffer_size) read no more either
 MOST_PROTOCOLS = 16  # of ALPN; browsers offer two or three
+
+# What Chromium and Firefox (the last) send where they have no key, so that servers get used to it (GREASE).
+GREASE_SIZES = frozenset((144, 176, 208, 240, 239))  # bytes of payload
+# Names that stand in the open where the true one is encrypted: the only one in wide use, Cloudflare's.
+DECOYS = frozenset(("cloudflare-ech.com",))
 
 _TYPE_LENGTH = Struct("!HH")
 
@@ -25,8 +31,10 @@ class Hello(NamedTuple):
     """
 
     names: tuple[str, ...]  # in order, each once; lower case. Empty: none said, or an address, or no possible name
-    ech: bool  # an ECH extension is there, real or GREASE (they cannot be told apart): the true name may be another
+    ech: bool  # an ECH extension is there, real or GREASE
     alpn: tuple[str, ...]  # printable ones of what it offers to speak
+    hidden: bool = False  # ech, and not plainly GREASE: the true name may be another. Who asked our DNS for it is true
+    addresses: tuple[str, ...] = ()  # said where a name should stand
 
     @property
     def sni(self) -> str | None:
@@ -45,6 +53,12 @@ def client_hello(data: bytes) -> Hello | NeedMore | NotMine:
     """
     hello = _handshake(data)
     return _extensions(hello) if isinstance(hello, bytes) else hello
+
+
+def message(hello: bytes) -> Hello | NotMine:
+    """Read a whole ClientHello without records around it, as QUIC carries it (RFC 9001, 4)."""
+    whole = len(hello) >= 4 and hello[0] == CLIENT_HELLO and 4 + int.from_bytes(hello[1:4]) == len(hello)
+    return _extensions(hello[4:]) if whole else NOT_MINE
 
 
 def _handshake(data: bytes) -> bytes | NeedMore | NotMine:
@@ -97,9 +111,9 @@ def _extensions(hello: bytes) -> Hello | NotMine:
     if at + 2 > size or at + 2 + (hello[at] << 8 | hello[at + 1]) != size:
         return NOT_MINE
     at += 2
-    names: list[str] = []
+    said: list[bytes] = []
     alpn: tuple[str, ...] = ()
-    ech = False
+    ech = unlike_grease = False
     unpack = _TYPE_LENGTH.unpack_from
     while at < size:
         if at + 4 > size:
@@ -109,27 +123,44 @@ def _extensions(hello: bytes) -> Hello | NotMine:
         if at + length > size:
             return NOT_MINE
         if kind == SERVER_NAME:
-            names += _server_names(hello[at : at + length])
+            said += _server_names(hello[at : at + length])
         elif kind == ALPN:
             alpn = _protocols(hello[at : at + length])
         elif kind == ENCRYPTED_CLIENT_HELLO:
             ech = True
+            unlike_grease |= not _is_grease(hello[at : at + length])
+        elif kind == ENCRYPTED_NAME:
+            ech = unlike_grease = True
         at += length
-    return Hello(tuple(dict.fromkeys(names)), ech, alpn)
+    names = tuple(dict.fromkeys(name for one in said if (name := host_name(one))))
+    hidden = ech and (unlike_grease or not names or not DECOYS.isdisjoint(names))
+    if len(names) == len(said):
+        return Hello(names, ech, alpn, hidden)
+    return Hello(names, ech, alpn, hidden, tuple(dict.fromkeys(addr for one in said if (addr := address(one)))))
 
 
-def _server_names(extension: bytes) -> list[str]:
-    """The host names of a server_name extension, up to where it makes no sense any more (RFC 6066, 3)."""
-    names = []
+def _is_grease(extension: bytes) -> bool:
+    """Whether an ECH extension looks like one that is for show (RFC 9849, 5 and 6.2)."""
+    if extension[:1] == b"\x01":
+        return True  # the inner hello itself: what it says is what it means
+    if len(extension) < 8:
+        return False
+    at = 8 + (extension[6] << 8 | extension[7])  # behind type, two algorithms, config id and key
+    return at + 2 <= len(extension) and (extension[at] << 8 | extension[at + 1]) in GREASE_SIZES
+
+
+def _server_names(extension: bytes) -> list[bytes]:
+    """What a server_name extension says, up to where it makes no sense any more (RFC 6066, 3)."""
+    said = []
     at = 2  # behind the length of the list, which the extension's own length repeats
     while at + 3 <= len(extension):
         end = at + 3 + (extension[at + 1] << 8 | extension[at + 2])
         if end > len(extension):
             break
-        if extension[at] == HOST_NAME and (name := host_name(extension[at + 3 : end])):
-            names.append(name)
+        if extension[at] == HOST_NAME:
+            said.append(extension[at + 3 : end])
         at = end
-    return names
+    return said
 
 
 def _protocols(extension: bytes) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.dissect.host import host_name
+from firewall.dissect.host import address, host_name
 
 
 @pytest.mark.parametrize(("said", "name"), [
@@ -35,3 +35,16 @@ def test_what_is_no_name(said):
 def test_what_comes_out_is_printable_and_stays_the_same(said):
     name = host_name(said)
     assert name is None or (name.isascii() and name.isprintable() and host_name(name.encode()) == name)
+
+
+@given(st.binary(max_size=60) | st.ip_addresses().map(lambda ip: str(ip).encode()))
+def test_nothing_is_a_name_and_an_address(said):
+    assert host_name(said) is None or address(said) is None
+
+
+@given(st.ip_addresses(), st.sampled_from(["{}", "{}:443", "[{}]", "[{}]:80"]))
+def test_an_address_is_read_however_it_is_written(ip, form):
+    if ip.version == 4 and "[" in form:
+        assert host_name(form.format(ip).encode()) is None
+    elif ip.version == 4 or "[" in form or form == "{}":
+        assert address(form.format(ip).encode()) == str(ip)

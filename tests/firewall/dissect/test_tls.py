@@ -102,6 +102,55 @@ def test_encrypted_hello():
     assert seen.names == ("public.example",)
 
 
+def ech(size, kind=0):
+    return extension(0xFE0D, bytes((kind, 0, 1, 0, 1, 7, 0, 32)) + bytes(32) + struct.pack("!H", size) + bytes(size))
+
+
+@pytest.mark.parametrize(("extensions", "hidden"), [
+    ([server_name(b"shop.example"), ech(208)], False),  # Chromium's, for show
+    ([server_name(b"shop.example"), ech(239)], False),  # Firefox's
+    ([server_name(b"shop.example"), ech(201)], True),
+    ([server_name(b"cloudflare-ech.com"), ech(208)], True),
+    ([ech(208)], True),
+    ([server_name(b"shop.example"), extension(0xFE0D, b"\x01")], False),  # the inner hello, in the open
+    ([server_name(b"shop.example"), extension(0xFE0D, b"")], True),
+    ([server_name(b"shop.example"), extension(0xFFCE, bytes(300))], True),
+    ([server_name(b"shop.example")], False),
+])
+def test_whether_the_true_name_may_be_hidden(extensions, hidden):
+    assert tls.client_hello(hello(*extensions)).hidden is hidden
+
+
+@pytest.mark.parametrize(("said", "addresses"), [
+    (b"104.236.167.107", ("104.236.167.107",)), (b"10.0.0.1:443", ("10.0.0.1",)), (b"2001:DB8::1", ("2001:db8::1",)),
+    (b"[2001:db8::1]:8443", ("2001:db8::1",)), (b"1.2.3.999", ()), (b"server4:443", ()), (b":::", ()), (b"....", ()),
+])
+def test_an_address_where_a_name_should_stand(said, addresses):
+    seen = tls.client_hello(hello(server_name(said)))
+    assert seen.addresses == addresses
+    assert not (seen.names and seen.addresses)
+
+
+def test_a_post_quantum_hello():
+    key_share = extension(51, struct.pack("!HHH", 1220, 0x11EC, 1216) + bytes(1216))  # X25519MLKEM768
+    kyber = extension(51, struct.pack("!HHH", 1220, 0x6399, 1216) + bytes(1216))
+    for share in (key_share, kyber):
+        assert tls.client_hello(hello(share, server_name(NAME.encode()))).names == (NAME,)
+        assert tls.client_hello(hello(share, server_name(NAME.encode()))[:1300]) is NEED_MORE
+
+
+def test_a_hello_of_nearly_sixteen_kibibytes():
+    whole = message(extension(21, bytes(16_000)) + server_name(NAME.encode()))
+    cut = [record(whole[at : at + 1400]) for at in range(0, len(whole), 1400)]
+    assert tls.client_hello(b"".join(cut)).names == (NAME,)
+
+
+def test_a_message_without_records():
+    assert tls.message(message(server_name(NAME.encode()))).names == (NAME,)
+    for data in (b"", b"\x01\0\0\x00", message(b"")[:-1], message(b"") + b"x", b"\x02" + message(b"")[1:]):
+        assert tls.message(data) is NOT_MINE
+
+
 def test_alpn_is_printable_and_bounded():
     seen = tls.client_hello(hello(alpn(b"\x1b[2J", *[b"h2"] * 40)))
     assert set(seen.alpn) == {"h2"}
@@ -140,3 +189,22 @@ def test_mutations_end_in_an_answer(changes):
         data[at] = value
     seen = tls.client_hello(bytes(data))
     assert seen in (NEED_MORE, NOT_MINE) or all(name.isprintable() for name in seen.names + seen.alpn)
+
+
+EXTENSIONS = st.lists(
+    st.builds(server_name, st.binary(max_size=30) | st.sampled_from([b"miui.com", b"1.2.3.4", b"::1", b"x:443"]))
+    | st.builds(ech, st.sampled_from([0, 144, 201]), st.integers(0, 2))
+    | st.builds(extension, st.sampled_from([0, 16, 0xFE0D, 0xFFCE, 51]), st.binary(max_size=40)),
+    max_size=5,
+)
+
+
+@given(EXTENSIONS, st.integers(1, 300), st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=2))
+def test_any_hello_ends_in_an_answer(extensions, size, changes):
+    whole = bytearray(message(b"".join(extensions)))
+    for at, value in changes:
+        whole[at % len(whole)] = value
+    seen = tls.client_hello(b"".join(record(bytes(whole[at : at + size])) for at in range(0, len(whole), size)))
+    assert seen in (NEED_MORE, NOT_MINE) or all(text.isprintable() for text in (*seen.names, *seen.addresses, *seen.alpn))
+    if not changes:
+        assert isinstance(seen, tls.Hello)
