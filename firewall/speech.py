@@ -1,7 +1,7 @@
-"""[pure] What a TCP flow says about where it goes, read in the phone's direction from the first payload byte on.
+"""[pure] What a flow says about where it goes, read in the phone's direction from the first payload byte on.
 
-TLS says one name and then falls silent; cleartext HTTP may name another host with every request. The protocols
-themselves are read in firewall/dissect.
+TLS says one name and then falls silent; cleartext HTTP may name another host with every request, and another QUIC
+connection may begin on the same ports. The protocols themselves are read in firewall/dissect.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import re
 from enum import Enum
 from typing import Final, Literal, NamedTuple
 
-from firewall.dissect import NEED_MORE, NOT_MINE, http, tls
-from rules.observation import Name, Source
+from firewall.dissect import NEED_MORE, NOT_MINE, h2, http, httpdns, quic, tls, tunnels, xiaomi
+from rules.observation import Name, Sign, Source
 
 
 class Heard(NamedTuple):
     """One complete statement: a hello, a request, or that there is none."""
 
     said: tuple[Name, ...]
-    may_say_more: bool  # the connection may name another host later
+    may_say_more: bool  # the flow may name another host later
     unfinished: bool  # a name was begun that cannot be read to its end
+    signs: tuple[Sign, ...] = ()
+    addresses: tuple[str, ...] = ()  # that stood where a name should; for people
+    protocol: str = ""  # for people: "tls", "http", "h2", "quic", "wireguard"; "" if it could be anything
 
 
 class Silence(Enum):
@@ -35,71 +38,212 @@ NO_NAME: Final = Heard((), may_say_more=False, unfinished=False)
 NO_NAME_YET: Final = Heard((), may_say_more=True, unfinished=False)
 UNFINISHED: Final = Heard((), may_say_more=False, unfinished=True)
 
+Said = Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]
+
 # All registered methods are upper case. What begins otherwise is hardly ever HTTP: it is let go on, and listened to.
 _METHOD_LIKELY = re.compile(rb"[\r\n]*[A-Z]{1,20}(?: |$)")
+# Mail and file transfer begin in the clear and may go on as TLS (RFC 3207, 2595, 4217).
+_MAY_START_TLS = re.compile(rb"(?i)(?:EHLO|LHLO|STLS|CAPA|AUTH TLS|\S{1,16} (?:STARTTLS|CAPABILITY|ID))\b")
 _TLS_FIRST = (b"\x16", b"\x15")
 _HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
+_XIAOMI_FIRST: Final = xiaomi.MAGIC[0]
+
+
+def listener(proto: int) -> Speech | Datagrams | None:
+    """Who listens to a flow of this IP protocol; None if nothing in it could be understood."""
+    return Speech() if proto == 6 else Datagrams() if proto == 17 else None
 
 
 class Speech:
-    """Fed with the phone's stream in order and without gaps."""
+    """A TCP flow: fed with the phone's stream in order and without gaps."""
 
-    __slots__ = ("_hello", "_likely", "_requests", "_said")
+    __slots__ = ("_addresses", "_begun", "_in_clear", "_likely", "_requests", "_said", "_signs")
 
     def __init__(self) -> None:
         self._likely = True  # False: it began unlike HTTP, and is only listened to
-        self._hello = b""  # of a ClientHello that is not whole yet
-        self._requests: http.Requests | None = None
+        self._begun = b""  # of an opening that is not whole yet
+        self._in_clear = False  # it began as text that may become TLS
+        self._requests: http.Requests | h2.Requests | None = None
         self._said: tuple[Name, ...] = ()  # by requests whose packets are kept back, or were judged last
+        self._signs: tuple[Sign, ...] = ()
+        self._addresses: tuple[str, ...] = ()
 
     @staticmethod
     def begins(data: bytes) -> bool:
         """Whether a connection might begin like this and say a name."""
-        return data[:1] in _TLS_FIRST or _METHOD_LIKELY.match(data) is not None
+        return data[:1] in _TLS_FIRST or data[:4] == xiaomi.MAGIC or _METHOD_LIKELY.match(data) is not None
 
-    def hear(self, data: bytes) -> Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]:
+    def hear(self, data: bytes) -> Said:
         """What the next bytes complete."""
-        if self._requests is None:
-            data = self._hello + data
+        if not data:
+            return MORE if self._begun else NOTHING_NEW
+        if self._requests is not None:
+            return self._next(self._requests, data)
+        data = self._begun + data
+        heard = self._later(data) if self._in_clear else self._opening(data)
+        self._begun = data if heard is MORE and self._requests is None else b""
+        return heard
+
+    def _opening(self, data: bytes) -> Said:
+        """The first bytes decide the protocol, on whatever port."""
+        first = data[0]
+        if first in (tls.HANDSHAKE, tls.ALERT):
             hello = tls.client_hello(data)
             if hello is NEED_MORE:
-                self._hello = data
                 return MORE
             if hello is not NOT_MINE:
-                names = tuple(Name(name, Source.SNI) for name in hello.names)
-                return Heard(names, may_say_more=False, unfinished=False)
-            self._requests, self._hello = http.Requests(), b""
-            return self._first(self._requests, data)
-        return self._next(self._requests, data)
+                return said_by(hello, Source.SNI)
+        elif first == _XIAOMI_FIRST:
+            return self._xiaomi(data)
+        else:
+            tunnel = tunnels.tcp(data)
+            if tunnel is not NOT_MINE:
+                return NO_NAME._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
+            if h2.PREFACE.startswith(data[: len(h2.PREFACE)]):
+                if len(data) < len(h2.PREFACE):
+                    return MORE
+                self._requests = h2.Requests()
+                return self._first(self._requests, data)
+            if _MAY_START_TLS.match(data):
+                self._in_clear = True
+                return self._later(data)
+        self._requests = http.Requests()
+        return self._first(self._requests, data)
 
-    def _first(self, requests: http.Requests, data: bytes) -> Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]:
+    @staticmethod
+    def _xiaomi(data: bytes) -> Said:
+        frame = xiaomi.frame(data)
+        if frame is NEED_MORE:
+            return MORE
+        if frame is NOT_MINE:
+            return NO_NAME
+        names = tuple(Name(host, Source.XIAOMI) for host in frame.hosts)
+        return NO_NAME._replace(said=names, signs=(Sign.XIAOMI,), addresses=frame.addresses, protocol="xiaomi")
+
+    def _later(self, data: bytes) -> Said:
+        """Of text that may become TLS: the hello, when it comes."""
+        at = data.find(b"\x16\x03")
+        if at < 0:
+            return NO_NAME_YET
+        hello = tls.client_hello(data[at:])
+        if hello is NEED_MORE:
+            return MORE
+        return NO_NAME_YET if hello is NOT_MINE else said_by(hello, Source.SNI)
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def _first(self, requests: http.Requests | h2.Requests, data: bytes) -> Said:
         found = requests.feed(data)
         if found is NOT_MINE:
             return NO_NAME
         if found is NEED_MORE:
+            # A client of HTTP/2 may wait for the server's first frame before its first request.
             self._likely = _METHOD_LIKELY.match(data) is not None
-            return MORE if self._likely else NO_NAME_YET
-        return self._heard(requests, found, ())
+            return MORE if requests.begun and self._likely else NO_NAME_YET
+        return self._heard(requests, found, fresh=True)
 
-    def _next(self, requests: http.Requests, data: bytes) -> Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]:
+    def _next(self, requests: http.Requests | h2.Requests, data: bytes) -> Said:
         begun = requests.begun
+        if not begun and not requests.in_body and data.startswith(h2.PREFACE):  # after `Upgrade: h2c`
+            requests = self._requests = h2.Requests()
         found = requests.feed(data)
         if found is NOT_MINE:
             return NO_NAME
         if found is NEED_MORE:
-            return MORE if self._likely else NOTHING_NEW
+            return MORE if requests.begun and self._likely else NOTHING_NEW
         if not found and not requests.begun and not requests.opaque:
             return NOTHING_NEW
-        return self._heard(requests, found, self._said if begun else ())
+        return self._heard(requests, found, fresh=not begun)
 
     def _heard(
-        self, requests: http.Requests, found: tuple[http.Request, ...], before: tuple[Name, ...]
+        self, requests: http.Requests | h2.Requests, found: tuple[http.Request, ...], *, fresh: bool
     ) -> Heard | Literal[Silence.MORE]:
         """The names of all requests in the packets at hand: one refused request refuses them all."""
+        if fresh or not found:
+            self._signs = self._addresses = ()
         if found:
-            names = [*before, *[Name(host, _HTTP) for request in found for host in request.hosts]]
+            names = [] if fresh else list(self._said)
+            for request in found:
+                names += [Name(host, _HTTP) for host in request.hosts]
+                if request.addresses:
+                    self._addresses += request.addresses
+                if request.method == "CONNECT":
+                    self._signs += (Sign.TUNNEL,)
+                elif asked := httpdns.asked(request.target):
+                    self._signs += (Sign.HTTPDNS,)
+                    names += [Name(name, Source.HTTPDNS) for name in asked.names]
             self._likely = True
             self._said = tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
+        elif fresh:
+            self._said = ()
         if requests.begun:
             return MORE  # the next request has begun in the same packet; its first half must not pass unjudged
-        return Heard(self._said, may_say_more=not requests.opaque, unfinished=requests.unsure)
+        signs = tuple(dict.fromkeys(self._signs)) if self._signs else ()
+        word = "http" if isinstance(requests, http.Requests) else "h2"
+        return Heard(self._said, not requests.opaque, requests.unsure, signs, self._addresses, word)
+
+
+class Datagrams:
+    """A UDP flow: fed with the phone's datagrams as they come.
+
+    Whatever was said, another QUIC connection may begin on the same ports: noise may come first, or a harmless hello.
+    """
+
+    __slots__ = ("_heard", "_initials")
+
+    def __init__(self) -> None:
+        self._initials = quic.Initials()
+        self._heard: Heard | None = None  # all of what was said so far
+
+    def hear(self, data: bytes) -> Said:
+        """What the next datagram completes."""
+        found = self._initials.feed(data)
+        if found is NEED_MORE:
+            return MORE
+        if found is NOT_MINE:
+            return NOTHING_NEW if self._heard else self._keep(_unlike_quic(data))
+        if isinstance(found, quic.Unknown):
+            return self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), protocol=f"quic {found.version:#010x}"))
+        if not found:
+            return NOTHING_NEW if self._heard else self._keep(NO_NAME_YET._replace(protocol="quic"))
+        for message in found:
+            hello = tls.message(message)
+            if hello is not NOT_MINE:
+                self._keep(said_by(hello, Source.QUIC)._replace(may_say_more=True, protocol="quic"))
+        if self._initials.begun:
+            return MORE
+        return self._heard or NO_NAME_YET
+
+    def _keep(self, heard: Heard) -> Heard:
+        """All that is said on these ports is judged together."""
+        before = self._heard
+        if before is not None:
+            heard = heard._replace(
+                said=tuple(dict.fromkeys((*before.said, *heard.said))),
+                signs=tuple(dict.fromkeys((*before.signs, *heard.signs))),
+                addresses=tuple(dict.fromkeys((*before.addresses, *heard.addresses))),
+            )
+        self._heard = heard
+        return heard
+
+
+def _unlike_quic(data: bytes) -> Heard:
+    tunnel = tunnels.udp(data)
+    if tunnel is NOT_MINE:
+        return NO_NAME_YET
+    return NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
+
+
+def said_by(hello: tls.Hello, source: Source) -> Heard:
+    """A TLS hello's statement."""
+    names = tuple([Name(name, source) for name in hello.names])
+    signs: tuple[Sign, ...] = ()
+    if hello.hidden:
+        signs = (Sign.HIDDEN,)
+    if "dot" in hello.alpn:
+        signs = (*signs, Sign.DOT)
+    if "doq" in hello.alpn:
+        signs = (*signs, Sign.DOQ)
+    if not hello.alpn and hello.names and tunnels.like_tor(hello.names[0], hello.alpn):
+        signs = (*signs, Sign.TUNNEL)
+    return Heard(names, False, False, signs, hello.addresses, "tls")

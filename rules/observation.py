@@ -19,9 +19,24 @@ class Source(StrEnum):
 
     DNS = "dns"  # our resolver answered this phone's question with this address
     SNI = "sni"  # TLS ClientHello, server_name (RFC 6066, 3)
-    HTTP = "http"  # Host header or absolute URI of a cleartext request (RFC 9112, 3.2)
+    QUIC = "quic"  # the same in QUIC's first packets (RFC 9001)
+    HTTP = "http"  # Host header or absolute URI of a cleartext request (RFC 9112, 3.2); HTTP/2's :authority
+    XIAOMI = "xiaomi"  # first frame of Xiaomi's push channel
+    HTTPDNS = "httpdns"  # asked for over cleartext HTTP, past our DNS
 
     __hash__ = str.__hash__  # Enum's own is Python code, and every observation is hashed
+
+
+class Sign(StrEnum):
+    """What a flow's bytes show beside names. The value is what `via:` and JSON use."""
+
+    HIDDEN = "hidden"  # the true name may be encrypted (ECH)
+    TUNNEL = "tunnel"  # what goes inside cannot be seen: WireGuard, OpenVPN, IKE, SSH, SOCKS, CONNECT
+    HTTPDNS = "httpdns"  # a question past our DNS, also where the asked name is encrypted
+    XIAOMI = "xiaomi"  # Xiaomi's push channel, whatever name it says
+    STRANGE_QUIC = "quic-unknown"  # a version of QUIC whose hello cannot be read
+    DOT = "dot"  # DNS over TLS (RFC 7858), said by its ALPN
+    DOQ = "doq"  # DNS over QUIC (RFC 9250)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,7 @@ class Observation(NamedTuple):
     group: str | None = ""  # the phone's; None: not known yet
     place: Place | None = NOWHERE  # of `addr`; None: nobody has looked yet
     consents: tuple[Grant, ...] | None = ()  # the phone's, in force now, by id; None: the phone is not known yet
+    signs: tuple[Sign, ...] = ()  # of what the flow is; more may come while names_open
 
     @property
     def missing(self) -> tuple[str, ...]:

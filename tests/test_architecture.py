@@ -31,7 +31,9 @@ VOCABULARY = frozenset({  # shapes, with at most a property or a `__str__`: what
     "rules/observation.py", "rules/problem.py", "rules/verdict.py",
     "firewall/commands.py", "firewall/episode.py", "firewall/events.py", "firewall/inputs.py",
 })
-PURE_THIRD_PARTIES = frozenset({"cryptography", "phonenumbers", "publicsuffixlist", "tomlkit"})  # QUIC's keys, numbers in payloads, domains, edits of rules.toml
+PURE_THIRD_PARTIES = frozenset({  # QUIC's keys, HTTP/2, numbers in payloads, domains, edits of rules.toml
+    "cryptography", "hpack", "phonenumbers", "publicsuffixlist", "tomlkit",
+})
 
 
 def modules(*places: str) -> list[str]:

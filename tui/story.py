@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from firewall.episode import Episode
     from tui.glyphs import Glyphs
 
-SOURCES: Final = {Source.SNI: "TLS hello (SNI)", Source.HTTP: "Host", Source.DNS: "our DNS"}
+SOURCES: Final = {
+    Source.SNI: "TLS hello (SNI)", Source.QUIC: "QUIC hello (SNI)", Source.HTTP: "Host",
+    Source.XIAOMI: "Xiaomi's channel", Source.HTTPDNS: "asked for over HTTP", Source.DNS: "our DNS",
+}
 LABEL: Final = 11  # cells
 SPARK: Final = 20
 MUTED, HEAD = "$muted", "bold"

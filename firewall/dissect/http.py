@@ -113,9 +113,9 @@ class Requests:
         self._enter(_OPAQUE)
         self.unsure = unsure
 
-    def _give_up(self) -> None:
-        """What should be a request is none."""
-        self._close(unsure=self._heads > 0 and not self._may_switch)
+    def _give_up(self, line: bytes) -> None:
+        """What should be a request is none. HTTP/2 in pieces, after an upgrade, holds requests that we do not see."""
+        self._close(unsure=self._heads > 0 and (not self._may_switch or line.startswith(b"PRI")))
 
     # -- heads ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Requests:
             return at + end.end() - had
         self._searched = max(0, len(buffer) - 3)
         if not _may_begin_request(buffer):
-            self._give_up()
+            self._give_up(bytes(buffer))
         elif len(buffer) >= LARGEST_HEAD:
             self._close(unsure=True)
         return len(data)
@@ -147,7 +147,7 @@ class Requests:
         line, _, rest = head.partition(b"\n")
         parts = _request_line(line)
         if parts is None:
-            self._give_up()
+            self._give_up(line)
             return
         method, target, version = parts
         fields = _fields(rest)

@@ -1,4 +1,4 @@
-"""`via:dns,sni,http,ambiguous,none,unfinished`: how the name was learnt, or why there is none."""
+"""`via:dns,sni,quic,none,hidden,tunnel`: how the name was learnt, or why there is none, or that it may be another."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
 WORDS = (
     "dns",  # our DNS answered the phone with this address
-    "sni",
-    "http",
+    "sni",  # TLS
+    "quic",
+    "http",  # HTTP/2 too
+    "xiaomi",  # its push channel
+    "httpdns",  # asked for over HTTP, past our DNS
     "ambiguous",  # several questions had this answer, and the flow did not say which it means
     "none",  # no name at all: a bare address
     "unfinished",  # a hello or request was begun and never finished
+    "hidden",  # the true name may be encrypted (ECH)
+    "tunnel",  # what goes inside cannot be seen
+    "quic-unknown",  # a version of QUIC that nobody can read
+    "dot",  # DNS over TLS
+    "doq",  # DNS over QUIC
 )
 
 
@@ -51,12 +59,14 @@ def ways(seen: Observation) -> set[str]:
     found = {str(name.source) for name in seen.said}
     if seen.answered:
         found.add("dns")
+    named = bool(found)
+    found.update(str(sign) for sign in seen.signs)
     if seen.names_open:
         return found
     if len(seen.answered) > 1 and not seen.said:
         found.add("ambiguous")
     if seen.unfinished:
         found.add("unfinished")
-    elif not found:
+    elif not named:
         found.add("none")
     return found

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
+from quicwriter import crypto, initial
+from talk import alpn, conn, ech, frame, headers, message, server_name
+from talk import hello as tls_hello
 
-from firewall.speech import MORE, NO_NAME, NO_NAME_YET, NOTHING_NEW, Heard, Speech
-from rules.observation import Name, Source
+from firewall.dissect.h2 import PREFACE
+from firewall.speech import MORE, NO_NAME, NO_NAME_YET, NOTHING_NEW, Datagrams, Heard, Speech, listener
+from rules.observation import Name, Sign, Source
 
 
 def names(heard: object) -> list[str]:
@@ -19,11 +24,11 @@ def request(host: str, body: bytes = b"") -> bytes:
 
 def test_a_hello_says_its_name_and_no_more(wire) -> None:
     heard = Speech().hear(wire.hello("Example.COM."))
-    assert heard == Heard((Name("example.com", Source.SNI),), may_say_more=False, unfinished=False)
+    assert heard == Heard((Name("example.com", Source.SNI),), may_say_more=False, unfinished=False, protocol="tls")
 
 
 def test_a_hello_without_a_name_ends_the_waiting(wire) -> None:
-    assert Speech().hear(wire.hello(None)) == Heard((), may_say_more=False, unfinished=False)
+    assert Speech().hear(wire.hello(None)) == Heard((), may_say_more=False, unfinished=False, protocol="tls")
 
 
 @pytest.mark.parametrize("cut", [1, 5, 43, 60])
@@ -66,7 +71,7 @@ def test_text_that_is_no_http_is_let_go_on_but_listened_to() -> None:
 
 
 def test_a_line_that_ends_unlike_http_is_nameless() -> None:
-    assert Speech().hear(b"EHLO phone.example\r\n") == NO_NAME
+    assert Speech().hear(b"QUIT now\r\n") == NO_NAME
     assert Speech().hear(b"USER anna\r\n") == NO_NAME
 
 
@@ -89,3 +94,148 @@ def test_cuts_change_nothing(size: int, behind: bytes) -> None:
         if isinstance(heard, Heard):
             said += [name.name for name in heard.said]
     assert list(dict.fromkeys(said)) == ["a.example", *(["z.example"] if behind else [])]
+
+
+# -- other protocols than TLS and HTTP/1 -----------------------------------------------------------------------------
+
+
+def test_http_2_with_prior_knowledge() -> None:
+    encoder, speech = Encoder(), Speech()
+    opening = PREFACE + frame(4, stream=0)
+    assert speech.hear(opening) == NO_NAME_YET, "a client may wait for the server here"
+    first = headers(encoder, "a.example")
+    assert speech.hear(first[:12]) is MORE
+    heard = speech.hear(first[12:])
+    assert names(heard) == ["a.example"]
+    assert (heard.may_say_more, heard.protocol) == (True, "h2")
+    assert speech.hear(frame(0, b"body")) is NOTHING_NEW
+    assert names(speech.hear(headers(encoder, "b.example") + headers(encoder, "c.example"))) == ["b.example", "c.example"]
+
+
+def test_http_2_after_an_upgrade() -> None:
+    speech = Speech()
+    assert names(speech.hear(b"GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: h2c\r\n\r\n")) == ["a.example"]
+    assert names(speech.hear(PREFACE + headers(Encoder(), "b.example"))) == ["b.example"]
+    dripped = Speech()
+    dripped.hear(b"GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: h2c\r\n\r\n")
+    heard = [dripped.hear(PREFACE[at : at + 1]) for at in range(len(PREFACE))]
+    assert any(isinstance(one, Heard) and one.unfinished for one in heard)
+
+
+def test_connect_is_a_tunnel_to_a_name() -> None:
+    heard = Speech().hear(b"CONNECT miui.com:443 HTTP/1.1\r\nHost: miui.com:443\r\n\r\n")
+    assert names(heard) == ["miui.com"]
+    assert heard.signs == (Sign.TUNNEL,)
+    assert Speech().hear(request("a.example")).signs == ()
+
+
+def test_httpdns_shows_what_was_asked_for() -> None:
+    heard = Speech().hear(b"GET /164566/sign_d?host=miui.com HTTP/1.1\r\nHost: 203.107.1.65\r\n\r\n")
+    assert heard.said == (Name("miui.com", Source.HTTPDNS),)
+    assert (heard.signs, heard.addresses) == ((Sign.HTTPDNS,), ("203.107.1.65",))
+
+
+def test_signs_are_of_the_requests_at_hand() -> None:
+    speech = Speech()
+    speech.hear(b"GET /1/d?host=miui.com HTTP/1.1\r\nHost: 203.107.1.65\r\n\r\n")
+    later = speech.hear(request("a.example"))
+    assert (later.signs, later.addresses, names(later)) == ((), (), ["a.example"])
+
+
+def test_xiaomis_channel() -> None:
+    heard, whole = Speech(), conn(b"fr.app.chat.global.xiaomi.net")
+    assert heard.hear(whole[:30]) is MORE
+    said = heard.hear(whole[30:])
+    assert names(said) == ["fr.app.chat.global.xiaomi.net", "xiaomi.com"]
+    assert said.signs == (Sign.XIAOMI,)
+
+
+@pytest.mark.parametrize(("data", "what"), [(b"SSH-2.0-x\r\n", "ssh"), (b"\x05\x01\x00", "socks")])
+def test_tunnels_over_tcp(data: bytes, what: str) -> None:
+    heard = Speech().hear(data)
+    assert (heard.signs, heard.protocol, heard.said) == ((Sign.TUNNEL,), what, ())
+
+
+def test_mail_that_starts_tls_says_its_name_then(wire) -> None:
+    speech = Speech()
+    assert speech.hear(b"EHLO phone.example\r\n") == NO_NAME_YET
+    assert speech.hear(b"STARTTLS\r\n") == NO_NAME_YET
+    hello = wire.hello("mail.example")
+    assert speech.hear(hello[:20]) is MORE
+    assert names(speech.hear(hello[20:])) == ["mail.example"]
+
+
+def test_dns_over_tls_says_so_and_tor_looks_so() -> None:
+    assert Speech().hear(tls_hello(server_name(b"dns.example"), alpn(b"dot"))).signs == (Sign.DOT,)
+    assert Speech().hear(tls_hello(server_name(b"www.4wqh2vnsbr6lxq.com"))).signs == (Sign.TUNNEL,)
+    assert Speech().hear(tls_hello(server_name(b"cloudflare-ech.com"), ech(208))).signs == (Sign.HIDDEN,)
+
+
+# -- UDP -------------------------------------------------------------------------------------------------------------
+
+HELLO = message(server_name(b"quic.example") + alpn(b"h3"))
+
+
+def test_a_quic_hello() -> None:
+    heard = Datagrams().hear(initial(crypto(0, HELLO)))
+    assert heard.said == (Name("quic.example", Source.QUIC),)
+    assert (heard.may_say_more, heard.unfinished, heard.protocol) == (True, False, "quic")
+    assert Datagrams().hear(initial(crypto(0, message(alpn(b"doq"))))).signs == (Sign.DOQ,)
+
+
+def test_a_quic_hello_over_two_datagrams_is_waited_for() -> None:
+    flow = Datagrams()
+    assert flow.hear(initial(crypto(40, HELLO[40:]))) is MORE
+    assert names(flow.hear(initial(crypto(0, HELLO[:40]), number=1))) == ["quic.example"]
+    assert flow.hear(b"\x40" + bytes(50)) is NOTHING_NEW
+
+
+def test_a_second_connection_behind_a_harmless_one_is_heard() -> None:
+    flow, other = Datagrams(), message(server_name(b"miui.com"))
+    flow.hear(initial(crypto(0, HELLO)))
+    assert flow.hear(initial(crypto(0, other[:20]), dcid=b"another1")) is MORE
+    assert names(flow.hear(initial(crypto(20, other[20:]), dcid=b"another1", number=1))) == ["quic.example", "miui.com"]
+
+
+def test_noise_before_a_quic_hello_is_nameless_and_may_say_more() -> None:
+    flow = Datagrams()
+    assert flow.hear(b"\x17noise") == NO_NAME_YET
+    assert flow.hear(b"\x17noise") is NOTHING_NEW
+    assert names(flow.hear(initial(crypto(0, HELLO)))) == ["quic.example"]
+
+
+def test_unknown_quic_and_tunnels_over_udp() -> None:
+    strange = Datagrams().hear(b"\xc9\xab\xcd\xef\x01\x08" + bytes(9) + bytes(1200))
+    assert (strange.signs, strange.protocol) == ((Sign.STRANGE_QUIC,), "quic 0xabcdef01")
+    tunnel = Datagrams().hear(b"\x01\0\0\0" + bytes(144))
+    assert (tunnel.signs, tunnel.protocol) == ((Sign.TUNNEL,), "wireguard")
+
+
+def test_who_listens() -> None:
+    assert isinstance(listener(6), Speech)
+    assert isinstance(listener(17), Datagrams)
+    assert listener(1) is None
+
+
+OPENINGS = [
+    PREFACE, b"PRI", b"SSH-", b"\xc2\xfe", b"\x05\x01", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"EHLO a\r\n", b"STARTTLS\r\n", b"\x16\x03\x01\x00\x20",
+    request("a.example"), conn(b"a.example"), PREFACE + headers(Encoder(), "b.example"), tls_hello(server_name(b"c.example")),
+]
+
+
+@given(st.lists(st.sampled_from(OPENINGS) | st.binary(max_size=30), max_size=6).map(b"".join), st.integers(1, 40))
+def test_whatever_a_stream_says_there_is_an_answer(stream: bytes, size: int) -> None:
+    speech = Speech()
+    for at in range(0, len(stream), size):
+        heard = speech.hear(stream[at : at + size])
+        assert heard in (MORE, NOTHING_NEW) or (isinstance(heard, Heard) and all(name.name.isprintable() for name in heard.said))
+
+
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([initial(crypto(0, HELLO)), initial(crypto(30, HELLO[30:])), b"\x01\0\0\0" + bytes(144)]), max_size=6))
+def test_whatever_datagrams_say_there_is_an_answer(datagrams: list[bytes]) -> None:
+    flow, said = Datagrams(), ()
+    for datagram in datagrams:
+        heard = flow.hear(datagram)
+        if isinstance(heard, Heard):
+            assert set(said) <= set(heard.said), "what was said stays said"
+            said = heard.said

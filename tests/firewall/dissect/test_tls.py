@@ -5,39 +5,11 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from talk import alpn, ech, extension, hello, message, record, server_name
 
 from firewall.dissect import NEED_MORE, NOT_MINE, tls
 
 NAME = "api.account.xiaomi.com"
-
-
-def extension(kind, data):
-    return struct.pack("!HH", kind, len(data)) + data
-
-
-def server_name(*names, kind=0):
-    entries = b"".join(struct.pack("!BH", kind, len(name)) + name for name in names)
-    return extension(0, struct.pack("!H", len(entries)) + entries)
-
-
-def alpn(*protocols):
-    entries = b"".join(bytes((len(protocol),)) + protocol for protocol in protocols)
-    return extension(16, struct.pack("!H", len(entries)) + entries)
-
-
-def message(extensions):
-    """A ClientHello with its handshake header (RFC 8446, 4.1.2)."""
-    block = b"" if extensions is None else struct.pack("!H", len(extensions)) + extensions
-    body = b"\x03\x03" + bytes(32) + b"\x20" + bytes(32) + b"\0\x04\x13\x01\x13\x02" + b"\x01\0" + block
-    return b"\x01" + len(body).to_bytes(3) + body
-
-
-def record(fragment, kind=22):
-    return bytes((kind, 3, 1)) + struct.pack("!H", len(fragment)) + fragment
-
-
-def hello(*extensions):
-    return record(message(b"".join(extensions)))
 
 
 COMMON = hello(extension(0x0A0A, b""), server_name(NAME.encode()), alpn(b"h2", b"http/1.1"), extension(43, bytes(7)))
@@ -100,10 +72,6 @@ def test_encrypted_hello():
     seen = tls.client_hello(hello(server_name(b"public.example"), extension(0xFE0D, bytes(20))))
     assert seen.ech
     assert seen.names == ("public.example",)
-
-
-def ech(size, kind=0):
-    return extension(0xFE0D, bytes((kind, 0, 1, 0, 1, 7, 0, 32)) + bytes(32) + struct.pack("!H", size) + bytes(size))
 
 
 @pytest.mark.parametrize(("extensions", "hidden"), [

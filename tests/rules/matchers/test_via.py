@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rules.expression import ExpressionError, parse_rule
-from rules.matchers.via import ways
+from rules.matchers.via import WORDS, ways
+from rules.observation import Sign, Source
 
 
 @pytest.mark.parametrize(("facts", "words"), [
@@ -24,5 +25,16 @@ def test_how_a_name_was_learnt(make, facts, words: set[str]) -> None:
 
 def test_other_words_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ExpressionError, match="no way to learn a name") as caught:
-        parse_rule("via:dns,quic")
-    assert caught.value.remedy == "one of dns, sni, http, ambiguous, none, unfinished"
+        parse_rule("via:dns,smoke")
+    assert caught.value.remedy == f"one of {', '.join(WORDS)}"
+
+
+def test_every_source_and_sign_is_a_word() -> None:
+    assert {*map(str, Source), *map(str, Sign)} <= set(WORDS)
+
+
+def test_signs_hold_beside_names_and_do_not_stand_for_one(make) -> None:
+    tunnel = make.seen()._replace(signs=(Sign.TUNNEL,))
+    assert ways(tunnel) == {"none", "tunnel"}
+    assert ways(make.seen(sni="a")._replace(signs=(Sign.HIDDEN,))) == {"sni", "hidden"}
+    assert ways(tunnel._replace(names_open=True)) == {"tunnel"}

@@ -1,0 +1,88 @@
+"""[pure] Tunnels, told by their first bytes: what goes through them cannot be seen, so it is never counted as clean.
+
+What wants to look like nothing (obfs4, Shadowsocks, AmneziaWG) or like ordinary TLS cannot be told this way; nor can
+a tunnel inside TLS. WireGuard: its paper, 5.4. OpenVPN: its protocol page. IKE: RFC 7296, 3.1. L2TP: RFC 2661, 3.1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from firewall.dissect import NOT_MINE, NotMine
+
+PPTP_MAGIC: Final = b"\x1a\x2b\x3c\x4d"  # RFC 2637, 2.1
+MOST_METHODS = 9  # of a SOCKS5 greeting; IANA has assigned nine
+
+_OPENVPN_OPCODES: Final = frozenset(opcode << 3 for opcode in (1, 7, 10))  # the client's first; key id 0
+_OPENVPN_MACS: Final = (16, 20, 28, 32, 48, 64)  # bytes of --tls-auth's HMAC
+_TOR = re.compile(r"www\.(?=[a-z]*[2-7])[a-z2-7]{10,25}\.(?:com|net)")
+
+
+def tcp(data: bytes) -> str | NotMine:
+    """Which tunnel a TCP stream begins with. It does not wait for more: other binary protocols begin like these."""
+    if data.startswith(b"SSH-"):
+        return "ssh"
+    if _is_socks(data):
+        return "socks"
+    if data[4:8] == PPTP_MAGIC and data[2:4] == b"\0\x01":
+        return "pptp"
+    end = 2 + int.from_bytes(data[:2])
+    if len(data) >= end and _is_openvpn(data[2:end]):
+        return "openvpn"
+    return NOT_MINE
+
+
+def udp(data: bytes) -> str | NotMine:
+    """Which tunnel a datagram is of."""
+    size = len(data)
+    if size >= 32 and data[0] in (1, 4) and data[1:4] == b"\0\0\0":
+        if data[0] == 1 and size == 148:
+            return "wireguard"
+        if data[0] == 4 and size % 16 == 0 and data[12:16] == bytes(4):  # a counter that has only begun
+            return "wireguard"
+    if _is_openvpn(data):
+        return "openvpn"
+    if _is_ike(data) or (data[:4] == bytes(4) and _is_ike(data[4:])):  # RFC 3948: behind the non-ESP marker
+        return "ike"
+    if size >= 12 and data[0] & 0xC8 == 0xC8 and data[1] & 15 == 2 and int.from_bytes(data[2:4]) == size:
+        return "l2tp"
+    return NOT_MINE
+
+
+def like_tor(name: str, alpn: tuple[str, ...]) -> bool:
+    """Whether a hello looks like Tor's to its first relay: a random name in base32 that no DNS has, and no ALPN."""
+    return not alpn and _TOR.fullmatch(name) is not None
+
+
+def _is_socks(data: bytes) -> bool:
+    """SOCKS5, its greeting (RFC 1928, 3); SOCKS4, its request."""
+    if data[:1] == b"\x05" and len(data) > 2:
+        end = 2 + data[1]
+        return 1 <= data[1] <= MOST_METHODS and len(data) >= end and data[end : end + 1] in (b"", b"\x01", b"\x05")
+    return data[:1] == b"\x04" and data[1:2] in (b"\x01", b"\x02") and len(data) > 8 and data[-1] == 0
+
+
+def _is_openvpn(data: bytes) -> bool:
+    """A client's hard reset: opcode, session id, then, where the server wants it, an HMAC or an encrypted part."""
+    size = len(data)
+    if size < 14 or data[0] not in _OPENVPN_OPCODES or data[1:9] == bytes(8):
+        return False
+    if size == 14:
+        return data[9:] == bytes(5)  # no acknowledgements, packet id 0
+    for mac in _OPENVPN_MACS:
+        if size == 9 + mac + 8 + 5 and data[9 + mac : 13 + mac] == b"\0\0\0\x01" and data[-5:] == bytes(5):
+            return True
+    return size >= 54 and data[9] in (0, 15) and data[10:13] == b"\0\0\x01"  # --tls-crypt, and its version 2
+
+
+def _is_ike(data: bytes) -> bool:
+    """The first message of IKEv2 or IKEv1: no responder yet, message 0, the length its own."""
+    return (
+        len(data) >= 28
+        and data[:8] != bytes(8)
+        and data[8:16] == bytes(8)
+        and (data[17], data[18]) in ((0x20, 34), (0x10, 2), (0x10, 4))
+        and data[20:24] == bytes(4)
+        and int.from_bytes(data[24:28]) == len(data)
+    )
