@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from firewall.cli import about, consents, gate, past, phones, rules
+from firewall.cli import about, consents, gate, past, phones, replay, rules
 from firewall.cli.common import Cli
 from firewall.lab.cli import lab
 
@@ -39,6 +39,9 @@ def completion(shell: str) -> None:
     click.echo(cls(main, {}, "consentry", "_CONSENTRY_COMPLETE").source())
 
 
-COMMANDS = (*about.COMMANDS, *consents.COMMANDS, *gate.COMMANDS, *past.COMMANDS, *phones.COMMANDS, *rules.COMMANDS, lab)
+COMMANDS = (
+    *about.COMMANDS, *consents.COMMANDS, *gate.COMMANDS, *past.COMMANDS, *phones.COMMANDS, *replay.COMMANDS,
+    *rules.COMMANDS, lab,
+)
 for command in COMMANDS:
     main.add_command(command)

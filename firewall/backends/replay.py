@@ -1,0 +1,439 @@
+"""A recording played through the gate: the same gateway code, a model of the kernel, the recording's own clock.
+
+The model knows what gate.nft does: refused networks and learnt addresses, the verdict and watch class in each
+connection's mark, which packets are shown to Python and which wait. What it cannot know is what a phone would have done
+had it been refused: the recording goes on as it was made.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from hashlib import blake2b
+from itertools import count
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from firewall import commands, events, inputs
+from firewall.backends.model import Sets
+from firewall.capture import CaptureError
+from firewall.dissect import NOT_MINE, dns, ip, link
+from firewall.dissect.fragments import Fragments
+from firewall.dissect.order import Order, Segment
+from firewall.flow import HELD_SECONDS
+from firewall.inputs import Author, FlowKey, Now
+from firewall.recorded import Listener, Recorded
+from firewall.resolver.rebinding import is_home, is_local
+from firewall.speech import Speech
+from rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from firewall.capture import Frame
+    from firewall.commands import Command
+    from firewall.gateway import Gateway
+    from firewall.inputs import Input
+    from rules.policy import Policy
+
+MOST: Final = 65_536  # flows at a time; of more, the oldest is told and let go
+TICK_SECONDS: Final = 1.0  # as the engine's
+SEGMENTS: Final = 8  # of a hello, shown as they are; the gate holds ten
+LARGEST: Final = 1 << 15  # bytes of the rest of it
+PROGRESS: Final = 1 << 14  # packets
+DNS: Final = 53
+OWNER: Final = Author("replay")
+# Ports that answer more often than they ask, for flows whose beginning was not recorded.
+SERVERS: Final = frozenset((53, 80, 443, 853, 993, 995, 465, 587, 5222, 5223, 5228, 8080, 8443))
+# Errors and neighbours' talk: never asked about, and no flows of their own.
+ERRORS: Final = {
+    ip.ICMP: frozenset((3, 4, 5, 9, 10, 11, 12)), ip.ICMPV6: frozenset((1, 2, 3, 4, *range(130, 138), 143)),
+}
+
+_PORTS = Struct("!HH")
+_LONG = Struct("!I")
+
+
+class Replay:
+    """One recording. `all_names`: read on after a refusal, so that every name in the file is told."""
+
+    def __init__(self, gateway: Gateway, policy: Policy, *, all_names: bool) -> None:
+        self.packets = self.size = 0  # read so far; bytes of their frames
+        self.other = 0  # without IP
+        self.unknown_links: set[int] = set()
+        self._gateway = gateway
+        self._all_names = all_names
+        self._sets = Sets()
+        self._ids = count(1)
+        self._waiting: dict[int, Recorded] = {}  # queue id -> whose packet
+        self._flows: OrderedDict[FlowKey, Recorded] = OrderedDict()
+        # by protocol and the bytes of addresses and ports as they stand in a packet: opener's packets, and answers
+        self._up: dict[int, dict[bytes, Recorded]] = {ip.TCP: {}, ip.UDP: {}}
+        self._down: dict[int, dict[bytes, Recorded]] = {ip.TCP: {}, ip.UDP: {}}
+        self._fragments = Fragments()
+        self._back: list[Input] = []  # what the kernel tells in return
+        self._asking: Recorded | None = None  # whose DNS question is being judged
+        self._now = self._due = float("-inf")
+        self._over: list[Recorded] = []  # to be told
+        self._first_batch: tuple[Input, ...] = (inputs.PolicyReplaced(policy, OWNER),)
+
+    def play(self, frames: Iterable[Frame], progress: Callable[[], None] | None = None) -> Iterator[Recorded]:
+        """Every flow, once nothing more can change it, in the order in which they began.
+
+        What `frames` raises comes after the flows in front of the damage.
+        """
+        error: CaptureError | None = None
+        try:
+            yield from self._play(frames, progress)
+        except CaptureError as wrong:
+            error = wrong
+        yield from self._end()
+        if error is not None:
+            raise error
+
+    def _play(self, frames: Iterable[Frame], progress: Callable[[], None] | None) -> Iterator[Recorded]:
+        tcp_up, tcp_down = self._up[ip.TCP], self._down[ip.TCP]
+        udp_up, udp_down = self._up[ip.UDP], self._down[ip.UDP]
+        packets = size = 0
+        for time, kind, frame in frames:
+            packets += 1
+            size += len(frame)
+            if not packets & (PROGRESS - 1):
+                self.packets, self.size = packets, size
+                if progress is not None:
+                    progress()
+            at = 14 if kind == link.ETHERNET and frame[12:14] == b"\x08\x00" else link.ip_at(kind, frame)
+            if at < 0:
+                self._strange(kind)
+                continue
+            if time >= self._due:
+                self._tick(time)
+            # Most packets belong to flows that nobody asks about any more: they are counted, and that is all.
+            if frame[at] == 0x45 and len(frame) >= at + 34 and not (frame[at + 6] & 0x3F or frame[at + 7]):
+                proto, key = frame[at + 9], frame[at + 12 : at + 24]
+                length = frame[at + 2] << 8 | frame[at + 3]
+                more = at + 33
+            elif frame[at] >> 4 == 6 and len(frame) >= at + 54:
+                proto, key = frame[at + 6], frame[at + 8 : at + 44]
+                length = 40 + (frame[at + 4] << 8 | frame[at + 5])
+                more = at + 53
+            else:
+                proto = -1
+            if proto == ip.TCP:
+                if not frame[more] & (ip.SYN | ip.FIN | ip.RST):
+                    flow = tcp_up.get(key)
+                    if flow is not None:
+                        if flow.quiet:
+                            flow.up += length
+                            flow.last = time
+                            continue
+                    else:
+                        flow = tcp_down.get(key)
+                        if flow is not None and flow.reverse is None:
+                            flow.down += length
+                            flow.last = time
+                            continue
+            elif proto == ip.UDP:
+                flow = udp_up.get(key)
+                if flow is not None:
+                    if flow.quiet:
+                        flow.up += length
+                        flow.last = time
+                        continue
+                elif (flow := udp_down.get(key)) is not None and flow.quiet:
+                    flow.down += length
+                    flow.last = time
+                    continue
+            self._packet(time, kind, frame, frame[at:] if at else frame)
+            if self._over:
+                yield from self._over
+                self._over.clear()
+        self.packets, self.size = packets, size
+
+    def _strange(self, kind: int) -> None:
+        self.other += 1
+        if not link.known(kind):
+            self.unknown_links.add(kind)
+
+    # -- the clock ---------------------------------------------------------------------------------------------------
+
+    def _deliver(self, batch: Sequence[Input]) -> None:
+        """One turn, and those that follow from it."""
+        while batch:
+            turn = self._gateway.handle(batch, Now(self._now, self._now, trusted=True))
+            for event in turn.events:
+                if isinstance(event, events.FlowDecided):
+                    self._decided(event)
+            for command in turn.commands:
+                self._carry_out(command)
+            if turn.wake_at is not None and turn.wake_at < self._due:
+                self._due = turn.wake_at
+            batch, self._back = self._back, []
+
+    def _tick(self, time: float) -> None:
+        """A recording's clock may jump; boot time does not go back."""
+        if self._first_batch:
+            self._now, batch, self._first_batch = time, self._first_batch, ()
+            self._due = time + TICK_SECONDS
+            self._deliver(batch)
+            return
+        self._now = max(self._now, time)
+        self._due = self._now + TICK_SECONDS
+        self._deliver((inputs.Tick(),))
+
+    def _end(self) -> Iterator[Recorded]:
+        """Nothing more comes: what waits is judged, and everything is told."""
+        for flow in self._flows.values():
+            if flow.order is not None and not flow.quiet:
+                self._heard(flow, flow.order.settle())
+        if self._flows:
+            self._tick(self._now + HELD_SECONDS + TICK_SECONDS)
+        yield from self._over
+        yield from self._flows.values()
+        self._flows.clear()
+        self._over.clear()
+
+    # -- the kernel --------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, commands.GiveVerdict):
+            flow = self._waiting.pop(command.id, None)
+            if flow is not None and command.verdict is not Verdict.HELD:  # else: dropped, and undecided as before
+                flow.verdict, flow.watch = command.verdict, command.watch
+        elif isinstance(command, commands.MarkFlow):
+            marked = self._flows.get(command.flow)
+            if marked is not None:
+                marked.verdict, marked.watch = command.verdict, command.watch
+        elif isinstance(command, commands.Reconcile):
+            self._sets.load(command.desired)
+            self._back.append(inputs.Applied(command.desired.generation))
+        elif isinstance(command, commands.RefuseAddress):
+            self._sets.learn(command, self._now)
+
+    def _decided(self, event: events.FlowDecided) -> None:
+        flow = self._asking if event.flow is None else self._flows.get(event.flow)
+        if flow is None:
+            return
+        seen = event.seen
+        if event.flow is not None:
+            flow.said = tuple(dict.fromkeys((*flow.said, *seen.said)))
+            flow.answered, flow.unfinished = seen.answered, seen.unfinished
+        flow.decision = event.decision
+
+    def _packet(self, time: float, kind: int, frame: bytes, raw: bytes) -> None:
+        """What the fast lane does not know what to do with."""
+        self._now = max(self._now, time)
+        whole = self._fragments.add(raw, self._now)
+        if whole is None:
+            return
+        packet = ip.parse(whole)
+        if packet is NOT_MINE:
+            self.other += 1
+            return
+        if packet.proto in ERRORS and packet.l4 < packet.end and whole[packet.l4] in ERRORS[packet.proto]:
+            return
+        key = packet.flow()
+        flow = self._flows.get(key)
+        up = flow is not None
+        if flow is None:
+            back = FlowKey(packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
+            if packet.proto in (ip.ICMP, ip.ICMPV6):
+                back = FlowKey(packet.proto, packet.dst, packet.sport, packet.src, packet.dport)
+            flow = self._flows.get(back)
+        begins = packet.proto == ip.TCP and packet.flags & (ip.SYN | ip.ACK) == ip.SYN
+        if begins and flow is not None and flow.isn != packet.seq:
+            self._forget(flow)  # its ports are used again
+            flow = None
+        if flow is None:
+            up = begins or not _answers(packet)
+            flow = self._open(key if up else back, packet, kind, frame, up=up)
+        if up:
+            # port 53 never crosses the gate: our resolver answers it
+            if not flow.up and packet.dport != DNS and self._sets.refuse(flow.mac, key.dst, self._now):
+                self._refuse(flow, whole)
+            flow.up += packet.end
+        else:
+            flow.down += packet.end
+        flow.last = time
+        if packet.dport == DNS and up and packet.proto in (ip.TCP, ip.UDP):
+            self._question(flow, whole, packet)
+        elif packet.sport == DNS and not up:
+            self._reply(flow, whole, packet)
+        elif up and not flow.quiet:
+            self._upload(flow, whole, packet)
+
+    def _open(self, key: FlowKey, packet: ip.Packet, kind: int, frame: bytes, *, up: bool) -> Recorded:
+        sender, receiver = link.macs(kind, frame)
+        mac = sender if up else receiver
+        if mac == link.NOBODY:  # the link does not tell: the address stands for its phone
+            mac = b"\x06" + blake2b(key.src, digest_size=5).digest()
+        flow = self._flows[key] = Recorded(key, mac, self._now)
+        if key.proto in self._up:
+            ends, ports = _PORTS.pack(key.sport, key.dport), _PORTS.pack(key.dport, key.sport)
+            self._up[key.proto][key.src + key.dst + ends] = flow
+            self._down[key.proto][key.dst + key.src + ports] = flow
+        if len(self._flows) > MOST:
+            self._forget(next(iter(self._flows.values())))
+        if key.proto == ip.TCP:
+            if packet.flags & ip.SYN and up:
+                flow.isn = packet.seq
+            flow.order = Order(None if flow.isn is None else (flow.isn + 1) % (1 << 32))
+            flow.listener = Listener()
+        return flow
+
+    def _forget(self, flow: Recorded) -> None:
+        """The kernel's entry ends, and the row with it."""
+        if flow.order is not None and not flow.quiet:
+            self._heard(flow, flow.order.settle())
+        key = flow.key
+        del self._flows[key]
+        if key.proto in self._up:
+            ends, ports = _PORTS.pack(key.sport, key.dport), _PORTS.pack(key.dport, key.sport)
+            self._up[key.proto].pop(key.src + key.dst + ends, None)
+            self._down[key.proto].pop(key.dst + key.src + ports, None)
+        self._deliver((inputs.FlowCounted(key, flow.up, flow.down, ended=True),))
+        self._over.append(flow)
+
+    def _refuse(self, flow: Recorded, raw: bytes) -> None:
+        """By a set of the kernel's own, with the first packet."""
+        flow.verdict = Verdict.BLOCK
+        self._deliver((inputs.RefusedSeen(flow.mac, raw[:128]),))
+        if flow.decision is None:  # the rules think otherwise by now
+            flow.verdict = Verdict.HELD
+
+    # -- what the opener sends ---------------------------------------------------------------------------------------
+
+    def _upload(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
+        order = flow.order
+        if order is None:
+            self._ask(flow, raw)
+            flow.quiet = flow.verdict is not Verdict.HELD
+            return
+        seq = packet.seq
+        if packet.flags & ip.SYN:
+            seq = (seq + 1) % (1 << 32)
+            if packet.payload < packet.end:
+                raw = _without_syn(raw, packet.l4, seq)  # the kernel drops data in a SYN, and the phone sends it again
+        if packet.payload < packet.end:
+            begins = order.next is None and Speech.begins(raw[packet.payload : packet.end])
+            self._heard(flow, order.add(seq, (raw, packet.l4, packet.payload, packet.end), begins=begins))
+        if packet.flags & (ip.FIN | ip.RST) and not flow.quiet:
+            self._heard(flow, order.settle())
+
+    def _heard(self, flow: Recorded, segments: list[tuple[int, Segment]]) -> None:
+        """Segments in their order, to whoever wants them."""
+        listener, order = flow.listener, flow.order
+        assert listener is not None
+        assert order is not None
+        for known, (raw, l4, start, end) in segments:
+            data = raw[start + known : end]
+            if flow.key.dport == DNS:
+                self._stream(flow, data)
+                continue
+            if order.gaps:
+                order.gaps = 0
+                listener.lost(data)
+            refused = flow.verdict.refuses
+            if not listener.done and (self._all_names or not refused):
+                listener.hear(data)
+            if flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE:
+                self._show(flow, raw[:start], l4, data, known)
+        wanted = flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE
+        flow.quiet = not wanted and (listener.done or (flow.verdict.refuses and not self._all_names))
+
+    def _show(self, flow: Recorded, head: bytes, l4: int, data: bytes, known: int) -> None:
+        """A segment that the kernel would queue.
+
+        What was read before is cut off. Behind the first segments of a hello comes one large one, as from a phone whose
+        kernel cuts late (GSO): whatever its size, here it can be told.
+        """
+        flow.shown += 1
+        seq = (_LONG.unpack_from(head, l4 + 4)[0] + known) % (1 << 32)
+        if flow.kept:
+            flow.kept = flow.kept[0], flow.kept[1] + data
+        elif flow.shown >= SEGMENTS and flow.verdict is Verdict.HELD and flow.listener is not None:
+            flow.kept = head[: l4 + 4] + _LONG.pack(seq) + head[l4 + 8 :], data
+        else:
+            self._ask(flow, _sized(head[: l4 + 4] + _LONG.pack(seq) + head[l4 + 8 :] + data) if known else head + data)
+            return
+        if flow.listener is None or not flow.listener.waits or len(flow.kept[1]) > LARGEST:
+            head, data = flow.kept
+            flow.kept = None
+            self._ask(flow, _sized(head + data))
+
+    def _ask(self, flow: Recorded, raw: bytes) -> None:
+        """The kernel shows this packet to Python."""
+        packet_id = next(self._ids)
+        self._waiting[packet_id] = flow
+        self._deliver((inputs.PacketSeen(packet_id, flow.mac, raw, watched=flow.verdict is not Verdict.HELD),))
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def _question(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
+        if packet.proto == ip.UDP:
+            self._asked(flow, raw[packet.payload : packet.end])
+        else:
+            self._upload(flow, raw, packet)
+
+    def _reply(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
+        if packet.proto == ip.UDP:
+            self._answered(flow, raw[packet.payload : packet.end])
+
+    def _stream(self, flow: Recorded, data: bytes) -> None:
+        """DNS over TCP: a length before each message (RFC 1035, 4.2.2). Whole messages in a segment are enough here."""
+        at = 0
+        while at + 2 <= len(data):
+            length = data[at] << 8 | data[at + 1]
+            self._asked(flow, data[at + 2 : at + 2 + length])
+            at += 2 + length
+
+    def _asked(self, flow: Recorded, message: bytes) -> None:
+        question = dns.question(message)
+        if question is NOT_MINE or isinstance(question, dns.Unsupported):
+            return
+        flow.asked[question.name] = None
+        self._asking = flow
+        self._deliver((inputs.QuerySeen(flow, flow.mac, flow.key.src, question.name, question.qtype),))
+        self._asking = None
+
+    def _answered(self, flow: Recorded, message: bytes) -> None:
+        """Learnt as our resolver would have: what it would have taken out is not learnt."""
+        if len(message) < dns.HEADER:
+            return
+        asked = message[:2] + b"\1\0\0\1\0\0\0\0\0\0" + message[dns.HEADER :]
+        answer = dns.answer(message, asked, any_case=True)
+        if answer is NOT_MINE or answer.truncated:
+            return
+        chain = tuple(dns.text(wire) for wire in answer.chain)
+        flow.asked.setdefault(chain[0])
+        addresses = tuple(addr for addr in answer.addresses if is_home(chain[0]) or not is_local(addr))
+        if not addresses:
+            return
+        self._asking = flow
+        self._deliver((inputs.AnswerSeen(flow, flow.mac, flow.key.src, chain, addresses, answer.ttl),))
+        self._asking = None
+        phone = self._gateway.phones.of(flow.mac, self._now)
+        if chain not in self._gateway.names.chains(phone, addresses[0], self._now):
+            # refused by one of its names; in the recording the phone was told the address all the same
+            self._gateway.names.learn(phone, chain, addresses, answer.ttl, self._now)
+
+
+def _answers(packet: ip.Packet) -> bool:
+    """Whether the first packet that was recorded of a flow is one of its answers."""
+    if packet.proto == ip.TCP and packet.flags & ip.SYN:
+        return bool(packet.flags & ip.ACK)
+    if packet.proto not in (ip.TCP, ip.UDP):
+        return False
+    if (packet.sport in SERVERS) != (packet.dport in SERVERS):
+        return packet.sport in SERVERS
+    return packet.sport < 1024 <= packet.dport
+
+
+def _sized(raw: bytes) -> bytes:
+    """With the length that it has."""
+    if raw[0] >> 4 == 4:
+        return raw[:2] + _PORTS.pack(len(raw), 0)[:2] + raw[4:]
+    return raw[:4] + _PORTS.pack(len(raw) - 40, 0)[:2] + raw[6:]
+
+
+def _without_syn(raw: bytes, l4: int, seq: int) -> bytes:
+    return raw[: l4 + 4] + _LONG.pack(seq) + raw[l4 + 8 : l4 + 13] + bytes((raw[l4 + 13] & ~ip.SYN,)) + raw[l4 + 14 :]

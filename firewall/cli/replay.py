@@ -1,0 +1,116 @@
+"""Recordings played through the gate: what it would have said of every flow, without a phone and without a network."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from firewall.cli.common import REFUSED, as_json
+from firewall.text import inert
+
+if TYPE_CHECKING:
+    from firewall.backends.replay import Replay
+    from firewall.capture import Capture
+
+LONG_SECONDS = 2.0  # without a word; then progress is told
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--rules", type=click.Path(path_type=Path), help="Judge by this rules file and the packs, as the gate.")
+@click.option("--group", default="home", help="The group that the phones in the recording are in.")
+@click.option("--phone", "phones", multiple=True, metavar="MAC=NAME", help="The name of a phone in the recording.")
+@as_json
+def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: tuple[str, ...], as_json: bool) -> None:
+    """Play captures (pcap, pcapng, also .gz) through the gate: one row for each flow.
+
+    Without --rules the packs judge, and every name that is in the file is told, also what a refused flow would have
+    said next. With --rules FILE a refused flow says nothing more, as it would be live.
+    """
+    from firewall.backends.model import Everybody  # noqa: PLC0415  no other command needs all of this
+    from firewall.backends.replay import Replay  # noqa: PLC0415
+    from firewall.capture import Capture, CaptureError  # noqa: PLC0415
+    from firewall.gateway import Gateway  # noqa: PLC0415
+    from firewall.geo import Places  # noqa: PLC0415
+    from rules import store  # noqa: PLC0415
+    from rules.problem import RuleError  # noqa: PLC0415
+
+    given = dict(map(_phone, phones))
+    if rules is not None and not rules.exists():
+        raise click.UsageError(f"{rules}: no such file")
+    try:
+        policy = store.load(rules, revision=1)
+    except RuleError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(REFUSED)
+    place = Places(None).look_up
+    broken = False
+    began, packets, size = time.monotonic(), 0, 0
+    for path in files:
+        capture = Capture(path)
+        one = Replay(Gateway(Everybody(group, given), place), policy, all_names=rules is None)
+        try:
+            for flow in one.play(capture, _Progress(capture, one)):
+                row = flow.to_json(str(path))
+                click.echo(json.dumps(row, ensure_ascii=False) if as_json else line(row))
+        except CaptureError as error:
+            broken = True
+            click.echo(inert(str(error)), err=True)
+        for kind in sorted(one.unknown_links):
+            broken = True
+            click.echo(inert(f"{path}: frames of link type {kind} are not read (tcpdump.org/linktypes.html)"), err=True)
+        packets += one.packets
+        size += one.size
+    seconds = max(time.monotonic() - began, 1e-9)
+    told = f"{packets:,} packets, {size / 1e6:,.1f} MB in {seconds:.2f} s"
+    click.echo(f"{told}: {packets / seconds:,.0f} packets/s, {size / 1e6 / seconds:,.1f} MB/s", err=True)
+    if broken:
+        sys.exit(REFUSED)
+
+
+class _Progress:
+    """On stderr, now and then, if it takes longer than a breath."""
+
+    def __init__(self, capture: Capture, replay: Replay) -> None:
+        self._capture = capture
+        self._replay = replay
+        self._next = time.monotonic() + LONG_SECONDS
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LONG_SECONDS
+        share = self._capture.position / max(self._capture.size, 1)
+        click.echo(inert(f"{self._capture.path}: {share:.0%}, {self._replay.packets:,} packets"), err=True)
+
+
+def _phone(text: str) -> tuple[bytes, str]:
+    mac, _, name = text.partition("=")
+    try:
+        packed = bytes.fromhex(mac.replace(":", ""))
+    except ValueError:
+        packed = b""
+    if len(packed) != 6 or not name:
+        raise click.UsageError(f"{text!r} is no phone: 02:00:00:00:01:01=anna")
+    return packed, name
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row for people."""
+    at = time.strftime("%H:%M:%S", time.localtime(row["first"]))
+    to = f"[{row['dst']}]" if ":" in row["dst"] else row["dst"]
+    to += f":{row['dport']}" if row["dport"] else ""
+    name = row["name"] or ("several names" if row["via"] == "ambiguous" else "")
+    hidden = " (the true name may be hidden)" if row["hidden"] else ""
+    what = f"{name} via {row['via']}{hidden}" if name else f"via {row['via']}{hidden}"
+    told = f"{at}  {row['verdict']:<7} {row['src']:<15} {row['proto']:<4} {to:<22} {what}"
+    return inert(f"{told}  {row['bytes_up']:,} up, {row['bytes_down']:,} down  {row['rule']}").rstrip()
+
+
+COMMANDS = (replay,)

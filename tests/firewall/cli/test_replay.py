@@ -1,0 +1,90 @@
+"""`consentry replay`: rows on stdout, words on stderr, an exit status that scripts can use."""
+
+import json
+from pathlib import Path
+
+import captures
+import pytest
+from click.testing import CliRunner, Result
+
+from firewall.cli import main
+
+FIELDS = [
+    "file", "proto", "src", "sport", "dst", "dport", "name", "via", "names", "hidden", "verdict", "rule", "reason",
+    "bytes_up", "bytes_down", "first", "last",
+]
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, ["replay", *map(str, args)])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "two.pcap"
+    path.write_bytes(captures.CASES["ports-used-again"][0])
+    return path
+
+
+def test_json_is_one_object_a_flow_and_the_speed_is_said_aside(file: Path) -> None:
+    done = run(file, "--json")
+    assert done.exit_code == 0
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [list(row) for row in rows] == [FIELDS, FIELDS]
+    assert [row["name"] for row in rows] == ["one.example", "two.example"]
+    assert rows[0] | {"file": "", "names": []} == {
+        "file": "", "proto": "tcp", "src": captures.PHONE, "sport": 40000, "dst": captures.FAR, "dport": 443,
+        "name": "one.example", "via": "sni", "names": [], "hidden": False, "verdict": "allow", "rule": "default",
+        "reason": "no rule speaks of it; the default allows it", "bytes_up": rows[0]["bytes_up"], "bytes_down": 220,
+        "first": captures.START, "last": pytest.approx(captures.START + 0.006),
+    }
+    assert "packets/s" in done.stderr
+    assert "MB/s" in done.stderr
+
+
+def test_people_get_lines(file: Path) -> None:
+    done = run(file)
+    first, second = done.stdout.splitlines()
+    assert "allow" in first
+    assert "one.example via sni" in first
+    assert "two.example" in second
+
+
+def test_rules_judge_as_the_gate_would_and_a_refused_flow_says_nothing_more(tmp_path: Path) -> None:
+    capture, rules = tmp_path / "x.pcap", tmp_path / "rules.toml"
+    talk = captures.Talk(dport=80).shake().say(captures.get("one.example")).answer().say(captures.get("two.example"))
+    capture.write_bytes(captures.pcap(captures.on("ethernet", talk.packets)))
+    rules.write_text('[[rule]]\naction = "block"\nmatch = "name:one.example phone:anna"\n')
+    (row,) = map(json.loads, run(capture, "--json", "--rules", rules, "--phone", "02:00:00:00:01:01=anna").stdout.splitlines())
+    assert row["verdict"] == "block"
+    assert [name["name"] for name in row["names"]] == ["one.example"]
+    (row,) = map(json.loads, run(capture, "--json", "--rules", rules).stdout.splitlines())
+    assert row["verdict"] == "allow"
+    (row,) = map(json.loads, run(capture, "--json", "--group", "strict").stdout.splitlines())
+    assert (row["verdict"], row["rule"]) == ("ask", "strict/1")
+
+
+def test_several_files_and_a_broken_one(file: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pcap"
+    broken.write_bytes(file.read_bytes()[:-10])
+    done = run(broken, file, "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["file"] for row in rows] == [str(broken)] * 2 + [str(file)] * 2
+    assert done.exit_code == 1
+    assert f"{broken}: is cut off within a packet" in done.stderr
+
+
+def test_what_cannot_be_is_said(file: Path, tmp_path: Path) -> None:
+    assert run().exit_code == 2
+    assert run(file, "--rules", tmp_path / "absent.toml").exit_code == 2
+    assert run(file, "--phone", "anna").exit_code == 2
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('[[rule]]\naction = "block"\nmatch = "nmae:x"\n')
+    done = run(file, "--rules", wrong)
+    assert done.exit_code == 1
+    assert "nmae" in done.stderr
+    strange = tmp_path / "strange.pcap"
+    strange.write_bytes(captures.pcap([(1.0, bytes(60))], link=9_999))
+    done = run(strange)
+    assert done.exit_code == 1
+    assert "link type 9999" in done.stderr
