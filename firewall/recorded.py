@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.commands import Watch
-from firewall.dissect import NEED_MORE, NOT_MINE, tls
+from firewall.dissect import NEED_MORE, NOT_MINE, quic, tls
 from firewall.speech import Heard, Speech
 from rules.observation import Name, Source
 from rules.verdict import Verdict
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from firewall.inputs import FlowKey
     from rules.verdict import Decision
 
+DNS: Final = 53
 HEAD: Final = 16_384  # bytes of an upload that are kept until it has said a name
 RELISTENED: Final = 32  # segments of what said no name that are looked at for a hello: STARTTLS, CONNECT
 SILENT: Final = "nothing was asked: only a handshake, or packets of one direction"
@@ -86,6 +87,40 @@ class Listener:
             self.literal = literal(head)
 
 
+class Datagrams:
+    """The same for a UDP flow: the hellos in QUIC's Initial packets."""
+
+    __slots__ = ("_heard", "_initials", "done", "hidden", "literal", "said", "waits")
+
+    def __init__(self) -> None:
+        self.said: tuple[Name, ...] = ()
+        self.hidden = False
+        self.literal: Name | None = None
+        self.done = False
+        self.waits = False
+        self._initials = quic.Initials()
+        self._heard = 0
+
+    def hear(self, data: bytes) -> None:
+        """The next datagram."""
+        self._heard += 1
+        self.done = self._heard > RELISTENED
+        found = self._initials.feed(data)
+        if not isinstance(found, tuple) or isinstance(found, quic.Unknown):
+            return
+        for message in found:
+            self._hello(b"\x16\x03\x01" + len(message).to_bytes(2) + message)
+
+    def _hello(self, record: bytes) -> None:
+        hello = tls.client_hello(record)
+        if hello is NEED_MORE or hello is NOT_MINE:
+            return
+        names = (Name(name, Source.QUIC) for name in hello.names)
+        self.said = tuple(dict.fromkeys((*self.said, *names)))
+        self.hidden |= hello.ech
+        self.literal = self.literal or literal(record)
+
+
 def literal(head: bytes) -> Name | None:
     """The address that a hello, or a request's Host, has in place of a name."""
     from_tls = head[:1] == b"\x16"
@@ -102,8 +137,8 @@ class Recorded:
     """One flow, from its first packet on. Bytes are those of IP packets with their headers, as conntrack counts."""
 
     __slots__ = (
-        "answered", "asked", "decision", "down", "first", "isn", "kept", "key", "last", "listener", "mac", "order",
-        "quiet", "reverse", "said", "shown", "unfinished", "up", "verdict", "watch",
+        "answered", "asked", "asks", "decision", "down", "first", "isn", "kept", "key", "last", "listener", "mac",
+        "order", "quiet", "said", "shown", "unfinished", "up", "verdict", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, first: float) -> None:
@@ -113,8 +148,7 @@ class Recorded:
         self.up = self.down = 0
         self.isn: int | None = None  # of the opener, if its SYN, or the answer to it, was seen
         self.order: Order | None = None
-        self.reverse: Order | None = None  # of the answers; for DNS over TCP
-        self.listener: Listener | None = None
+        self.listener: Listener | Datagrams | None = None
         self.shown = 0  # packets that were shown to the gate
         self.kept: tuple[bytes, bytes] | None = None  # headers and payload of what will be
         self.quiet = False  # neither the gate nor the listener wants more of it
@@ -126,6 +160,7 @@ class Recorded:
         self.said: tuple[Name, ...] = ()
         self.answered: tuple[tuple[str, ...], ...] = ()
         self.unfinished = False
+        self.asks = key.dport == DNS and key.word in {"tcp", "udp"}  # our resolver, wherever it believes to ask
         self.asked: dict[str, None] = {}  # names asked for, if this is a talk with a DNS server
 
     def to_json(self, file: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import Order, Segment
 from firewall.flow import HELD_SECONDS
 from firewall.inputs import Author, FlowKey, Now
-from firewall.recorded import Listener, Recorded
+from firewall.recorded import Datagrams, Listener, Recorded
 from firewall.resolver.rebinding import is_home, is_local
 from firewall.speech import Speech
 from rules.verdict import Verdict
@@ -40,7 +40,6 @@ TICK_SECONDS: Final = 1.0  # as the engine's
 SEGMENTS: Final = 8  # of a hello, shown as they are; the gate holds ten
 LARGEST: Final = 1 << 15  # bytes of the rest of it
 PROGRESS: Final = 1 << 14  # packets
-DNS: Final = 53
 OWNER: Final = Author("replay")
 # Ports that answer more often than they ask, for flows whose beginning was not recorded.
 SERVERS: Final = frozenset((53, 80, 443, 853, 993, 995, 465, 587, 5222, 5223, 5228, 8080, 8443))
@@ -128,7 +127,7 @@ class Replay:
                             continue
                     else:
                         flow = tcp_down.get(key)
-                        if flow is not None and flow.reverse is None:
+                        if flow is not None and not flow.asks:
                             flow.down += length
                             flow.last = time
                             continue
@@ -139,7 +138,7 @@ class Replay:
                         flow.up += length
                         flow.last = time
                         continue
-                elif (flow := udp_down.get(key)) is not None and flow.quiet:
+                elif (flow := udp_down.get(key)) is not None and not flow.asks:
                     flow.down += length
                     flow.last = time
                     continue
@@ -248,18 +247,18 @@ class Replay:
             flow = self._open(key if up else back, packet, kind, frame, up=up)
         if up:
             # port 53 never crosses the gate: our resolver answers it
-            if not flow.up and packet.dport != DNS and self._sets.refuse(flow.mac, key.dst, self._now):
+            if not flow.up and not flow.asks and self._sets.refuse(flow.mac, key.dst, self._now):
                 self._refuse(flow, whole)
             flow.up += packet.end
         else:
             flow.down += packet.end
         flow.last = time
-        if packet.dport == DNS and up and packet.proto in (ip.TCP, ip.UDP):
-            self._question(flow, whole, packet)
-        elif packet.sport == DNS and not up:
-            self._reply(flow, whole, packet)
+        if flow.asks and packet.proto == ip.UDP:
+            (self._asked if up else self._answered)(flow, whole[packet.payload : packet.end])
         elif up and not flow.quiet:
             self._upload(flow, whole, packet)
+        elif flow.asks and not up:
+            self._messages(flow, whole[packet.payload : packet.end], self._answered)
 
     def _open(self, key: FlowKey, packet: ip.Packet, kind: int, frame: bytes, *, up: bool) -> Recorded:
         sender, receiver = link.macs(kind, frame)
@@ -278,6 +277,8 @@ class Replay:
                 flow.isn = packet.seq
             flow.order = Order(None if flow.isn is None else (flow.isn + 1) % (1 << 32))
             flow.listener = Listener()
+        elif key.proto == ip.UDP and not flow.asks:
+            flow.listener = Datagrams()
         return flow
 
     def _forget(self, flow: Recorded) -> None:
@@ -304,9 +305,13 @@ class Replay:
 
     def _upload(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
         order = flow.order
+        listener = flow.listener
         if order is None:
-            self._ask(flow, raw)
-            flow.quiet = flow.verdict is not Verdict.HELD
+            if flow.verdict is Verdict.HELD:
+                self._ask(flow, raw)
+            if isinstance(listener, Datagrams) and not listener.done:
+                listener.hear(raw[packet.payload : packet.end])
+            flow.quiet = flow.verdict is not Verdict.HELD and self._heard_enough(flow)
             return
         seq = packet.seq
         if packet.flags & ip.SYN:
@@ -322,23 +327,26 @@ class Replay:
     def _heard(self, flow: Recorded, segments: list[tuple[int, Segment]]) -> None:
         """Segments in their order, to whoever wants them."""
         listener, order = flow.listener, flow.order
-        assert listener is not None
+        assert isinstance(listener, Listener)
         assert order is not None
         for known, (raw, l4, start, end) in segments:
             data = raw[start + known : end]
-            if flow.key.dport == DNS:
-                self._stream(flow, data)
+            if flow.asks:
+                self._messages(flow, data, self._asked)
                 continue
             if order.gaps:
                 order.gaps = 0
                 listener.lost(data)
-            refused = flow.verdict.refuses
-            if not listener.done and (self._all_names or not refused):
+            if not self._heard_enough(flow):
                 listener.hear(data)
             if flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE:
                 self._show(flow, raw[:start], l4, data, known)
         wanted = flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE
-        flow.quiet = not wanted and (listener.done or (flow.verdict.refuses and not self._all_names))
+        flow.quiet = not wanted and self._heard_enough(flow)
+
+    def _heard_enough(self, flow: Recorded) -> bool:
+        """No more names are wanted of it."""
+        return flow.listener is None or flow.listener.done or (flow.verdict.refuses and not self._all_names)
 
     def _show(self, flow: Recorded, head: bytes, l4: int, data: bytes, known: int) -> None:
         """A segment that the kernel would queue.
@@ -368,22 +376,13 @@ class Replay:
 
     # -- names -------------------------------------------------------------------------------------------------------
 
-    def _question(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
-        if packet.proto == ip.UDP:
-            self._asked(flow, raw[packet.payload : packet.end])
-        else:
-            self._upload(flow, raw, packet)
-
-    def _reply(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
-        if packet.proto == ip.UDP:
-            self._answered(flow, raw[packet.payload : packet.end])
-
-    def _stream(self, flow: Recorded, data: bytes) -> None:
-        """DNS over TCP: a length before each message (RFC 1035, 4.2.2). Whole messages in a segment are enough here."""
+    @staticmethod
+    def _messages(flow: Recorded, data: bytes, read: Callable[[Recorded, bytes], None]) -> None:
+        """DNS over TCP: a length before each message (RFC 1035, 4.2.2). Those that are whole in a segment are read."""
         at = 0
-        while at + 2 <= len(data):
+        while at + 2 < len(data):
             length = data[at] << 8 | data[at + 1]
-            self._asked(flow, data[at + 2 : at + 2 + length])
+            read(flow, data[at + 2 : at + 2 + length])
             at += 2 + length
 
     def _asked(self, flow: Recorded, message: bytes) -> None:

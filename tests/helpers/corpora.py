@@ -20,7 +20,7 @@ BESIDE = Path(os.environ.get("CONSENTRY_SHARED", Path(__file__).parents[3] / "sh
 CORPORA = BESIDE / "data/pcaps"
 WINDOW = 10  # segments that a phone sends before it wants an answer (RFC 6928)
 TLS, HTTP, QUIC = "TLS", "HTTP", "QUIC"
-MEASURED = (TLS, HTTP)
+MEASURED = (TLS, HTTP, QUIC)
 KINDS = {"TLS": TLS, "IMAPS": TLS, "POPS": TLS, "SMTPS": TLS, "HTTP": HTTP, "HTTP_Proxy": HTTP, "QUIC": QUIC}
 
 
