@@ -13,6 +13,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import quicwriter
+
 PHONE, PHONE6 = "10.77.0.10", "2001:db8:77::10"
 FAR, FAR6 = "198.51.100.7", "2001:db8:51::7"
 OUR_MAC, THEIR_MAC = bytes.fromhex("020000000101"), bytes.fromhex("020000000202")
@@ -361,6 +363,26 @@ def _cases() -> None:
         "names": [{"name": "far.example", "source": "http"}, {"name": "inside.example", "source": "sni"}],
     })
 
+    quic = {"proto": "udp", "dport": 443, "name": "www.example.com", "via": "quic"}
+    message = hello("www.example.com", pad=1_500)
+    parts = [quicwriter.crypto(at, message[at : at + 600]) for at in range(0, len(message), 600)]
+    for dst in (FAR, FAR6):
+        src, family = (PHONE6, "-ipv6") if dst is FAR6 else (PHONE, "")
+        whole = [quicwriter.initial(quicwriter.crypto(0, hello("www.example.com")))]
+        flight = [quicwriter.initial(part, number=n) for n, part in enumerate(parts)]
+        for name, datagrams in (("quic", whole), ("quic-three-datagrams", flight), ("quic-three-datagrams-backwards", flight[::-1])):
+            case(f"{name}{family}", [(START + n / 1000, udp(src, 40000, dst, 443, one)) for n, one in enumerate(datagrams)], {**quic, "dst": dst})
+    for word, version in (("version-2", quicwriter.V2), ("draft-29", quicwriter.DRAFT_29)):
+        one = quicwriter.initial(quicwriter.crypto(0, hello("www.example.com")), version=version)
+        case(f"quic-{word}", [(START, udp(PHONE, 40000, FAR, 443, one)), (START + 1, udp(FAR, 443, PHONE, 40000, bytes(50)))], quic)
+    again = quicwriter.initial(quicwriter.crypto(0, hello("www.example.com")), dcid=b"another1", token=b"token", number=1)
+    case("quic-after-retry", [
+        (START, udp(PHONE, 40000, FAR, 443, quicwriter.initial(parts[0]))),
+        (START + 1, udp(FAR, 443, PHONE, 40000, quicwriter.long_header(3, b"token" * 5))),
+        (START + 2, udp(PHONE, 40000, FAR, 443, again)),
+    ], quic)
+    case("quic-noise-first", [(START, udp(PHONE, 40000, FAR, 443, b"\x40noise")), (START + 1, udp(PHONE, 40000, FAR, 443, whole[0]))], quic)
+
     dns = {"proto": "udp", "dport": 53, "via": "dns", "verdict": "allow"}
     mute = Talk(dport=5000).shake().say(b"\x00\x01\x02").packets
     case("dns-name", asked("shop.example", FAR) + mute, {**dns, "name": "shop.example"}, {"name": "shop.example", "via": "dns", "dport": 5000})
@@ -374,6 +396,10 @@ def _cases() -> None:
     case("dns-refused-name", asked("dns.google", FAR) + mute, {**dns, "name": "dns.google", "verdict": "block"}, {"name": "dns.google", "verdict": "block"})
     case("dns-over-tcp", Talk(dport=53, dst="9.9.9.9").shake().say(struct.pack("!H", len(question("shop.example"))) + question("shop.example")).packets,
          {"proto": "tcp", "dport": 53, "name": "shop.example", "via": "dns"})
+    answer = reply("shop.example", FAR)
+    case("dns-over-tcp-answer", Talk(dport=53, dst="9.9.9.9", sport=39000, at=START - 5).shake().say(b"\0\x1e" + question("shop.example"))
+         .answer(struct.pack("!H", len(answer)) + answer).packets + mute,
+         {"dport": 53}, {"name": "shop.example", "via": "dns", "dport": 5000})
     case("refused-name", _tls("dns.google"), {"name": "dns.google", "verdict": "block", "bytes_down": 220})
     case("refused-then-more", Talk(dport=80).shake().say(get("dns.google")).answer().say(get("after.example")).packets, {
         "name": "dns.google", "verdict": "block", "names": [{"name": name, "source": "http"} for name in ("dns.google", "after.example")],
