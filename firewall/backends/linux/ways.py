@@ -16,7 +16,7 @@ from firewall.backends.linux import marks, nfnl
 from firewall.backends.linux.nftables import TABLE
 
 MOST: Final = 16_384  # of each family: the size of the sets
-SLACK: Final = 0.05  # s that a way may be open longer than it shall be because a load took so long
+SLACK: Final = 0.25  # s that a way may be open longer than it shall be because a whole load took so long
 _SETS: Final = {4: "consents4", 16: "consents6"}  # by the length of an address
 
 

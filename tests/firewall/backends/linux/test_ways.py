@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from box import GATEWAY, outside
+from box import GATEWAY, outside, run_on_gateway
 
 pytestmark = pytest.mark.lab
 
@@ -94,3 +94,191 @@ def test_the_last_token(tmp_path: Path, how: str) -> None:
         assert (seconds < -SOON) if unanswered else (seconds > -SOON), late
     for told in (refused[0], refused[2]):
         assert "ConnectionResetError" in told or "BrokenPipeError" in told, refused
+
+
+TALKING = BEGIN + """
+import atexit, signal
+def arrivals(name, since):
+    with open(LOG) as file:
+        rows = [line.split() for line in file]
+    return [float(at) for at, kind, port, note in rows if f"{kind}:{port}" == name and note.isdigit() and note != "0" and float(at) > since]
+TALKERS = []
+def talk(*kinds):
+    for proto, family, port in kinds:
+        to = {4: "198.51.100.7", 6: "2001:db8:7::7"}[family]
+        command = ["ip", "netns", "exec", sys.argv[1], sys.executable, UPLOADS, "send", proto, to, str(port)]
+        TALKERS.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+def hush():
+    while TALKERS:
+        TALKERS.pop().kill()
+atexit.register(hush)
+async def arrive(*names):
+    since, until = time.monotonic(), time.monotonic() + 10
+    while not all(arrivals(name, since) for name in names):
+        assert time.monotonic() < until, (names, since, open(LOG).read()[-2000:])
+        await asyncio.sleep(0.02)
+ALL = ("tcp4:443", "tcp6:443", "udp4:443", "udp6:443")
+FOUR = [(name[:3], int(name[3]), int(name[5:])) for name in ALL]
+"""
+
+KEPT = TALKING + """
+async def check(backend, seen, come, sends, frame):
+    began = time.monotonic()
+    await begin(backend, come, 9.0)
+    talk(*FOUR)
+    await arrive(*ALL)
+    for n in range(2, 5):
+        before = len(seen)
+        backend.carry_out([Reconcile(KernelState(n, False, NETWORK, (), n % 2 == 0, (7,)))])
+        await come(Applied, before)
+        await arrive(*ALL)
+    before = len(seen)
+    nft("flush", "ruleset")
+    await come(Tampered, before)
+    await arrive(*ALL)
+    backend.close()
+    second = LinuxBackend(Settings("lan0", "wan0", run_dir=str(backend._sysctls._memory.parent)))
+    await asyncio.to_thread(second.lock)
+    second.start(seen.extend)
+    found = second._ways.left()
+    assert {way[1:] for way in found} == set(WAYS), found
+    assert all(abs(left - (began + 9 - time.monotonic())) < 0.5 for left in found.values()), found
+    before = len(seen)
+    second.carry_out([Reconcile(KernelState(9, False, (), (), True, (7,)))])
+    await come(Applied, before)
+    await arrive(*ALL)
+    assert {(flow.dst, flow.dport) for flow in second.flows()} == {(far, 443) for far in FAR.values()}, second.flows()
+    await asyncio.sleep(began + 9 + 1 - time.monotonic())
+    late = {name: max(arrivals(name, 0)) - began - 9 for name in ALL}
+    assert all(-0.5 < seconds < 0.5 for seconds in late.values()), late
+    assert second.flows() == []
+    second.close()
+    backend.close = lambda: None
+    assert not any(isinstance(i, CommandFailed) for i in seen), seen
+"""
+
+ONLY_THAT = TALKING + """
+async def check(backend, seen, come, sends, frame):
+    await begin(backend, come, None)
+    open_all(backend, 0)
+    backend.carry_out([OpenWay(8, far, 443, None) for far in FAR.values()] + [OpenWay(7, far, 444, None) for far in FAR.values()])
+    talk(*FOUR)
+    until = time.monotonic() + 8
+    while sum(isinstance(i, PacketSeen) for i in seen) < 4:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.5)
+    assert not any(arrivals(name, 0) for name in ALL), "another phone's way, or one to another port"
+    assert backend.flows() == []
+    open_all(backend, None)
+    await arrive("udp4:443", "udp6:443")   # asked about again with each datagram: what was never let through is no connection
+    assert {flow.proto for flow in backend.flows()} == {17}, "TCP has been reset"
+    talk(*FOUR)
+    await arrive(*ALL)
+"""
+
+TAKEN_BACK = TALKING + """
+async def check(backend, seen, come, sends, frame):
+    await begin(backend, come, None)
+    talk(*FOUR)
+    await arrive(*ALL)
+    flows = backend.flows()
+    assert len(flows) == 4 and {flow.dport for flow in flows} == {443}
+    at = time.monotonic()
+    backend.carry_out([MarkFlow(flow, Verdict.BLOCK) for flow in flows])
+    await asyncio.sleep(0.5)
+    late = {name: max(arrivals(name, 0)) - at for name in ALL}
+    print({name: round(seconds, 4) for name, seconds in late.items()}, file=sys.stderr)
+    assert max(late.values()) < 0.3, late
+    assert backend.flows() == []
+    talk(*FOUR)
+    await arrive(*ALL)
+    before = len(seen)
+    backend.carry_out([ForgetFlows()])
+    await come(PacketSeen, before)   # UDP is asked about again; TCP was reset
+    await asyncio.sleep(0.3)
+    assert {flow.proto for flow in backend.flows()} == {17}, backend.flows()
+"""
+
+SOMEBODY = TALKING + """
+def elements():
+    return nft("list", "set", "inet", "consentry", "consents4")
+async def check(backend, seen, come, sends, frame):
+    await begin(backend, come, 60)
+    for blow, told in (("nft delete element inet consentry consents4 { 0x0001c000 . 198.51.100.7 . 443 }", True),
+                 ("nft add element inet consentry consents4 { 0x0001c000 . 192.0.2.1 . 443 }", True), ("nft flush set inet consentry consents4", True)):
+        before = len(seen)
+        shown(*blow.split())
+        await come(Tampered, before)
+        assert elements().count("198.51.100.7 . ") == 2 and "192.0.2.1" not in elements(), elements()
+    talk(*FOUR)
+    await arrive(*ALL)
+    assert not any(isinstance(i, CommandFailed) for i in seen), seen
+"""
+
+WITHOUT_US = TALKING + """
+async def check(backend, seen, come, sends, frame):
+    await begin(backend, come, 60)
+    blows = ("nft flush chain inet consentry consented", "nft flush set inet consentry consents4; nft flush set inet consentry consents6",
+        "nft flush chain inet consentry from_phone", "nft flush ruleset", "nft delete chain inet consentry seal; nft flush chain inet consentry consented")
+    for n, blow in enumerate(blows):
+        talk(*FOUR)
+        await arrive(*ALL)
+        script = f"sleep 0.3; {blow}; sleep 1; kill -CONT {os.getpid()}"
+        subprocess.Popen(["sh", "-c", script])
+        os.kill(os.getpid(), signal.SIGSTOP)   # nobody puts it right
+        back = time.monotonic()
+        late = {name: [at for at in arrivals(name, back - 0.9) if at < back - 0.05] for name in ALL}
+        assert not any(late.values()), (blow, back, late)
+        before = len(seen)
+        await come(Tampered, max(0, before - 3))
+        hush()
+"""
+
+REVERSE_PATH = TALKING + """
+async def check(backend, seen, come, sends, frame):
+    await begin(backend, come, None)
+    for value in "012":
+        for name in ("all", "lan0", "wan0"):
+            Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter").write_text(value)
+        talk(*FOUR)
+        await arrive(*ALL)
+        hush()
+"""
+
+FULL = TALKING + """
+async def check(backend, seen, come, sends, frame):
+    await begin(backend, come, None)
+    many = [OpenWay(9, n.to_bytes(4), 443, 600) for n in range(1 << 24, (1 << 24) + 16_384 - len(WAYS) // 2)]
+    backend.carry_out(many)
+    assert not any(isinstance(i, CommandFailed) for i in seen), seen[-1]
+    one = OpenWay(9, bytes([9, 9, 9, 9]), 443, 600)
+    backend.carry_out([one])
+    assert isinstance(seen[-1], CommandFailed) and seen[-1].command is one, seen[-1]
+    before = len(seen)
+    backend.carry_out([Reconcile(KernelState(2, False, (), (), True, (7,)))])
+    await come(Applied, before)
+    talk(*FOUR)
+    await arrive(*ALL)
+    backend.carry_out([OpenWay(9, many[0].addr, 443, 0), one])
+    assert not any(isinstance(i, CommandFailed) for i in seen[before:])
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(KEPT, id="whole loads, a flush and the next process leave a way its time"),
+        pytest.param(ONLY_THAT, id="a way is for one phone, one address, one port"),
+        pytest.param(TAKEN_BACK, id="a consented flow is refused, forgotten and counted as an allowed one is"),
+        pytest.param(SOMEBODY, id="what somebody makes of the ways is told and put right"),
+        pytest.param(WITHOUT_US, id="whatever is lost while nobody looks, it is closed"),
+        pytest.param(REVERSE_PATH, id="whatever rp_filter says"),
+        pytest.param(FULL, id="more ways than the kernel holds are said, and nothing is lost"),
+    ],
+)
+def test_ways(tmp_path: Path, body: str) -> None:
+    log = tmp_path / "sink"
+    with outside() as (gateway, phone, far), running(far, str(UPLOADS), "sink", str(log)) as sink:
+        assert line_of(sink) == "ready"
+        run_on_gateway((gateway, phone), f"LOG, UPLOADS = {str(log)!r}, {str(UPLOADS)!r}\n{body}")
