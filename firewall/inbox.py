@@ -46,7 +46,7 @@ class Inbox:
         self._publish = publish
         self.questions = Questions(_stored(state))
         self._untold: set[int] = set()
-        self._by_service: dict[tuple[str, str], bool] = {}  # (rule, service) -> the rule asks for that service
+        self._by_service: dict[str, bool] = {}  # id of a rule -> it asks for services
         self._policy: Policy | None = None
 
     def see(self, events: Iterable[Event]) -> None:
@@ -54,7 +54,7 @@ class Inbox:
             if isinstance(event, FlowDecided) and event.decision.verdict is Verdict.ASK:
                 phone = self._gateway.phones.named(event.seen.phone or "") or self._gateway.phones.stranger
                 decision = event.decision
-                by_service = bool(decision.service) and self._asks_for(decision.rule, decision.service)
+                by_service = bool(decision.service) and self._asks_for_services(decision.rule)
                 question = self.questions.fold(event, phone.slot, by_service=by_service)
                 if question is not None:
                     self._untold.add(question.id)
@@ -123,16 +123,16 @@ class Inbox:
         grants = self._grants(phone.slot, phone.group)
         return decide(policy, question.seen._replace(phone=phone.name, group=phone.group, consents=grants)).verdict
 
-    def _asks_for(self, rule: str, service: str) -> bool:
+    def _asks_for_services(self, rule: str) -> bool:
         policy = self._gateway.policy
         if policy is not self._policy:
             self._policy, self._by_service = policy, {}
-        known = self._by_service.get((rule, service))
+        known = self._by_service.get(rule)
         if known is None:
             found = next((one for one in policy.rules if one.id == rule), None) if policy else None
             terms = found.expression.terms if found else ()
-            known = any(t.key == "service" and not t.negated and service in t.matcher.values for t in terms)
-            self._by_service[rule, service] = known
+            known = any(term.key == "service" and not term.negated for term in terms)
+            self._by_service[rule] = known
         return known
 
     # -- keeping it --------------------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ class Consented:
         self._policy = policy
         self._case = case
         self._unknown = case.seen.consents is None
+        self._told = policy.services_among(case.any_yes)  # by its names
         self._services: dict[str, Answered] = {}
         self._any: list[Answered] = []  # of those that answer every ask
         grants = case.seen.consents or ()
@@ -107,7 +108,11 @@ class Consented:
                 self._any.append(Answered(known(case.seen.addr, bool(own.addr & 1 << at)), grant))
 
     def answers(self, rule: CompiledRule) -> Answered:
-        """Whether this ask is answered. Where a flow belongs to several of its services, each needs a consent."""
+        """Whether this ask is answered. Where a flow belongs to several of its services, each needs a consent.
+
+        A service's network tells only of flows whose names are no service's: what one service has in another's network
+        is answered by consent to the former.
+        """
         if self._unknown:
             return Answered(Answer.NOT_YET)
         found = [*self._any, self._by_service(rule)]
@@ -118,7 +123,10 @@ class Consented:
         return Answered(Answer.NOT_YET if maybe else Answer.NO)
 
     def _by_service(self, rule: CompiledRule) -> Answered:
-        services = [service for service in _services_of(rule) if self._belongs(service) is not Answer.NO]
+        asked = list(services_of(rule))
+        services = [service for service in asked if self._belongs(service) is not Answer.NO]
+        if not services and any(self._policy.service_bit(service) & self._case.addr for service in asked):
+            services = list(self._told)
         if self._services.keys().isdisjoint(services):
             return Answered(Answer.NO)
         result, by = Answer.YES, None
@@ -135,12 +143,13 @@ class Consented:
     def _belongs(self, service: str) -> Answer:
         """As for a refusal: any source is enough."""
         bit = self._policy.service_bit(service)
-        if (self._case.any_yes | self._case.addr) & bit:
+        if self._case.any_yes & bit or (self._case.addr & bit and not self._told):
             return Answer.YES
         return Answer.NOT_YET if self._case.any_open & bit or self._case.seen.addr is None else Answer.NO
 
 
-def _services_of(rule: CompiledRule) -> Iterator[str]:
+def services_of(rule: CompiledRule) -> Iterator[str]:
+    """The services that it speaks of, in its order."""
     for term in rule.rule.expression.terms:
         if term.key == Kind.SERVICE and not term.negated:
             yield from term.matcher.values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rules.consent import Consented, Kind
+from rules.consent import Consented, Kind, services_of
 from rules.policy import DEFAULT, MEMO
 from rules.verdict import Answer, Decision, Verdict
 
@@ -90,9 +90,10 @@ def _held(policy: Policy, case: Case) -> Decision:
 
 def _by_rule(policy: Policy, sure: CompiledRule | None, case: Case) -> Decision:
     """What the rule says; the default, if there is none."""
-    service = policy.service_of(case)
     if sure is None:
+        service = policy.service_of(case)
         return Decision(Verdict.ALLOW, DEFAULT, "no rule speaks of it; the default allows it", service, policy.revision)
+    service = policy.service_of(case, services_of(sure))
     return Decision(sure.rule.action, sure.rule.id, _reason(policy, sure, case, service), service, policy.revision)
 
 

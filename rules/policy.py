@@ -121,11 +121,15 @@ class Policy:
         """Of its atom; 0 if no pack has it any more."""
         return 1 << self._service_ids.index(service) if service in self.services else 0
 
-    def service_of(self, case: Case) -> str:
-        """Id of the service that this is; names tell it better than addresses. "" if none."""
-        mask = (1 << len(self._service_ids)) - 1
-        hits = case.any_yes & mask or case.addr & mask
-        return self._service_ids[(hits & -hits).bit_length() - 1] if hits else ""
+    def services_among(self, bits: int) -> tuple[str, ...]:
+        """Ids of the services whose atoms' bits these are."""
+        services = bits & (1 << len(self._service_ids)) - 1
+        return tuple(self._service_ids[bit.bit_length() - 1] for bit in _single(services))
+
+    def service_of(self, case: Case, asked: Iterable[str] = ()) -> str:
+        """Id of the service that this is; names tell it better than addresses. "" if none; rather one of `asked`."""
+        found = self.services_among(case.any_yes) or self.services_among(case.addr)
+        return next((service for service in asked if service in found), found[0] if found else "")
 
 
 def compile_policy(owner: Sequence[Rule], packs: Sequence[Pack], revision: int) -> Policy:

@@ -71,6 +71,23 @@ def test_behind_an_answered_ask_the_others_still_ask(make) -> None:
     assert verdict(make.policy(f"ask {A}", "ask country:CN", services=True), seen._replace(consents=make.grants(f"name:{HOST}"))) == "consent"
 
 
+def test_what_one_service_has_in_anothers_network_is_answered_by_consent_to_the_former(make) -> None:
+    policy = make.policy(packs=True)
+    host, room = "policy.app.xiaomi.com", "42.62.48.182"  # a host of the inventory, in the account's network
+    seen = make.seen(dns=host, http=host, addr=room, port=80, consents=["service:xiaomi-app-inventory"])
+    assert (decide(policy, seen).verdict, decide(policy, seen).service) == ("consent", "xiaomi-app-inventory")
+    assert verdict(policy, make.seen(http=host, addr=room, port=80, consents=["service:xiaomi-app-inventory"])) == "ask"  # it only says so
+    assert verdict(policy, make.seen(addr=room, port=80, consents=["service:xiaomi-app-inventory"])) == "ask"
+    by_network = make.policy("ask addr:42.62.48.0/24", services=True)  # this one asks about no service
+    assert verdict(by_network, seen) == "ask"
+
+
+def test_the_service_of_a_decision_is_rather_the_one_that_was_asked_about(make) -> None:
+    policy = make.policy("ask service:xiaomi-cloud", services=True)
+    seen = make.seen(dns=HOST, sni="micloud.xiaomi.net", consents=[])
+    assert decide(policy, seen).service == "xiaomi-cloud"
+
+
 def test_one_ask_for_two_services_wants_both_where_both_are_meant(make) -> None:
     both = make.policy("ask service:xiaomi-account,xiaomi-app-inventory", services=True)
     assert verdict(both, make.seen(sni=HOST, consents=[A])) == "consent"
