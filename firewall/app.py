@@ -102,11 +102,12 @@ class App:
         self.backend.start(self.engine.deliver)
         await self.resolver.start(self.engine.deliver)
         self.engine.start()
+        alive = await asyncio.to_thread(self.backend.flows)
         try:
             self.granting.remember()
         except StateError as error:  # then nobody may what only a consent lets them
             self.recorder.record((Trouble(clock().wall, f"consents cannot be read, so none is in force: {error}"),))
-        self.engine.deliver((memory.load(self.memory, await asyncio.to_thread(self.backend.flows)),))
+        self.engine.deliver((memory.load(self.memory, alive),))
         if self.state is None:
             self.engine.deliver((LockAsked(True, Author("start"), self._state_trouble),))
         if self._locked_before:

@@ -54,4 +54,7 @@ def by_name(case: Case, bit: int, *, opening: bool) -> Answer:
         return Answer.YES if case.any_yes & bit else Answer.NOT_YET if case.any_open & bit else Answer.NO
     if case.listed and not case.proven & bit and not case.seen.names_open:
         return Answer.NO  # over a listed address what the flow says of itself opens nothing
-    return Answer.YES if case.all_yes & bit else Answer.NOT_YET if case.all_open & bit else Answer.NO
+    if case.all_yes & bit:
+        unlisted_yet = case.seen.addr is None or case.seen.place is None  # it may turn out to be listed
+        return Answer.NOT_YET if unlisted_yet and not case.proven & bit else Answer.YES
+    return Answer.NOT_YET if case.all_open & bit else Answer.NO

@@ -42,3 +42,10 @@ def test_allowing_all_but_a_name_means_that_nobody_says_it(make) -> None:
     policy = make.policy("allow -name:bad.example", "block")
     assert decide(policy, make.seen()).verdict == "allow"
     assert decide(policy, make.seen(dns="bad.example", sni="good.example")).verdict == "block"
+
+
+def test_a_name_that_is_only_claimed_waits_for_the_address(make) -> None:
+    rules = make.policy("allow name:good.com", "block addr:42.62.48.0/24", "block country:CN")
+    assert decide(rules, make.seen(addr=None, place=None, sni="good.com")).verdict == "held"
+    assert decide(rules, make.seen(place=None, sni="good.com")).verdict == "held"
+    assert decide(rules, make.seen(addr=None, place=None, sni="good.com", dns="good.com")).verdict == "allow"
