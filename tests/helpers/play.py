@@ -11,6 +11,7 @@ from firewall.gateway import Gateway
 from firewall.inputs import AnswerSeen, Applied, Author, Now, PacketSeen, PolicyRefused, PolicyReplaced, QuerySeen
 from firewall.phones import Phones
 from rules import store
+from rules.observation import NOWHERE, Place
 from rules.problem import RuleError
 from rules.verdict import Verdict
 
@@ -27,7 +28,8 @@ class Play:
     """`play << input` is one turn; what came out of the last one is in `commands` and `events`."""
 
     def __init__(self, rules: str = "", tmp: Path | None = None) -> None:
-        self.gateway = Gateway(Phones(given={MAC: "phone1"}))
+        self.places: dict[bytes, Place] = {}  # where addresses stand
+        self.gateway = Gateway(Phones(given={MAC: "phone1"}), lambda addr: self.places.get(addr, NOWHERE))
         self.boot = 1000.0
         self.ids = 0
         self.tmp = tmp
