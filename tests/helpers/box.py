@@ -58,6 +58,7 @@ def nft(*words, given=None):
     assert done.returncode == 0, done.stderr
     return done.stdout
 
+FIRST = []   # commands of the same turn, before its verdicts
 ANSWER = {}   # port -> (verdict, watch); everything else is allowed
 
 async def main():
@@ -66,7 +67,7 @@ async def main():
         seen = []
         def deliver(batch):
             seen.extend(batch)
-            backend.carry_out([GiveVerdict(p.id, *answer(p.packet)) for p in batch if isinstance(p, PacketSeen)])
+            backend.carry_out([*FIRST, *(GiveVerdict(p.id, *answer(p.packet)) for p in batch if isinstance(p, PacketSeen))])
         async def come(kind, after=0):
             until = time.monotonic() + 5
             while not any(isinstance(i, kind) for i in seen[after:]):

@@ -1,5 +1,6 @@
 """Uploads that go on until they are refused, and the sink that notes when what arrived: `uploads.py sink FILE` outside,
-`uploads.py send PROTO ADDRESS PORT` on the phone. A token is 1,000 bytes, every 10 ms; CLOCK_MONOTONIC is one for all.
+`uploads.py send PROTO HOST PORT` on the phone (PROTO tcp, udp, or http: requests on one connection). A token is 1,000
+bytes, every 10 ms; CLOCK_MONOTONIC is one for all.
 """
 
 from __future__ import annotations
@@ -50,15 +51,18 @@ def sink(file: str) -> None:
                     s.close()
 
 
-def send(proto: str, addr: str, port: int) -> None:
+def send(proto: str, host: str, port: int) -> None:
     """Until the connection is reset; datagrams go on for ever, whoever refuses them."""
-    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
-    s = socket.socket(family, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
-    s.connect((addr, port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    s = socket.socket(family, socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM)
+    s.connect((host, port))
+    head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n" if proto == "http" else ""
     while True:
-        if proto == "tcp":
+        if proto != "udp":
             try:
-                s.sendall(b"t" * 1_000)
+                s.sendall(head.encode() + b"t" * 1_000)
+                with contextlib.suppress(BlockingIOError):
+                    s.recv(1 << 16, socket.MSG_DONTWAIT)
             except OSError as error:
                 print(f"{time.monotonic()} {type(error).__name__}", flush=True)
                 return

@@ -68,6 +68,11 @@ WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything, changed o
 _QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
 
 
+def source(packet: bytes) -> bytes:
+    """Its address."""
+    return packet[12:16] if packet[0] >> 4 == 4 else packet[8:24]
+
+
 class LinuxBackend:
     """Lives in the network namespace it was made in. See Backend for its methods."""
 
@@ -84,6 +89,7 @@ class LinuxBackend:
         self._calls = nfnl.Netlink()  # marks and elements: a question and its acknowledgement
         self._raw = RawSender()
         self._kept: dict[int, int] = {}  # queued packet -> other programs' bits in its mark, and its phone's slot
+        self._newcomers: dict[int, Pair] = {}  # queued packet -> whose it is, if the kernel did not know
         self._pairs = Pairs(self._calls, self._neighbours)
         self._ways = Ways(self._calls)
         self._loaded: dict[Pair, int] | None = None  # what a whole load knew of them that has just been made
@@ -179,8 +185,9 @@ class LinuxBackend:
             if not found:
                 return
             for packet in found:
-                if packet.mark & marks.KEPT:
-                    self._kept[packet.id] = packet.mark & marks.KEPT
+                self._kept[packet.id] = packet.mark & marks.KEPT
+                if not packet.mark & marks.SLOT:
+                    self._newcomers[packet.id] = packet.mac, source(packet.packet)
             self._deliver([PacketSeen(p.id, p.mac, p.packet, bool(p.mark & marks.WATCH)) for p in found])
 
     def _read_log(self, log: nfnl.Log) -> None:
@@ -281,6 +288,9 @@ class LinuxBackend:
     def _give_verdict(self, command: GiveVerdict) -> None:
         assert self._queue is not None
         kept = self._kept.pop(command.id, 0)
+        newcomer = self._newcomers.pop(command.id, None)
+        if newcomer is not None and command.verdict is Verdict.CONSENT:  # a way is for a slot, and by now it has one
+            kept |= self._pairs.slot(newcomer) << marks.SLOT_SHIFT
         if command.verdict is Verdict.HELD:
             self._queue.answer(command.id, nfnl.DROP, 0)
         else:

@@ -37,6 +37,10 @@ class Pairs:
     def __contains__(self, addr: object) -> bool:
         return addr in self._macs
 
+    def slot(self, pair: Pair) -> int:
+        """0: it is not admitted."""
+        return self._slots.get(pair, 0)
+
     def slots(self) -> dict[Pair, int]:
         """A copy of what the maps shall hold."""
         return dict(self._slots)

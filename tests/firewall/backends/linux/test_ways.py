@@ -246,6 +246,16 @@ async def check(backend, seen, come, sends, frame):
         hush()
 """
 
+FIRST_OF_ALL = TALKING + """
+async def check(backend, seen, come, sends, frame):
+    await begin(backend, come, None)
+    backend.carry_out([ExpelPair(MAC, A4), ExpelPair(MAC, A6)])
+    FIRST[:] = [AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)]
+    talk(FOUR[0], FOUR[1])
+    await arrive("tcp4:443", "tcp6:443")
+    assert len(backend._newcomers) == len(backend._kept) == 0
+"""
+
 FULL = TALKING + """
 async def check(backend, seen, come, sends, frame):
     await begin(backend, come, None)
@@ -274,6 +284,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(SOMEBODY, id="what somebody makes of the ways is told and put right"),
         pytest.param(WITHOUT_US, id="whatever is lost while nobody looks, it is closed"),
         pytest.param(REVERSE_PATH, id="whatever rp_filter says"),
+        pytest.param(FIRST_OF_ALL, id="the packet that a phone becomes known by passes as well"),
         pytest.param(FULL, id="more ways than the kernel holds are said, and nothing is lost"),
     ],
 )
