@@ -31,7 +31,7 @@ from firewall.geo import Places
 from firewall.granting import Granting
 from firewall.history import History
 from firewall.inbox import TELL_SECONDS, Inbox
-from firewall.inputs import Author, LockAsked, ModeAsked, PlacesReplaced
+from firewall.inputs import Author, ConsentsRemembered, LockAsked, ModeAsked, PlacesReplaced
 from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
@@ -84,7 +84,7 @@ class App:
         self.granting = Granting(
             self.state, self.gateway, self.engine.deliver, self.server.publish, self.now, self._boot_id
         )
-        self.inbox = Inbox(self.state, self.gateway, self.now, self.granting.grants, self.server.publish)
+        self.inbox = Inbox(self.state, self.gateway, self.now, self.server.publish)
         self.trial = DryRun(settings.history_file, clock=wall)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
         self._ended = asyncio.Event()
@@ -102,12 +102,8 @@ class App:
         self.backend.start(self.engine.deliver)
         await self.resolver.start(self.engine.deliver)
         self.engine.start()
-        alive = await asyncio.to_thread(self.backend.flows)
-        try:
-            self.granting.remember()
-        except StateError as error:  # then nobody may what only a consent lets them
-            self.recorder.record((Trouble(clock().wall, f"consents cannot be read, so none is in force: {error}"),))
-        self.engine.deliver((memory.load(self.memory, alive),))
+        flows = memory.load(self.memory, await asyncio.to_thread(self.backend.flows))
+        self.engine.deliver((self._remembered(), flows))
         if self.state is None:
             self.engine.deliver((LockAsked(True, Author("start"), self._state_trouble),))
         if self._locked_before:
@@ -190,6 +186,13 @@ class App:
         """Until the machine boots again. Waits for the disk; raises StateError."""
         self.need_state().set_word("clock", self._boot_id)
         self._trust.believed = True
+
+    def _remembered(self) -> ConsentsRemembered:
+        try:
+            return self.granting.remembered()
+        except StateError as error:  # then nobody may what only a consent lets them
+            self.recorder.record((Trouble(clock().wall, f"consents cannot be read, so none is in force: {error}"),))
+            return ConsentsRemembered(())
 
     def _phones(self) -> Phones:
         given = {bytes.fromhex(mac.replace(":", "")): name for mac, name in self.settings.phones.items()}

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from firewall.consents import Consent, Life
 from firewall.control import Refused
-from firewall.events import ConsentGranted, ConsentOver, FlowBytes, FlowDecided
+from firewall.events import ConsentGranted, ConsentOver, FlowBytes, FlowDecided, FlowResumed
 from firewall.inputs import Author, ConsentEnded, ConsentGiven, ConsentsRemembered
 from firewall.lives import left_of, until_of
 from firewall.state import StateError, StoredConsent
 from firewall.whole import Whole
-from rules.consent import Grant
 from rules.opening import titled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from firewall.events import Event
     from firewall.gateway import Gateway
@@ -85,15 +84,12 @@ class Granting:
 
     # -- the start ---------------------------------------------------------------------------------------------------
 
-    def remember(self) -> None:
+    def remembered(self) -> ConsentsRemembered:
         """At the start: what an earlier process gave. Raises StateError."""
-        if self._state is None:
-            return
         now = self._clock()
-        for stored in self._state.consents():
+        for stored in self._state.consents() if self._state else ():
             self._active[stored.consent.id] = self._here(stored, now, owner=False)
-        if self._active:
-            self._deliver((ConsentsRemembered(tuple(one.consent for one in self._active.values())),))
+        return ConsentsRemembered(tuple(self.active))
 
     def _here(self, stored: StoredConsent, now: Now, *, owner: bool) -> StoredConsent:
         """As it is now, in boot time of this boot; suspended where nobody knows what is left."""
@@ -212,25 +208,23 @@ class Granting:
             return f"it is over, but that could not be stored and is tried again: {error}"
         return ""
 
-    async def moved(self, gone: int, slot: int, phone: str) -> None:
-        """Before two phones become one: the consents of the one are the other's. Raises StateError."""
+    @asynccontextmanager
+    async def moving(self, gone: int, slot: int, phone: str) -> AsyncIterator[None]:
+        """While state and gate make one phone of two; then the consents of the one are the other's."""
         async with self._lock:
-            theirs = [
-                replace(one, consent=replace(one.consent, slot=slot, phone=phone))
-                for one in self._active.values() if one.consent.slot == gone
-            ]
-            if theirs and self._state is not None:
-                await asyncio.to_thread(self._state.save_consents, theirs)
-            self._active |= {one.consent.id: one for one in theirs}
+            yield
+            for number, one in list(self._active.items()):
+                if gone and one.consent.slot == gone:
+                    self._active[number] = replace(one, consent=replace(one.consent, slot=slot, phone=phone))
 
     # -- what the gate says ------------------------------------------------------------------------------------------
 
     def see(self, events: Iterable[Event]) -> None:
         """Called in the hot path: counts, and notes what is over."""
         for event in events:
-            if isinstance(event, FlowDecided):
+            if isinstance(event, (FlowDecided, FlowResumed)):
                 if event.decision.consent and event.flow is not None:
-                    self._count(event.flow, event.decision.consent)
+                    self._count(event.flow, event.decision.consent, new=isinstance(event, FlowDecided))
             elif isinstance(event, FlowBytes):
                 self._count_bytes(event)
             elif isinstance(event, ConsentGranted):
@@ -238,9 +232,9 @@ class Granting:
             elif isinstance(event, ConsentOver):
                 self._over(event)
 
-    def _count(self, flow: FlowKey, number: int) -> None:
+    def _count(self, flow: FlowKey, number: int, *, new: bool) -> None:
         if self._of_flow.get(flow) != number and number in self._active:
-            self._flows[number] += 1
+            self._flows[number] += new
             self._of_flow[flow] = number
             if len(self._of_flow) > MOST_FLOWS:
                 del self._of_flow[next(iter(self._of_flow))]
@@ -314,13 +308,6 @@ class Granting:
         stored = self._state.ended_consents(limit) if self._state else ()
         return (*waiting, *(one for one in stored if one.consent.id not in known))[:limit]
 
-    def grants(self, slot: int, group: str) -> tuple[Grant, ...]:
-        """What a phone of this group may now, as `decide` wants it."""
-        return tuple(
-            Grant(known.id, known.subject) for known in self.active
-            if not known.suspended and (known.slot == slot or (not known.slot and known.group == group))
-        )
-
     def passing(self, number: int) -> int:
         """Live flows that pass because of it."""
         decisions = (flow.decision for flow in self._gateway.flows)
@@ -344,6 +331,8 @@ class Granting:
         """As the verb `consents` tells it."""
         now = self._clock()
         number = consent.id
+        if not consent.ended:
+            consent = self._gateway.consents.get(number) or consent  # which knows the flow that took a "once"
         stored = self._active.get(number, stored)
         in_force = not consent.ended
         since = stored.boot if stored and consent.suspended else now.boot  # of a suspended one: what was left then

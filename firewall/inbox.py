@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.events import FlowDecided
+from firewall.inputs import NEXT_FLOW
 from firewall.questions import Question, Questions, place_of
 from firewall.state import StateError
 from rules.consent import Kind, Subject
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from firewall.events import Event
     from firewall.gateway import Gateway
     from firewall.inputs import Now
+    from firewall.phones import Phone
     from firewall.state import State
-    from rules.consent import Grant
     from rules.policy import Policy
 
 STORE_SECONDS: Final = 2.0
@@ -36,11 +37,9 @@ class Inbox:
 
     def __init__(
         self, state: State | None, gateway: Gateway, clock: Callable[[], Now],
-        grants: Callable[[int, str], tuple[Grant, ...]], publish: Callable[[dict[str, Any]], None],
+        publish: Callable[[dict[str, Any]], None],
     ) -> None:
-        """`grants`: what a phone (slot, group) may now."""
         self._state = state
-        self._grants = grants
         self._gateway = gateway
         self._clock = clock
         self._publish = publish
@@ -48,6 +47,11 @@ class Inbox:
         self._untold: set[int] = set()
         self._by_service: dict[str, bool] = {}  # id of a rule -> it asks for services
         self._policy: Policy | None = None
+        self._when_gone, gateway.phones.gone = gateway.phones.gone, self._phone_gone
+
+    def _phone_gone(self, phone: Phone) -> None:
+        self._when_gone(phone)
+        self.questions.forget(phone.slot)
 
     def see(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -119,8 +123,8 @@ class Inbox:
         self._untold.add(question.id)
 
     def _verdict(self, policy: Policy, question: Question) -> Verdict:
-        phone = self._gateway.phones.slot(question.topic.slot)
-        grants = self._grants(phone.slot, phone.group)
+        phone, boot = self._gateway.phones.slot(question.topic.slot), self._clock().boot
+        grants = self._gateway.consents.of(phone, NEXT_FLOW, boot)
         return decide(policy, question.seen._replace(phone=phone.name, group=phone.group, consents=grants)).verdict
 
     def _asks_for_services(self, rule: str) -> bool:

@@ -57,6 +57,9 @@ class FlowKey(NamedTuple):
         return WORDS.get(self.proto) or str(self.proto)
 
 
+NEXT_FLOW: Final = FlowKey(0, b"", 0, b"", 0)  # no flow there is: whichever comes next
+
+
 @dataclass(slots=True)
 class PacketSeen:
     """A packet from a phone waits in the kernel's queue for its verdict."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from firewall.consents import Life
+from firewall.consents import ONCE_SECONDS, Life
 
 if TYPE_CHECKING:
     from firewall.inputs import Now
     from firewall.state import StoredConsent
 
-ONCE_SECONDS: Final = 120.0  # within which the one flow has to begin
 SECONDS: Final = {Life.ONCE: ONCE_SECONDS, Life.M15: 900.0, Life.H1: 3_600.0, Life.H12: 43_200.0}
 LONGEST: Final = SECONDS | {Life.TOMORROW: 2 * 86_400.0}
 TOMORROW_HOUR: Final = 8

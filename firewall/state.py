@@ -144,13 +144,15 @@ class State:
                 for slot, name, group, mode, named, first, last in rows
             )
 
-    def save_phones(self, phones: Iterable[StoredPhone], forgotten: Iterable[int] = ()) -> None:
-        """All of it or, with StateError, nothing."""
+    def save_phones(self, phones: Iterable[StoredPhone], forgotten: Iterable[int] = (), heir: int = 0) -> None:
+        """All of it or, with StateError, nothing. `heir`: slot of the phone that gets the forgotten ones' consents."""
         with self._told(), self._transaction() as db:
             phones = tuple(phones)
             for slot in (*forgotten, *(phone.slot for phone in phones)):
                 db.execute("DELETE FROM phones WHERE slot = ?", (slot,))
                 db.execute("DELETE FROM macs WHERE slot = ?", (slot,))
+            for slot in forgotten if heir else ():
+                db.execute("UPDATE consents SET slot = ? WHERE slot = ? AND ended = 0", (heir, slot))
             for phone in phones:
                 values = (phone.slot, phone.name, phone.group, phone.mode, phone.named, phone.first, phone.last)
                 db.execute("INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?)", values)

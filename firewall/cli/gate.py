@@ -124,6 +124,9 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     click.echo(f"{seen['state']}  {inert(seen['reason'])}".rstrip() + f"  since {since}")
     click.echo(f"{seen['lan']} -> {seen['wan']}  {seen['phones']} phones  policy revision {seen['revision']}")
     click.echo(f"queue {queue['waiting']}  lost {queue['lost']}  ({queue['kind']})")
+    click.echo(f"{seen['asks']} questions wait, {seen['consents']} consents are in force")
+    if not seen["clock"]:
+        click.echo("the clock is not synchronised; if it is right: consentry clock trust")
     click.echo(f"rules {seen['rules']}")
     if seen["trouble"]:
         click.echo(f"trouble: {inert(seen['trouble'])}")

@@ -46,7 +46,7 @@ def phone_line(row: dict[str, Any]) -> str:
     return inert(f"{row['name']:<20} {row['group']:<10} {row['mode'] or '-':<8} {last:<13} {card:<24} {where}".rstrip())
 
 
-def _changed(ctx: click.Context, verb: str, *, as_json: bool, **args: str) -> None:
+def _changed(ctx: click.Context, verb: str, *, as_json: bool, **args: str | bool) -> None:
     """Ask for a change, and show the phone as it is now."""
     with connect(ctx) as client:
         phone = client.ask(verb, **args).done
@@ -76,11 +76,12 @@ def phones_group(ctx: click.Context, phone: str, group: str, *, as_json: bool) -
 @phones.command("join")
 @PHONE
 @click.argument("into")
+@click.option("--without-consents", is_flag=True, help="What PHONE may by consent ends; else INTO may it as well.")
 @as_json
 @click.pass_context
-def phones_join(ctx: click.Context, phone: str, into: str, *, as_json: bool) -> None:
+def phones_join(ctx: click.Context, phone: str, into: str, *, without_consents: bool, as_json: bool) -> None:
     """PHONE is INTO under another MAC (a random one, say): from now on they are one phone, called INTO."""
-    _changed(ctx, "phones.join", phone=phone, into=into, as_json=as_json)
+    _changed(ctx, "phones.join", phone=phone, into=into, consents=not without_consents, as_json=as_json)
 
 
 @phones.command("forget")

@@ -33,9 +33,9 @@ def number(args: dict[str, Any], key: str, default: int, most: int) -> int:
     return value
 
 
-def flag(args: dict[str, Any], key: str) -> bool:
+def flag(args: dict[str, Any], key: str, *, otherwise: bool = False) -> bool:
     """Raises Refused."""
-    value = args.get(key, False)
+    value = args.get(key, otherwise)
     if not isinstance(value, bool):
         raise Refused(f"{key}: true or false is wanted")
     return value

@@ -16,6 +16,7 @@ from firewall.engine import wall
 from firewall.history import HistoryError
 from firewall.history.search import Cursor
 from firewall.history.sums import BY, Sums
+from firewall.inputs import NEXT_FLOW
 from firewall.readers import in_turn
 from firewall.verbs.args import number, parse_place, text
 from rules.explain import explain
@@ -147,7 +148,8 @@ class PastVerbs:
             answered = gateway.names.chains(phone, addr, boot)
         there = addr or UNLISTED
         seen = Observation(
-            called, "tcp", there, place.port, answered, group=phone.group, place=self._app.places.look_up(there)
+            called, "tcp", there, place.port, answered, group=phone.group, place=self._app.places.look_up(there),
+            consents=gateway.consents.of(phone, NEXT_FLOW, boot),
         )
         told = explain(policy, seen).to_json()
         told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": place.port}

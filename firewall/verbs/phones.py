@@ -14,7 +14,7 @@ from firewall.inputs import ModeAsked, PhoneChanged
 from firewall.phones import ENFORCE, WATCH, Phone, PhoneError
 from firewall.state import State, StateError, StoredPhone
 from firewall.vendor import is_random, vendor
-from firewall.verbs.args import text
+from firewall.verbs.args import flag, text
 from firewall.verbs.past import looked_up
 from rules.expression import parse_filter
 
@@ -68,14 +68,16 @@ class PhonesVerbs:
         yield Done(self._told(phones.slot(wanted.slot)))
 
     async def join(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
-        called, into = text(args, "phone"), text(args, "into")
+        called, into, consents = text(args, "phone"), text(args, "into"), flag(args, "consents", otherwise=True)
         phones = self._app.gateway.phones
         async with self._app.saving:
             try:
                 gone, wanted = phones.need(called), phones.joined(called, into)
             except PhoneError as error:
                 raise Refused(str(error)) from None
-            await self._change(wanted, f"{called} is {into} as well", peer, forgotten=gone.slot)
+            what = f"{called} is {into} as well" + ("" if consents else ", without its consents")
+            async with self._app.granting.moving(gone.slot if consents else 0, wanted.slot, wanted.name):
+                await self._change(wanted, what, peer, gone.slot, consents=consents)
         yield Done(self._told(phones.slot(wanted.slot)))
 
     async def forget(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
@@ -97,11 +99,14 @@ class PhonesVerbs:
             self._app.engine.deliver((ModeAsked(mode, peer.author),))
         yield Done({"mode": mode})
 
-    async def _change(self, wanted: Phone | None, what: str, peer: Peer, forgotten: int = 0) -> None:
+    async def _change(
+        self, wanted: Phone | None, what: str, peer: Peer, forgotten: int = 0, *, consents: bool = True
+    ) -> None:
         """Called with `saving` held: nothing older is written over it."""
         stored = (to_store(wanted),) if wanted else ()
-        await self._store(State.save_phones, stored, (forgotten,) if forgotten else ())
-        self._app.engine.deliver((PhoneChanged(wanted, what, peer.author, forgotten),))
+        heir = wanted.slot if wanted and consents else 0
+        await self._store(State.save_phones, stored, (forgotten,) if forgotten else (), heir)
+        self._app.engine.deliver((PhoneChanged(wanted, what, peer.author, forgotten, consents),))
 
     async def _store(self, write: Callable[..., None], *what: object) -> None:
         """In a thread, for it waits for the disk. Raises Refused."""

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,22 @@ from owners import ACCOUNT, INVENTORY, XIAOMI, House
 from firewall import granting, state
 from firewall.consents import Life
 from firewall.control import Refused
-from firewall.events import ConsentOver, FlowBytes, FlowDecided
+from firewall.events import FlowBytes, FlowDecided
 from firewall.granting import Wanted
-from firewall.inputs import Author, ConsentEnded, ConsentGiven, ConsentsRemembered, FlowKey, Now
-from firewall.state import StateError
+from firewall.inputs import (
+    Author,
+    ConsentEnded,
+    ConsentGiven,
+    ConsentsRemembered,
+    FlowKey,
+    Now,
+    PhoneChanged,
+    PolicyReplaced,
+)
+from firewall.state import StateError, StoredPhone
 from rules.consent import Subject
 from rules.observation import Observation
+from rules.store import compiled
 from rules.verdict import Decision, Verdict
 
 ANNA, BEN = Author("anna", 1000), Author("ben", 1001)
@@ -264,8 +273,7 @@ async def test_with_a_clock_that_cannot_be_right_it_is_suspended_until_somebody_
     house.reboot(off, trusted=trusted)
     timed, lasting = house.delivered[0].consents
     assert (timed.suspended, lasting.suspended) == (True, False)
-    assert [one.id for one in house.granting.grants(1, "home")] == []
-    assert [one.id for one in house.granting.grants(2, "home")] == [2]
+    assert (house.grants("anna"), house.grants("tv")) == ([], [2])
     assert house.granting.to_json(timed)["state"] == "suspended"
     await house.granting.store(all_of_it=True)
     assert house.state.consents()[0].boot_id == "boot-1"  # what was left then is all that is known
@@ -314,13 +322,17 @@ async def test_revoking_is_stored_first_and_what_the_core_ends_is_stored_soon(ho
     house.granting._deliver = lambda batch: order.append([one.consent.id for one in house.state.consents()])
     await house.granting.revoke([given.id], BEN)
     assert order == [[other.id]]
-    over = replace(other, ended=house.time.wall, why="its time is up")
-    house.see(ConsentOver(house.time.wall, other.id, "its time is up", Author("time"), over))
+    house.granting._deliver = house.deliver
+    house.wait(3_599.0)
+    house.tick()
+    assert [one.id for one in house.granting.active] == [other.id]
+    house.wait(1.0)
+    house.tick()
     assert house.granting.active == []
     assert [one.consent.why for one in house.granting.ended(5)] == ["its time is up", "revoked by ben"]
     await house.granting.store()
     house.start()
-    assert (house.granting.active, [one.ender for one in house.granting.ended(5)]) == ([], ["time", "ben"])
+    assert (house.granting.active, [one.ender for one in house.granting.ended(5)]) == ([], ["the gate", "ben"])
     with pytest.raises(Refused, match="no consent 1 in force"):
         await house.granting.revoke([given.id], BEN)
 
@@ -343,10 +355,26 @@ async def test_flows_and_bytes_are_counted_and_outlive_a_restart(house: House) -
 
 
 async def test_phones_that_become_one_share_their_consents(house: House) -> None:
-    await grant(house)
-    await house.granting.moved(1, 2, "tv")
+    given, group = await grant(house), await grant(house, slot=0, group="home")
+    async with house.granting.moving(1, 2, "tv"):
+        house.state.save_phones((StoredPhone(2, "tv", "home", "", True, 0.0, 0.0, ()),), (1,), heir=2)
+        house.deliver((PhoneChanged(house.phones.named("tv"), "anna is tv as well", ANNA, 1),))
+    assert [(one.id, one.slot, one.phone) for one in house.granting.active] == [(given.id, 2, "tv"), (group.id, 0, "")]
+    assert house.grants("tv") == [given.id, group.id]
+    await house.granting.store(all_of_it=True)  # writes nothing older over it
     house.start()
-    assert [(one.slot, one.phone) for one in house.granting.active] == [(2, "tv")]
+    assert house.grants("tv") == [given.id, group.id]
+
+
+async def test_the_consents_of_a_phone_that_is_forgotten_are_over_also_if_nobody_could_store_that(house: House) -> None:
+    given = await grant(house)
+    house.tries("anna", INVENTORY)
+    house.deliver((PhoneChanged(None, "anna was forgotten", ANNA, 1),))
+    assert (house.granting.active, house.waiting, list(house.inbox.questions)) == ([], [], [])
+    house.start()  # died before it was stored
+    assert house.granting.active == []
+    await house.granting.store()
+    assert [(one.consent.id, one.consent.why) for one in house.state.ended_consents(5)] == [(given.id, "the phone was forgotten")]
 
 
 async def test_bounds(house: House, monkeypatch) -> None:
@@ -398,8 +426,7 @@ async def test_a_grant_closes_what_it_answers_and_its_end_opens_it_again(house: 
 async def test_other_rules_answer_questions_too(house: House) -> None:
     house.tries("anna", ACCOUNT)
     house.tries("anna", "x.example", addr=XIAOMI)
-    other = House(house.path, '[[rule]]\naction = "block"\nmatch = "service:xiaomi-account"\n')
-    house.gateway.policy = other.policy
+    house.deliver((PolicyReplaced(compiled("rules.toml", '[[rule]]\naction = "block"\nmatch = "service:xiaomi-account"\n', 2), ANNA),))
     await house.inbox.settle("revision 2 of the rules")
     assert house.waiting == []
 

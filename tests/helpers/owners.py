@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
-from types import SimpleNamespace
 
-from firewall.events import ConsentGranted, ConsentOver, FlowDecided
+from firewall.events import FlowDecided
+from firewall.gateway import Gateway
 from firewall.granting import Granting
 from firewall.inbox import Inbox
-from firewall.inputs import ConsentEnded, ConsentGiven, FlowKey, Now, PolicyReplaced
+from firewall.inputs import Author, FlowKey, Now, PolicyReplaced, Tick
 from firewall.phones import Phone, Phones
 from firewall.state import State, StateError
 from rules.decide import decide
@@ -35,21 +34,31 @@ class House:
         self.delivered: list = []
         self.told: list = []
         self.noted: list = []
-        self.flows: list = []
-        self.gateway = SimpleNamespace(phones=self.phones, policy=self.policy, flows=self.flows, reason="")
+        self.gateway = Gateway(self.phones)
         try:
             self.state = State(self.path / "state.db")
         except StateError:
             self.state = None
         self.granting = Granting(self.state, self.gateway, self.deliver, self.told.append, self.now, self.boot)
-        self.inbox = Inbox(self.state, self.gateway, self.now, self.granting.grants, self.told.append)
-        self.granting.remember()
+        self.inbox = Inbox(self.state, self.gateway, self.now, self.told.append)
+        self.deliver((PolicyReplaced(self.policy, Author("start")),))
+        self.delivered.clear()
+        remembered = self.granting.remembered()
+        if remembered.consents:
+            self.deliver((remembered,))
+
+    def grants(self, phone: str) -> list[int]:
+        """Ids of the consents by which a flow of this phone could pass now."""
+        return [grant.id for grant in self.gateway.consents.of(self.phones.named(phone), FlowKey(6, b"", 1, b"", 1), self.time.boot)]
 
     def now(self) -> Now:
         return self.time
 
     def wait(self, seconds: float, wall: float | None = None) -> None:
         self.time = Now(self.time.boot + seconds, self.time.wall + (seconds if wall is None else wall), self.time.trusted)
+
+    def tick(self) -> None:
+        self.deliver((Tick(),))
 
     def reboot(self, off: float, *, trusted: bool = True) -> None:
         """The machine was off for so long, by its clock; boot time begins anew."""
@@ -59,16 +68,10 @@ class House:
         self.start()
 
     def deliver(self, batch) -> None:
-        """Stands where the engine does: what the core says at once is said."""
+        """Stands where the engine does."""
         self.delivered += batch
-        for one in batch:
-            if isinstance(one, ConsentGiven):
-                self.see(ConsentGranted(self.time.wall, one.consent))
-            elif isinstance(one, PolicyReplaced):
-                self.policy = self.gateway.policy = one.policy
-            elif isinstance(one, ConsentEnded):
-                known = self.granting.get(one.id)
-                self.see(ConsentOver(self.time.wall, one.id, one.why, one.who, replace(known, ended=self.time.wall, why=one.why)))
+        self.noted += (turn := self.gateway.handle(batch, self.time)).events
+        self.see(*turn.events)
 
     def see(self, *events) -> None:
         self.granting.see(events)
@@ -79,9 +82,10 @@ class House:
         who = self.phones.named(phone)
         said = (Name(name, source),) if name else ()
         answered = ((name,),) if name else ()
-        seen = Observation(phone, "tcp", ip_address(addr).packed, port, answered, said, group=who.group, place=place, consents=self.granting.grants(who.slot, who.group))
+        key = FlowKey(6, b"\x0a\x4d\0\x0a", 40_000, ip_address(addr).packed, port)
+        consents = self.gateway.consents.of(who, key, self.time.boot)
+        seen = Observation(who.name, "tcp", key.dst, port, answered, said, group=who.group, place=place, consents=consents)
         decision = decide(self.gateway.policy, seen)
-        key = FlowKey(6, b"\x0a\x4d\0\x0a", 40_000, seen.addr, port)
         self.see(*[FlowDecided(self.time.wall, key.src, key, seen, decision)] * times)
 
     @property
