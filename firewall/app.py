@@ -84,7 +84,7 @@ class App:
         self.granting = Granting(
             self.state, self.gateway, self.engine.deliver, self.server.publish, self.now, self._boot_id
         )
-        self.inbox = Inbox(self.state, self.gateway, self.now, self.server.publish)
+        self.inbox = Inbox(self.state, self.gateway, self.now, self.server.publish, self.granting.has_passed)
         self.trial = DryRun(settings.history_file, clock=wall)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
         self._ended = asyncio.Event()
@@ -157,8 +157,8 @@ class App:
         """Everything that happened passes here, in the hot path."""
         events = tuple(events)
         self.recorder.record(events)
-        self.granting.see(events)
         self.inbox.see(events)
+        self.granting.see(events)
 
     # -- state -------------------------------------------------------------------------------------------------------
 

@@ -223,7 +223,7 @@ class Granting:
         """Called in the hot path: counts, and notes what is over."""
         for event in events:
             if isinstance(event, (FlowDecided, FlowResumed)):
-                if event.decision.consent and event.flow is not None:
+                if event.flow is not None:
                     self._count(event.flow, event.decision.consent, new=isinstance(event, FlowDecided))
             elif isinstance(event, FlowBytes):
                 self._count_bytes(event)
@@ -233,7 +233,9 @@ class Granting:
                 self._over(event)
 
     def _count(self, flow: FlowKey, number: int, *, new: bool) -> None:
-        if self._of_flow.get(flow) != number and number in self._active:
+        if number not in self._active:
+            self._of_flow.pop(flow, None)
+        elif self._of_flow.get(flow) != number:
             self._flows[number] += new
             self._of_flow[flow] = number
             if len(self._of_flow) > MOST_FLOWS:
@@ -296,6 +298,10 @@ class Granting:
     def active(self) -> list[Consent]:
         """Those in force and those suspended, by id."""
         return [self._active[number].consent for number in sorted(self._active)]
+
+    def has_passed(self, flow: FlowKey | None) -> bool:
+        """Whether it passed by a consent until now: when that ends, the flow is cut, and that is no new try."""
+        return flow in self._of_flow
 
     def get(self, number: int) -> Consent | None:
         known = self._active.get(number)

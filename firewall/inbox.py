@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from firewall.events import Event
     from firewall.gateway import Gateway
-    from firewall.inputs import Now
+    from firewall.inputs import FlowKey, Now
     from firewall.phones import Phone
     from firewall.state import State
     from rules.policy import Policy
@@ -37,9 +37,11 @@ class Inbox:
 
     def __init__(
         self, state: State | None, gateway: Gateway, clock: Callable[[], Now],
-        publish: Callable[[dict[str, Any]], None],
+        publish: Callable[[dict[str, Any]], None], passed: Callable[[FlowKey | None], bool] = lambda _: False,
     ) -> None:
+        """`passed`: whether a flow was let pass by a consent until now, so that its refusal is no new try."""
         self._state = state
+        self._passed = passed
         self._gateway = gateway
         self._clock = clock
         self._publish = publish
@@ -56,12 +58,18 @@ class Inbox:
     def see(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, FlowDecided) and event.decision.verdict is Verdict.ASK:
-                phone = self._gateway.phones.named(event.seen.phone or "") or self._gateway.phones.stranger
-                decision = event.decision
+                if self._passed(event.flow):
+                    continue
+                phone, decision = self._phone(event), event.decision
                 by_service = bool(decision.service) and self._asks_for_services(decision.rule)
                 question = self.questions.fold(event, phone.slot, by_service=by_service)
                 if question is not None:
                     self._untold.add(question.id)
+
+    def _phone(self, event: FlowDecided) -> Phone:
+        phones = self._gateway.phones
+        phone = phones.at(event.src)
+        return phone if phone.name == event.seen.phone else phones.named(event.seen.phone or "") or phones.stranger
 
     def waiting(self) -> int:
         return len(self.questions.waiting(self._clock().wall))

@@ -416,7 +416,11 @@ async def test_a_grant_closes_what_it_answers_and_its_end_opens_it_again(house: 
     assert house.waiting == ["anna service:xiaomi-app-inventory", "tv service:xiaomi-account"]
     house.tries("anna", ACCOUNT)  # passes
     assert len(house.waiting) == 2
+    assert house.granting.to_json(given)["flows"] == 1
     await house.granting.revoke([given.id], ANNA)
+    passed = FlowKey(6, b"\x0a\x4d\0\x0a", 40_000, b"\xc6\x33\x64\x09", 443)
+    seen = next(iter(house.inbox.questions)).seen
+    house.see(FlowDecided(1.0, passed.src, passed, seen, Decision(Verdict.ASK, "xiaomi/2", "consent 1 is over", "xiaomi-account", 1)))  # its flow is cut
     assert len(house.waiting) == 2  # nothing has been refused since
     house.tries("anna", ACCOUNT)
     assert house.waiting[0] == "anna service:xiaomi-account"

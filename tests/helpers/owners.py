@@ -40,7 +40,7 @@ class House:
         except StateError:
             self.state = None
         self.granting = Granting(self.state, self.gateway, self.deliver, self.told.append, self.now, self.boot)
-        self.inbox = Inbox(self.state, self.gateway, self.now, self.told.append)
+        self.inbox = Inbox(self.state, self.gateway, self.now, self.told.append, self.granting.has_passed)
         self.deliver((PolicyReplaced(self.policy, Author("start")),))
         self.delivered.clear()
         remembered = self.granting.remembered()
@@ -74,8 +74,8 @@ class House:
         self.see(*turn.events)
 
     def see(self, *events) -> None:
-        self.granting.see(events)
         self.inbox.see(events)
+        self.granting.see(events)
 
     def tries(self, phone: str, name: str = "", addr: str = ELSEWHERE, *, times: int = 1, source: Source = Source.SNI, place=NOWHERE, port: int = 443) -> None:
         """A phone tries, and what the rules and its consents say of it is said."""
