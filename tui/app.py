@@ -102,6 +102,7 @@ class Consentry(App[None]):
         self.pulse = Pulse(time.time())
         self.feed = Feed()
         self.bell_rings = Bell(bell.settings())
+        self.granted: int | None = None  # the last act was to give this consent
         self.stirred = 0  # grows whenever something happens to a question or a consent
         self.changing = asyncio.Lock()  # one edit after the other
         self.leaving = "ends the lab" if lab else "leaves, the gate goes on"
@@ -218,18 +219,31 @@ class Consentry(App[None]):
 
     async def change(self, **args: object) -> dict[str, Any]:
         """One edit of the rules, after those that are under way. Raises NoGateway or Refused."""
+        self.granted = None
         async with self.changing:
             return await self.ask_change(**args)
 
     @work(group="step")
     async def step(self, way: str) -> None:
         """`way`: "undo" takes back the last act, "redo" does it again."""
+        number, self.granted = self.granted, None
         try:
-            done = await self.change(act=way)
+            if way == "undo" and number is not None:
+                done = (await self.ask("consents.revoke", id=number)).done
+            else:
+                done = await self.change(act=way)
         except (NoGateway, Refused) as error:
             self.say(self.why(error), trouble=True)
         else:
-            self.say(self.outcome(done))
+            self.say(self.outcome(done) if "revision" in done else self.revoked(done))
+            self.stir()
+
+    @staticmethod
+    def revoked(done: dict[str, Any]) -> str:
+        """What became of a revocation, in words for the status line."""
+        flows = count(int(done.get("cut") or 0), "running flow was", "running flows were")
+        trouble = f"; {inert(str(done['trouble']))}" if done.get("trouble") else ""
+        return f"revoked: {flows} reset; the next try is refused and asked again{trouble}"
 
     def saved(self, done: dict[str, Any]) -> str:
         """In words for the status line."""

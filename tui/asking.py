@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from rich.cells import cell_len
+
 from firewall.text import inert
 from rules.countries import country_name
 from rules.domain import registrable
+from rules.operators import OPERATORS
 from tui import offers
 from tui.format import clock, count, cut, cut_name, moment
 
@@ -105,7 +108,8 @@ def place(question: Mapping[str, Any]) -> str:
     """Where the machine stands and who runs it, as far as that is known."""
     known = question.get("place") or {}
     asn = f"AS{known['asn']}" if known.get("asn") else ""
-    who = known.get("operator") or known.get("organisation") or ""
+    operator = str(known.get("operator") or "")
+    who = OPERATORS[operator].title if operator in OPERATORS else operator or known.get("organisation") or ""
     country = country_name(str(known["country"])) if known.get("country") else ""
     return inert(", ".join(filter(None, (country, who or asn))))
 
@@ -119,10 +123,16 @@ def tried(question: Mapping[str, Any], now: float) -> str:
     return f"{count(question['count'], 'try', 'tries')} since {since}, {word}"
 
 
+def readable(question: Mapping[str, Any]) -> str:
+    """Who can read it on its way."""
+    text = inert(str(question.get("readable") or ""))
+    return text[:1].upper() + text[1:]
+
+
 def names(question: Mapping[str, Any], width: int, glyphs: Glyphs) -> list[str]:
     """What it tried: `api.account.xiaomi.com (5)   sms.intl.xiaomi.com (1)`, two lines at most, then how many more."""
     most = sorted(question["names"], key=lambda one: -one["count"])
-    texts = [f"{cut_name(inert(one['name']), width - 12, glyphs.ellipsis)} ({one['count']:,})" for one in most]
+    texts = [f"{cut_name(inert(one['name']), width - 20, glyphs.ellipsis)} ({one['count']:,})" for one in most]
     if not texts and not question.get("addr"):
         return []
     if not texts:
@@ -130,7 +140,7 @@ def names(question: Mapping[str, Any], width: int, glyphs: Glyphs) -> list[str]:
     lines, left = [""], len(texts)
     for text in texts:
         joined = f"{lines[-1]}   {text}" if lines[-1] else text
-        if len(joined) > width - 10:  # room for how many more
+        if lines[-1] and cell_len(joined) > width - 10:  # room for how many more
             if len(lines) == 2:
                 break
             lines.append(text)
@@ -140,6 +150,11 @@ def names(question: Mapping[str, Any], width: int, glyphs: Glyphs) -> list[str]:
     if more := left + int(question.get("more") or 0):
         lines[-1] += f"  +{more:,}"
     return lines
+
+
+def circumstances(question: Mapping[str, Any], now: float) -> str:
+    """How often, where, and who can read it; "" where nobody has asked."""
+    return ".  ".join(filter(None, (tried(question, now), place(question), readable(question))))
 
 
 def again(at: float) -> str:

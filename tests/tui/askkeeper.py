@@ -76,7 +76,7 @@ class AskKeeper:
         active = sum(one["state"] == "active" for one in self.consents)
         self.say(asks=sum(not one["put_off"] for one in self.questions), consents=active)
 
-    def _need(self, args: dict[str, Any]) -> dict[str, Any]:
+    def _question(self, args: dict[str, Any]) -> dict[str, Any]:
         found = next((one for one in self.questions if one["id"] == args["id"]), None)
         if found is None:
             raise Refused(f"there is no question {args['id']}: somebody else may have answered it")
@@ -90,13 +90,13 @@ class AskKeeper:
 
     async def _later(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         self.asked.append(("asks.later", args))
-        self._need(args)["put_off"] = time.time() + args["seconds"]
+        self._question(args)["put_off"] = time.time() + args["seconds"]
         self._count()
         yield Done()
 
     async def _never(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         self.asked.append(("asks.never", args))
-        self.questions.remove(self._need(args))
+        self.questions.remove(self._question(args))
         self._count()
         yield Done({"rule": "k7x2", "revision": 4})
 
@@ -116,7 +116,7 @@ class AskKeeper:
         if self.refuses:
             raise Refused(self.refuses)
         if "ask" in args:
-            self.questions.remove(self._need({"id": args["ask"]}))
+            self.questions.remove(self._question({"id": args["ask"]}))
         kind, _, what = args["subject"].partition(":")
         phone = args.get("phone", "")
         made = consent(

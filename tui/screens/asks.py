@@ -145,6 +145,7 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
             self.gate.say(self.gate.why(error), trouble=True)
         else:
             if verb == "asks.never":
+                self.gate.granted = None
                 rule = inert(asking.refusal(question, question, "phone"))
                 self.gate.say(f"made the rule: {rule}; revision {done.get('revision')}; u takes it back")
             else:
@@ -155,8 +156,7 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
 def in_full(question: dict[str, Any], now: float, width: int, glyphs: Glyphs) -> Content:
     """Four lines: who wants what; how; which names; what the keys do."""
     later = f"  {asking.again(question['put_off'])}" if question["put_off"] else ""
-    readable = inert(str(question.get("readable") or ""))
-    how = ".  ".join(filter(None, (asking.tried(question, now), asking.place(question), readable)))
+    how = asking.circumstances(question, now)
     named = asking.names(question, width, glyphs)
     rule = inert(asking.refusal(question, question, "phone"))
     head = Content.assemble(

@@ -13,7 +13,6 @@ from textual.content import Content
 from firewall.control import NoGateway, Refused
 from tui import consenting
 from tui.screens.box import Box
-from tui.screens.consents import revoked
 
 WIDEST = 76  # cells of text
 SECONDS = 1.0
@@ -65,7 +64,7 @@ class Behind(Box):
             return
         self.dismiss()
         self.gate.stir()
-        self.gate.say(revoked(done))
+        self.gate.say(self.gate.revoked(done), trouble=bool(done.get("trouble")))
 
     def _draw(self) -> None:
         lines = []

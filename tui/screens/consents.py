@@ -12,7 +12,6 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from tui import consenting
-from tui.format import count
 from tui.offers import term
 from tui.screens.page import Page
 from tui.widgets.consent_table import ConsentTable
@@ -47,8 +46,8 @@ A consent that waits for the clock opens nothing: after a start without a truste
 is left. t says that the clock is right."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x,delete", "revoke", "revoke", key_display="x"),
-        Binding("c", "again", "give again"),
-        Binding("t", "trust", "clock is right"),
+        Binding("c", "again", "again"),
+        Binding("t", "trust", "clock"),
         Binding("escape", "back", show=False),
     ]
 
@@ -162,15 +161,9 @@ is left. t says that the clock is right."""
         except (NoGateway, Refused) as error:
             self.gate.say(self.gate.why(error), trouble=True)
         else:
-            self.gate.say(revoked(reply.done) if verb == "consents.revoke" else "the clock is right, by your word")
+            said = self.gate.revoked(reply.done) if verb == "consents.revoke" else "the clock is right, by your word"
+            self.gate.say(said, trouble=bool(reply.done.get("trouble")))
         self.read()
-
-
-def revoked(done: dict[str, Any]) -> str:
-    """What became of a revocation."""
-    cut = int(done.get("cut") or 0)
-    flows = count(cut, "running flow was", "running flows were")
-    return f"revoked: {flows} reset; the next try is refused and asked again"
 
 
 def once_more(consent: dict[str, Any]) -> dict[str, Any]:

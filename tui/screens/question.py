@@ -67,7 +67,8 @@ class Question(Box):
 
     def on_mount(self) -> None:
         box = self.query_one(VerticalScroll)
-        box.border_title, box.border_subtitle = "a question", BOX_KEYS
+        box.border_title = "a question" if self._question["count"] else "a consent"
+        box.border_subtitle = BOX_KEYS
         box.focus()
         self._chosen()
 
@@ -131,7 +132,7 @@ class Question(Box):
         chosen = (self._what, self._who)
         try:
             told = (await self.gate.ask(
-                "consents.preview", subject=self.subject, **self._whose[self._who].args
+                "consents.preview", **self._about()
             )).done
         except (NoGateway, Refused) as error:
             self._trouble, self._eager = self.gate.why(error), ""
@@ -169,9 +170,11 @@ class Question(Box):
             words = inert(str(done.get("words") or self.subject))
             spans = asking.FOR | {"revoked": "until it is revoked", "once": "for one flow"}
             until = spans[args["life"]]
-            return f"granted, {until}: {words}; the next try passes; 5 shows it and takes it back"
+            self.gate.granted = done.get("id")
+            return f"granted, {until}: {words}; the next try passes; u takes it back, as does 5"
         if verb == "asks.later":
             return f"{inert(self._question['phone'])} is refused as before, and asks again in 1 h; 2 shows it"
+        self.gate.granted = None
         return f"made the rule: {inert(self._rule())}; revision {done.get('revision')}; u takes it back"
 
     # -- drawing
@@ -187,14 +190,14 @@ class Question(Box):
         room = max(20, min(WIDEST, self.size.width - 6))
         title = inert(str(self._widths[self._what if question["id"] is None else 0]["title"]))
         who = cut(inert(question["phone"] or f"group {question['group']}"), 24, glyphs.ellipsis)
-        circumstances = self._circumstances()
+        circumstances = asking.circumstances(question, time.time())
         lines = [
             Content.assemble(
                 (f"{glyphs.verdicts['ask']} {who}", "$warning bold"),
                 " wants to reach " if question["count"] else " may reach ",
                 (cut(title, room - len(who) - 18, glyphs.ellipsis), "bold"),
             ),
-            *([Content(cut(circumstances, room, glyphs.ellipsis))] if circumstances else ()),
+            *([Content(cut(circumstances, 2 * room, glyphs.ellipsis))] if circumstances else ()),
             *(Content.assemble((line, "$muted")) for line in asking.names(question, room, glyphs)),
             Content(""),
             Content.assemble((f"{'Allow':<{LABEL}}", "bold"), *self._allow()),
@@ -202,18 +205,14 @@ class Question(Box):
             *self._choice("What", [str(width["title"]) for width in self._widths], self._keys, self._what, room),
             Content.assemble(
                 (f"{'Refuse':<{LABEL}}", "bold"),
-                *_key("z", "not now, ask again in 1 h   "), *_key("b", "never: makes the rule"),
+                *(_key("z", "not now, ask again in 1 h   ") if question["id"] is not None else ()),
+                *_key("b", "never: makes the rule"),
             ),
             Content.assemble(" " * LABEL, (cut(inert(self._rule()), room - LABEL, glyphs.ellipsis), "$error")),
             Content(""),
             *self._future(),
         ]
         self.show(Content("\n").join(lines))
-
-    def _circumstances(self) -> str:
-        readable = inert(str(self._question.get("readable") or ""))
-        parts = (asking.tried(self._question, time.time()), asking.place(self._question), readable)
-        return ".  ".join(filter(None, parts))
 
     def _allow(self) -> list[str | tuple[str, str]]:
         parts: list[str | tuple[str, str]] = []

@@ -27,7 +27,7 @@ LEFT: Final = BAR + 1 + 13
 class ConsentTable(Table[dict[str, Any]]):
     """Rows as the verb "consents" tells them."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "what it let pass")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "flows")]
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__()
@@ -62,13 +62,14 @@ class ConsentTable(Table[dict[str, Any]]):
 
     def columns(self, width: int) -> Sequence[Column]:
         wide = self.screen.has_class("-wide")
-        left = [Column("phone", 13)]
-        right = [Column("left", LEFT), Column("flows", 5, right=True), Column("up", 5, right=True)]
+        left = [Column("phone", 14)]
+        used = ("flows", "up", "down") if wide else ("up",)
+        right = [Column("left", LEFT), *(Column(title, 5, right=True) for title in used)]
         if wide:
-            right += [Column("down", 5, right=True), Column("given", 9)]
+            right.append(Column("given", 9))
         room = width - sum(column.width + GAP for column in (*left, *right)) - GAP
         why = room * 2 // 5
-        return [*left, Column("may reach", max(1, room - why)), *right, Column("by, or why it ended", max(1, why))]
+        return [*left, Column("may reach", max(1, room - why)), *right, Column("by, why ended", max(1, why))]
 
     def cells(self, row: dict[str, Any], columns: Sequence[Column]) -> Sequence[Cell]:
         if row is DIVIDER:
@@ -103,5 +104,7 @@ class ConsentTable(Table[dict[str, Any]]):
         if row["state"] == consenting.ENDED:
             at = consenting.ended(row)
             return f"ended {moment(at, now)}" if at else "ended"
+        if row["state"] == consenting.SUSPENDED:
+            return consenting.remaining(row, self.passed)
         bar = consenting.bar(consenting.share(row, self.passed), BAR, self._glyphs)
         return f"{bar} {consenting.remaining(row, self.passed)}"

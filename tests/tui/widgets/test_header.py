@@ -91,3 +91,16 @@ def test_what_is_known_of_places_may_be_old_or_damaged(wrong, says):
     base = {"what": "networks", "trouble": "", "stale": False, "age_days": 120}
     assert says in line(places=[base | wrong])[0]
     assert "networks" not in line(places=[base])[0]
+
+
+def test_who_waits_is_said_before_the_queue_at_80_cells():
+    text, _ = line(asks=2, consents=1, clock=True)
+    assert "? 2 waiting" in text
+    assert "waiting" not in line(asks=0)[0]
+    assert "? 1,204 waiting" in line(60, asks=1204)[0]
+
+
+def test_a_clock_that_is_not_trusted_matters_where_consents_are():
+    assert "the time is not known: consents with an end wait (5)" in line(120, asks=0, consents=2, clock=False)[0]
+    assert "the time" not in line(120, consents=0, clock=False)[0]
+    assert "the time" not in line(120, consents=2, clock=True)[0]
