@@ -7,6 +7,7 @@ oldest are given up and counted, and it is said.
 from __future__ import annotations
 
 import contextlib
+import glob
 import sqlite3
 import threading
 import time
@@ -48,6 +49,7 @@ MOVED_ROWS: Final = 2_000  # of an older database, at a time
 DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
 TROUBLE: Final = "the history cannot be written: "
+ASIDE: Final = ".corrupt-"
 HEALED: Final = "the history could not be written for "
 Hits = tuple[int, float]  # decisions by a rule, time of the last
 Note = tuple[float, str, str, str, int | None]  # at, kind, text, who, uid
@@ -327,6 +329,7 @@ class History:
             if gone < retention.STEP_ROWS:
                 self._pruned = time.monotonic()
             self._ballast.put()
+            self._clear_aside(now)
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""
@@ -342,16 +345,26 @@ class History:
         self._full = False
 
     def _quarantine(self) -> None:
-        """What is no sound database is kept under another name; a fresh one is begun at the next try."""
+        """What is no sound database is kept for a day under another name; a fresh one is begun at the next try."""
         self._forget_file()
-        aside = self._path.with_name(f"{self._path.name}.corrupt-{int(self._clock())}")
+        self._clear_aside(None)
+        aside = self._path.with_name(f"{self._path.name}{ASIDE}{int(self._clock())}")
         with contextlib.suppress(OSError):
             self._path.rename(aside)
             for suffix in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             with self._lock:
-                text = f"the history was damaged; it is kept as {aside.name}"
+                text = f"the history was damaged; it is kept for a day as {aside.name}"
                 self._notes.append((self._clock(), "trouble", text, "", None))
+
+    def _clear_aside(self, now: float | None) -> None:
+        """Damaged files older than a day, or all of them: allowed names stand in those as well. Never raises."""
+        with contextlib.suppress(OSError):
+            for file in self._path.parent.glob(f"{glob.escape(self._path.name)}{ASIDE}*"):
+                number = file.name.rpartition("-")[2]
+                at = int(number) if number.isdecimal() else 0
+                if now is None or abs(now - at) > retention.KEEP_ALLOWED_SECONDS:
+                    file.unlink()
 
 
 def recent(path: Path, since: float, limit: int) -> Iterator[Episode]:

@@ -68,15 +68,16 @@ def mark_oldest(db: sqlite3.Connection) -> None:
 def sweep(db: sqlite3.Connection, step: int) -> int:
     """Remove rows of what is marked."""
     all_gone, allowed_gone = _edge(db, NOTHING), max(_edge(db, NO_ALLOWED), _edge(db, NOTHING))
-    rows = db.execute("SELECT id, subject FROM episodes WHERE id <= ? ORDER BY id LIMIT ?", (all_gone, step)).fetchall()
+    select = "SELECT id, subject, kind FROM episodes WHERE id <= ? ORDER BY id LIMIT ?"
+    rows = db.execute(select, (all_gone, step)).fetchall()
     others = len(rows)
     kinds = [number for (number,) in db.execute("SELECT id FROM kinds WHERE verdict = 'allow'")]
     swept = db.execute("SELECT coalesce((SELECT value FROM marks WHERE word = 'swept'), 0)").fetchone()[0]
-    allowed: list[tuple[int, int]] = []
+    allowed: list[tuple[int, int, int]] = []
     if others < step and kinds and max(swept, all_gone) < allowed_gone:
         select = (
-            f"SELECT id, subject FROM episodes WHERE id > ? AND id <= ? AND kind IN ({', '.join('?' * len(kinds))}) "  # noqa: S608
-            "ORDER BY id LIMIT ?"
+            "SELECT id, subject, kind FROM episodes WHERE id > ? AND id <= ? "  # noqa: S608
+            f"AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY id LIMIT ?"
         )
         allowed = db.execute(select, (max(swept, all_gone), allowed_gone, *kinds, step - others)).fetchall()
         reached = allowed[-1][0] if len(allowed) == step - others else allowed_gone
@@ -84,10 +85,12 @@ def sweep(db: sqlite3.Connection, step: int) -> int:
     notes = db.execute("SELECT coalesce(max(notes), 0) FROM seals WHERE gone = ?", (NOTHING,)).fetchone()[0]
     db.execute("DELETE FROM notes WHERE id <= ?", (notes,))
     gone = rows + allowed
-    db.execute(_COUNT, (json.dumps([number for number, _ in gone]),))
-    db.executemany("DELETE FROM episodes WHERE id = ?", [(number,) for number, _ in gone])
-    for subject in {subject for _, subject in gone}:
+    db.execute(_COUNT, (json.dumps([number for number, *_ in gone]),))
+    db.executemany("DELETE FROM episodes WHERE id = ?", [(number,) for number, *_ in gone])
+    for subject in {subject for _, subject, _ in gone}:
         forget_subject(db, subject)
+    empty = "DELETE FROM kinds WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM episodes WHERE kind = ?1)"
+    db.executemany(empty, {(kind,) for *_, kind in gone})
     return len(gone)
 
 

@@ -83,7 +83,8 @@ class Shelf:
         self._there = {number for number in self._there if number > rows}
 
     def forget(self) -> None:
-        """Subjects have been removed from the database."""
+        """Kinds and subjects have been removed from the database."""
+        self._kinds.clear()
         self._subjects.clear()
 
     def _subject(self, row: Episode) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The tables of history.db, and how older ones become these.
 
-kinds     who, what verdict, by which rule or consent, in which country: few rows, however much happens
+kinds     who, what verdict, by which rule or consent, in which country: as long as a row is of it
 subjects  distinct things: a kind, a far end, its names. A filter, but for `last:`, is judged once for each
 keys      names, addresses, ports and networks of the subjects, in an order that finds them by prefix and range
 episodes  when, how often, how many bytes; each of one subject
