@@ -69,7 +69,7 @@ class App:
         self._beat = beat
         self._died = died
         self._locked_before = locked_before(settings.locked_file)
-        self.memory = Path(settings.run_dir, "live.json")
+        self.memory = settings.memory_file
         self.backend = open_backend(settings)
         self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
         self._boot_id = boot_id()

@@ -1,18 +1,21 @@
 """What the next process has to know of live flows: their names and verdicts, in a file that a reboot takes with it.
 
 The kernel goes on letting allowed flows pass when this process dies. A picture of them is written every few seconds, a
-slice at a time so that packets do not wait; the next process joins it with what conntrack still knows.
+slice at a time so that packets do not wait; the next process joins it with what conntrack still knows. It says which
+names phones asked for: root's alone, it counts for an hour of the same boot, and `off --remove` removes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.engine import clock
 from firewall.inputs import FlowKey, LearntName, LiveFlow, Remembered
 from firewall.settings import write_atomically
+from firewall.trust import boot_id
 from rules.observation import Name, Source
 from rules.verdict import Decision, Verdict
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 2.0  # between pictures; a flow that ends within is in none
 SHARE: Final = 50  # times as long as a picture took: it costs 2 % of a core at most
+KEPT_SECONDS: Final = 3_600.0  # a picture that is older is not looked at
 SLICE: Final = 64  # rows at a time: a third of a millisecond
 _json: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one for every row
 
@@ -41,7 +45,7 @@ async def keep(path: Path, gateway: Gateway) -> None:
 
 async def save(path: Path, gateway: Gateway) -> None:
     """One picture, written atomically. Raises nothing: a full disk is told by the history already."""
-    lines = [json.dumps({"digest": gateway.enforced.digest})]
+    lines = [json.dumps({"digest": gateway.enforced.digest, "boot_id": boot_id(), "boot": clock().boot})]
     lines += await _rows(gateway.flows.live(), _flow)
     lines += await _rows(gateway.names.learnt(clock().boot), _learnt)
     try:
@@ -51,11 +55,14 @@ async def save(path: Path, gateway: Gateway) -> None:
 
 
 def load(path: Path, alive: Iterable[FlowKey]) -> Remembered:
-    """The last picture. What cannot be read is not remembered; that is never an error."""
+    """The last picture. What cannot be read, or is old, is removed and not remembered; that is never an error."""
     digest, flows, names = "", list[LiveFlow](), list[LearntName]()
     try:
-        head, *rows = path.read_text("utf-8").split("\n")
-        digest = str(json.loads(head)["digest"])
+        first, *rows = path.read_text("utf-8").split("\n")
+        head = json.loads(first)
+        digest = str(head["digest"])
+        if head["boot_id"] != boot_id() or not 0 <= clock().boot - head["boot"] <= KEPT_SECONDS:
+            raise ValueError("its times mean nothing any more")
         for row in rows:
             told = json.loads(row)
             if "flow" in told:
@@ -66,6 +73,8 @@ def load(path: Path, alive: Iterable[FlowKey]) -> Remembered:
                 names.append(LearntName(mac, addr, chain, float(told["until"])))
     except (OSError, ValueError, KeyError, TypeError):
         digest, flows, names = "", [], []
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
     return Remembered(tuple(flows), tuple(names), digest, frozenset(alive))
 
 

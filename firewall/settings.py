@@ -45,6 +45,11 @@ class Settings:
         return Path(self.state_dir, "gateway.log")
 
     @property
+    def memory_file(self) -> Path:
+        """What the next process has to know of live flows (memory.py)."""
+        return Path(self.run_dir, "live.json")
+
+    @property
     def supervisor_pid_file(self) -> Path:
         return Path(self.run_dir, "supervisor.pid")
 

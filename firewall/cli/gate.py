@@ -164,6 +164,7 @@ def off(*, remove: bool, run_dir: Path) -> None:
     settings = Settings.read(file)
     start.end(settings)
     open_backend(settings).remove()
+    settings.memory_file.unlink(missing_ok=True)
     file.unlink()
     click.echo(f"removed. Phones behind {settings.lan} are now unfiltered.")
 

@@ -47,6 +47,21 @@ def test_what_cannot_be_read_is_not_remembered(tmp_path: Path, text: str) -> Non
     assert again.alive == {V4}
 
 
+async def test_an_old_picture_is_removed_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour, after a reboot, or from a boot time that has not come yet."""
+    gateway, file = Gateway(Phones(given={MAC: "phone1"})), tmp_path / "live.json"
+    gateway.handle([Remembered((LiveFlow(V4, MAC, (), False, False, 0, DECISION, 0, 0),), (), "d", frozenset((V4,)))], Now(1.0, 1e9, trusted=True))
+    now, boots = [10_000.0], ["this boot"]
+    monkeypatch.setattr(memory, "clock", lambda: Now(now[0], 1e9, trusted=True))
+    monkeypatch.setattr(memory, "boot_id", lambda: boots[0])
+    for later, boot, remembered in ((3_599.0, "this boot", 1), (3_601.0, "this boot", 0), (-1.0, "this boot", 0), (1.0, "the next", 0)):
+        now[0], boots[0] = 10_000.0, "this boot"
+        await memory.save(file, gateway)
+        now[0], boots[0] = 10_000.0 + later, boot
+        assert len(memory.load(file, [V4]).flows) == remembered
+        assert file.exists() is bool(remembered)
+
+
 async def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
     await memory.save(tmp_path / "none" / "live.json", Gateway(Phones()))
     assert memory.load(tmp_path / "none" / "live.json", ()) == Remembered((), (), "", frozenset())
