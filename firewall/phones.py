@@ -8,8 +8,10 @@ it is a stranger and gets nothing through.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from firewall.commands import AdmitPair, ExpelPair
@@ -28,6 +30,7 @@ IDLE_SECONDS: Final = 60.0  # an address whose owner is silent for so long may b
 FREE_SECONDS: Final = 3_600.0
 MOST_ADDRESSES: Final = 64  # of one phone at a time; the one used longest ago goes first
 MOST_PAIRS: Final = 16_000  # of all phones; the kernel's maps hold a few more
+LOOK_SECONDS: Final = 1.0  # between two looks at all phones for one that can go
 SEEN_SECONDS: Final = 60.0  # how exact "last seen" is
 _NAME: Final = re.compile(r"[^\s,:\"'‹›][^,:\"‹›]{0,31}")
 
@@ -50,6 +53,11 @@ class Phone:
     macs: tuple[bytes, ...] = ()
     addresses: dict[bytes, float] = field(default_factory=dict)  # admitted ones -> boot time of their last use
 
+    @property
+    def silent(self) -> bool:
+        """Whether its place may be another's: no person knows it, and it has no address."""
+        return not (self.named or self.mode or self.addresses)
+
 
 class Phones:
     """`given` are names that somebody chose before the start (the lab's): MAC -> name."""
@@ -64,6 +72,10 @@ class Phones:
         self.unsaved: set[Phone] = set()  # changed since they were last taken to be stored
         self._by_slot: dict[int, Phone] = {}
         self._by_mac: dict[bytes, Phone] = {}
+        self._by_name: dict[str, Phone] = {}
+        self._free = list(range(1, MOST + 1))  # a heap of slots, some of which may have been taken since
+        self._silent: deque[tuple[Phone, float]] = deque()  # unnamed, longest silent first: with when they were seen
+        self._looked = float("-inf")  # when those were looked for
         self._owner: dict[bytes, bytes] = {}  # address -> MAC
         self._told: defaultdict[tuple[bytes, bytes], float] = defaultdict(lambda: float("-inf"))
         for phone in known:
@@ -79,7 +91,7 @@ class Phones:
         return iter(self._by_slot.values())
 
     def named(self, name: str) -> Phone | None:
-        return next((phone for phone in self._by_slot.values() if phone.name == name), None)
+        return self._by_name.get(name)
 
     def slot(self, slot: int) -> Phone:
         return self._by_slot.get(slot, self.stranger)
@@ -208,6 +220,7 @@ class Phones:
     def change(self, wanted: Phone) -> Phone:
         """The phone of that slot becomes as `edited` or `joined` said; flows that point at it see so at once."""
         phone = self._by_slot[wanted.slot]
+        self._by_name.pop(phone.name, None)
         for word in ("name", "group", "mode", "named", "first", "last", "macs"):
             setattr(phone, word, getattr(wanted, word))
         self._take_in(phone)
@@ -231,34 +244,47 @@ class Phones:
         return phone
 
     def _christen(self, mac: bytes, wall: float) -> Phone:
-        slot = self._free_slot() if len(mac) == len(NOBODY) and mac != NOBODY else 0
+        slot = self._free_slot(wall) if len(mac) == len(NOBODY) and mac != NOBODY else 0
         if not slot:
             return self.stranger
         digits = mac.hex()
-        taken = {phone.name for phone in self._by_slot.values()}
         names = [f"phone-{digits[-length:]}" for length in (4, 6, 8, 12)]
-        phone = Phone(slot, next((name for name in names if name not in taken), names[-1]), first=wall, macs=(mac,))
+        name = next((name for name in names if name not in self._by_name), names[-1])
+        phone = Phone(slot, name, first=wall, macs=(mac,))
         self._take_in(phone)
         return phone
 
-    def _free_slot(self) -> int:
-        """A slot that nobody has; if all are taken, that of the unnamed phone that has been silent longest; else 0."""
-        if len(self._by_slot) < MOST:
-            return next(slot for slot in range(1, MOST + 1) if slot not in self._by_slot)
-        silent = [phone for phone in self._by_slot.values() if not (phone.named or phone.mode or phone.addresses)]
-        if not silent:
-            return 0
-        gone = min(silent, key=lambda phone: phone.last)
-        self._leave(gone)
-        return gone.slot
+    def _free_slot(self, wall: float = 0.0) -> int:
+        """A slot that nobody has; if all are taken, that of the unnamed phone that has been silent longest; else 0.
+
+        Whoever invents MACs asks a thousand times a second: all phones are looked at once a second at most.
+        """
+        while self._free:
+            slot = heappop(self._free)
+            if slot not in self._by_slot:
+                return slot
+        if not self._silent and abs(wall - self._looked) >= LOOK_SECONDS:
+            self._looked = wall
+            silent = [(phone, phone.last) for phone in self._by_slot.values() if phone.silent]
+            self._silent.extend(sorted(silent, key=itemgetter(1)))
+        while self._silent:
+            gone, last = self._silent.popleft()
+            if gone.silent and gone.last == last and self._by_slot.get(gone.slot) is gone:
+                self._leave(gone)
+                return heappop(self._free)
+        return 0
 
     def _take_in(self, phone: Phone) -> None:
         self._by_slot[phone.slot] = phone
+        self._by_name[phone.name] = phone
         self._by_mac.update(dict.fromkeys(phone.macs, phone))
         self._changed(phone)
 
     def _leave(self, phone: Phone) -> None:
-        self._by_slot.pop(phone.slot, None)
+        if self._by_slot.pop(phone.slot, None) is not None:
+            heappush(self._free, phone.slot)
+        if self._by_name.get(phone.name) is phone:
+            del self._by_name[phone.name]
         for mac in phone.macs:
             self._by_mac.pop(mac, None)
         self.unsaved.discard(phone)
