@@ -57,6 +57,16 @@ class Episode:
             place=self.place,
         )
 
+    @property
+    def to(self) -> str:
+        """Its best name, or its address where none is known."""
+        return self.name or self.dst
+
+    @property
+    def run_by(self) -> str:
+        """Who runs the far end: our word for it, else what the database calls the network; "" if unknown."""
+        return self.operator or self.place.organisation
+
     def to_json(self) -> dict[str, Any]:
         told = {name: getattr(self, name) for name in FIELDS}
         told["names"] = [{"name": name.name, "source": str(name.source)} for name in self.names]

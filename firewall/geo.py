@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import maxminddb
 from maxminddb import MODE_AUTO, InvalidDatabaseError
 
+from firewall.text import inert
 from rules.networks import embedded, parse_network
 from rules.observation import NOWHERE, Place
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 REMEMBERED: Final = 16_384  # addresses
 STALE_DAYS: Final = 60
 DAY: Final = 86_400.0
+LONGEST_NAME: Final = 256  # characters of a network's
 LARGEST: Final = 256 << 20  # bytes of an owner's file
 PROBED: Final = 1_000  # records that are looked through for what a database is about
 ATTRIBUTIONS: Final = (
@@ -77,7 +79,8 @@ def _number(record: Any) -> _Answer | None:  # noqa: ANN401
         number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 10 else None
     organisation = record.get("autonomous_system_organization", record.get("as_name", ""))
     known = isinstance(number, int) and number > 0
-    return _Answer(number, organisation if isinstance(organisation, str) else "") if known else None
+    shown = inert(organisation)[:LONGEST_NAME] if isinstance(organisation, str) else ""
+    return _Answer(number, shown) if known else None
 
 
 _JUNE_1, _JUNE_17 = 1_780_272_000.0, 1_781_654_400.0  # of 2026

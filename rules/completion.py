@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from rules.countries import COUNTRIES
-from rules.expression import IN_FILTERS, IN_RULES
+from rules.expression import IN_FILTERS, IN_RULES, quote
 from rules.matchers.history import REFUSED
 from rules.matchers.via import WORDS as WAYS
 from rules.rule import ACTIONS
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MOST: Final = 50
-_QUOTED: Final = frozenset(' ,"')
 TERMS: Final = {  # what stands beside a term while it is chosen
     "phone": "one phone, by its name",
     "group": "phones of a group",
@@ -34,6 +33,8 @@ TERMS: Final = {  # what stands beside a term while it is chosen
     "via": "how the name was learnt",
     "verdict": "what became of it",
     "rule": "which rule decided",
+    "to": "the name or address that the row shows, nothing below it",
+    "run-by": "who runs it, as the row shows it",
     "last": "seen within 90s, 15m, 1h, 7d",
     "who": "who did it",
 }
@@ -78,7 +79,7 @@ class Vocabulary:
         match key:
             case "service":
                 return self.services
-            case "operator":
+            case "operator" | "run-by":
                 return self.operators
             case "phone":
                 return ((phone, "") for phone in self.phones)
@@ -118,7 +119,7 @@ def completions(text: str, cursor: int, vocabulary: Vocabulary, *, rule: bool = 
         return []
     value = text[value_at:cursor]
     values = _matching(value.removeprefix('"') if quoted else value, vocabulary.values(key))
-    return [Completion(value_at, cursor, _quote(word), hint) for word, hint in values]
+    return [Completion(value_at, cursor, quote(word), hint) for word, hint in values]
 
 
 def _word(text: str, cursor: int) -> tuple[int, bool, int]:
@@ -148,7 +149,3 @@ def _matching(begun: str, words: Iterable[tuple[str, str]]) -> list[tuple[str, s
             ranked.append((2, word, hint))
     ranked.sort(key=lambda one: one[0])
     return [(word, hint) for _, word, hint in ranked[:MOST]]
-
-
-def _quote(value: str) -> str:
-    return f'"{value}"' if not _QUOTED.isdisjoint(value) else value

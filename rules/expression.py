@@ -1,6 +1,7 @@
 """The one language, for rules and for filters: `name:example.com -phone:tv port:443,8000-8100`.
 
-A space means and, a comma inside a value means or, a leading `-` means not, quotes hold spaces and commas together.
+A space means and, a comma inside a value means or, a leading `-` means not, quotes hold spaces and commas together (and
+a quote, written twice).
 What is printed can be parsed: `parse(str(expression)) == expression`.
 """
 
@@ -17,7 +18,15 @@ from rules.matchers.addr import AddrMatcher
 from rules.matchers.asn import AsnMatcher
 from rules.matchers.country import CountryMatcher, OperatorCountryMatcher
 from rules.matchers.group import GroupMatcher
-from rules.matchers.history import LastMatcher, RuleMatcher, VerdictMatcher
+from rules.matchers.history import (
+    NONE,
+    LastMatcher,
+    RuleMatcher,
+    RunByMatcher,
+    ToMatcher,
+    VerdictMatcher,
+    WhereMatcher,
+)
 from rules.matchers.name import NameMatcher
 from rules.matchers.operator import OperatorMatcher
 from rules.matchers.phone import PhoneMatcher
@@ -25,6 +34,7 @@ from rules.matchers.port import PortMatcher
 from rules.matchers.proto import ProtoMatcher
 from rules.matchers.service import ServiceMatcher
 from rules.matchers.via import ViaMatcher
+from rules.observation import NOWHERE
 from rules.verdict import Answer
 
 if TYPE_CHECKING:
@@ -40,7 +50,8 @@ IN_RULES: Final[dict[str, type[Matcher]]] = {
     )
 }
 IN_FILTERS: Final[dict[str, type[Matcher]]] = IN_RULES | {
-    matcher.key: matcher for matcher in (VerdictMatcher, RuleMatcher, LastMatcher)
+    matcher.key: matcher
+    for matcher in (VerdictMatcher, RuleMatcher, ToMatcher, RunByMatcher, WhereMatcher, LastMatcher)
 }
 LONGEST, MOST_TERMS, MOST_VALUES = 4_096, 64, 256
 _QUOTED: Final = frozenset(' ,"')
@@ -69,7 +80,7 @@ class Term:
         return self.matcher.key
 
     def __str__(self) -> str:
-        return f"{'-' if self.negated else ''}{self.key}:{','.join(map(_quote, self.matcher.values))}"
+        return f"{'-' if self.negated else ''}{self.key}:{','.join(map(quote, self.matcher.values))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,10 @@ class Subject(Protocol):
     def rule(self) -> str: ...
     @property
     def service(self) -> str: ...
+    @property
+    def to(self) -> str: ...
+    @property
+    def run_by(self) -> str: ...
     @property
     def last(self) -> float: ...
 
@@ -119,10 +134,16 @@ class Filter:
             match term.matcher:
                 case VerdictMatcher() as matcher:
                     answer = subject.verdict in matcher.words
+                case ToMatcher(values=values):
+                    answer = (subject.to or NONE) in values
+                case RunByMatcher(values=values):
+                    answer = (subject.run_by or NONE) in values
                 case RuleMatcher(values=values):
                     answer = subject.rule in values
                 case ServiceMatcher(values=values):
-                    answer = subject.service in values
+                    answer = (subject.service or NONE) in values
+                case WhereMatcher(values=values):
+                    answer = ((subject.seen.place or NOWHERE).country or NONE) in values
                 case LastMatcher() as matcher:
                     answer = subject.last >= now - matcher.seconds
                 case matcher:
@@ -162,8 +183,11 @@ def _common(sets: list[frozenset[str]]) -> frozenset[str] | None:
     return frozenset.intersection(*sets) if sets else None
 
 
-def _quote(value: str) -> str:
-    return f'"{value}"' if not value or not _QUOTED.isdisjoint(value) else value
+def quote(value: str) -> str:
+    """A value as it is written: in quotes where it needs them, a quote inside doubled."""
+    if value and _QUOTED.isdisjoint(value):
+        return value
+    return '"{}"'.format(value.replace('"', '""'))
 
 
 def _parse(text: str, matchers: dict[str, type[Matcher]], services: Collection[str] | None) -> Expression:
@@ -220,9 +244,11 @@ def _values(text: str, at: int) -> tuple[list[str], list[tuple[int, int]], int]:
     while True:
         if at < len(text) and text[at] == '"':
             end = text.find('"', at + 1)
+            while end >= 0 and text[end + 1 : end + 2] == '"':
+                end = text.find('"', end + 2)
             if end < 0:
                 raise ExpressionError("a quote that is not closed", at, len(text), 'close it with "')
-            value, after = text[at + 1 : end], end + 1
+            value, after = text[at + 1 : end].replace('""', '"'), end + 1
         else:
             after = at
             while after < len(text) and text[after] not in ' ,"':

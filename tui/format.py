@@ -122,7 +122,7 @@ def endpoint(addr: str, port: int) -> str:
 
 def place(episode: Episode) -> tuple[str, str]:
     """Country where the far end stands, and who runs it; "" for what is not known."""
-    return episode.place.country or "", episode.operator or episode.place.organisation
+    return episode.place.country or "", episode.run_by
 
 
 def what(episode: Episode, width: int, glyphs: Glyphs = UNICODE) -> str:

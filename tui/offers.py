@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rules.domain import registrable
-from rules.expression import ExpressionError, parse_rule
+from rules.expression import ExpressionError, parse_rule, quote
+from rules.matchers.history import NONE
 
 if TYPE_CHECKING:
     from firewall.episode import Episode
+
+EXACT: Final = {"name": "to", "operator": "run-by"}  # what groups are called by is not always what a rule would ask
 
 
 class Offer(NamedTuple):
@@ -47,7 +50,12 @@ def rule(action: str, what: Offer, who: Offer) -> str:
 
 def term(key: str, value: str) -> str:
     """As the language writes it."""
-    return f'{key}:"{value}"' if not value or any(letter in ' ,"' for letter in value) else f"{key}:{value}"
+    return f"{key}:{quote(value)}"
+
+
+def exactly(by: str, key: str) -> str:
+    """The term of a filter that leaves the rows of one group (verb "history.groups"), and no others."""
+    return term(EXACT.get(by, by), key or NONE)
 
 
 def _sayable(offer: Offer) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from firewall.episode import Episode
 from firewall.history.schema import OLD_ROWS
 from rules.matchers.addr import AddrMatcher
+from rules.matchers.history import NONE, ToMatcher
 from rules.matchers.name import NameMatcher
 from rules.matchers.port import PortMatcher
 from rules.networks import embedded
@@ -196,6 +197,8 @@ def ranges(matcher: Matcher) -> list[tuple[bytes, bytes]] | None:
             key = _name_key(value.removeprefix("="))
             spans.append((key, key if value.startswith("=") else key[:-1] + b".\xff"))
         return spans
+    if isinstance(matcher, ToMatcher) and NONE not in matcher.values:
+        return [(key, key) for key in map(_to_key, matcher.values)]
     if isinstance(matcher, AddrMatcher):
         return [(_addr_key(first), _addr_key(last)) for first, last in matcher.networks]
     if isinstance(matcher, PortMatcher):
@@ -205,6 +208,14 @@ def ranges(matcher: Matcher) -> list[tuple[bytes, bytes]] | None:
 
 def _name_key(name: str) -> bytes:
     return b"n" + ".".join(reversed(name.split("."))).encode("utf-8", "surrogatepass") + b"."
+
+
+def _to_key(shown: str) -> bytes:
+    """No name can be read as an address (rules.matchers.name)."""
+    try:
+        return _addr_key(ip_address(shown).packed)
+    except ValueError:
+        return _name_key(shown)
 
 
 def _addr_key(addr: bytes) -> bytes:

@@ -64,6 +64,8 @@ class _Kind:
     verdict: str
     rule: str
     service: str
+    to: str = ""
+    run_by: str = ""
     last: float = 0.0
 
 

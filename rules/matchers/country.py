@@ -40,6 +40,7 @@ def parse_country(text: str) -> str:
 class CountryMatcher:
     key: ClassVar[str] = "country"
     kind: ClassVar[str] = "country"  # the fact it asks for
+    besides: ClassVar[frozenset[str]] = frozenset()  # what it knows that is no country
     values: tuple[str, ...]
 
     @classmethod
@@ -47,7 +48,7 @@ class CountryMatcher:
         codes = []
         for position, value in enumerate(values):
             try:
-                codes.append(parse_country(value))
+                codes.append(value if value in cls.besides else parse_country(value))
             except ValueError as error:
                 raise ValueProblem(position, f"{value!r} is no country", str(error)) from None
         return cls(tuple(codes))

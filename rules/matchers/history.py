@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from rules.matchers import ValueProblem
+from rules.matchers.country import CountryMatcher
 from rules.verdict import Answer, Verdict
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 REFUSED = "refused"
+NONE = "none"  # of what a row may be without
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,27 @@ class RuleMatcher:
 
     def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002
         return Answer.NO  # a filter asks `values`
+
+
+@dataclass(frozen=True, slots=True)
+class ToMatcher(RuleMatcher):
+    """What it went to as its row tells it: its one best name, nothing below; where none is known its address."""
+
+    key: ClassVar[str] = "to"
+
+
+@dataclass(frozen=True, slots=True)
+class RunByMatcher(RuleMatcher):
+    """Who runs the far end as its row tells it: an operator's word, else what the database calls the network."""
+
+    key: ClassVar[str] = "run-by"
+
+
+@dataclass(frozen=True, slots=True)
+class WhereMatcher(CountryMatcher):
+    """`country:` as a row tells it, which may have none."""
+
+    besides: ClassVar[frozenset[str]] = frozenset((NONE,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.expression import Expression, ExpressionError, Filter, Term, parse_filter, parse_rule
+from rules.expression import Expression, ExpressionError, Filter, Term, parse_filter, parse_rule, quote
 from rules.matchers.addr import AddrMatcher
 from rules.matchers.name import NameMatcher
 from rules.matchers.phone import PhoneMatcher
@@ -20,7 +20,7 @@ LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 NAME = st.builds(lambda e, parts: e + ".".join([*parts, "example"]), st.sampled_from(["", "="]), st.lists(LABEL, min_size=1, max_size=4))
 V4 = st.ip_addresses(v=4).map(str) | st.integers(0, 255).map(lambda n: f"{n}.0.0.0/8")
 V6 = st.ip_addresses(v=6).map(str) | st.just("2001:db8::/32")
-PHONE = st.text(st.characters(codec="utf-8", exclude_characters='"').filter(str.isprintable), min_size=1)
+PHONE = st.text(st.characters(codec="utf-8").filter(str.isprintable), min_size=1)
 
 
 def some(matcher, values):
@@ -64,6 +64,12 @@ def test_errors_name_the_place_and_the_remedy(text, start, end, message, remedy)
         parse_rule(text)
     error = caught.value
     assert (error.start, error.end, error.message, error.remedy) == (start, end, message, remedy)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("C", "Z")) | st.sampled_from(' ,"'), min_size=1), min_size=1, max_size=3))
+def test_quotes_hold_any_value(values) -> None:
+    wanted = parse_filter(f"to:{','.join(map(quote, values))}")
+    assert wanted.expression.terms[0].matcher.values == tuple(values)
 
 
 def test_names_are_compared_in_one_form() -> None:

@@ -107,7 +107,7 @@ class PastKeeper:
     async def _groups(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         groups: dict[str, list[Any]] = {}
         for row in self._wanted("history.groups", args):
-            groups.setdefault({"country": row.place.country or "", "operator": row.operator}.get(args["by"]) or getattr(row, args["by"], ""), []).append(row)
+            groups.setdefault({"country": row.place.country or "", "operator": row.run_by, "name": row.to}.get(args["by"], getattr(row, args["by"], "")), []).append(row)
         for key, rows in groups.items():
             counts = {word: sum(row.count for row in rows if row.verdict == word) for word in ("allow", "ask", "block", "watch")}
             yield {

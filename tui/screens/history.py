@@ -16,10 +16,9 @@ from firewall import control, export
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
 from firewall.text import inert
-from rules.expression import ExpressionError, parse_filter
 from tui.feed import MOST_ROWS
 from tui.format import count, moment
-from tui.offers import term
+from tui.offers import exactly
 from tui.screens.page import Page
 from tui.widgets.episodes import EpisodeTable
 from tui.widgets.filter_line import FilterLine
@@ -290,18 +289,8 @@ o shows who did what to the gate. v looks whether the history is as it was writt
             self._narrow(self.groups.pointed)
 
     def _narrow(self, group: dict[str, Any]) -> None:
-        """To the rows of this group, where the language can say that."""
-        key = group["key"]
-        for word in (self._by, "addr") if self._by == "name" else (self._by,):  # nameless rows: by their address
-            wanted = f"{self._wanted} {term(word, key)}".strip()
-            try:
-                parse_filter(wanted)
-            except ExpressionError:
-                continue
-            self.look(wanted, "")
-            return
-        what = f"{self._by} {inert(repr(key))}" if key else f"no {self._by}"
-        self.gate.say(f"no filter can say: {what}", trouble=True)
+        """To the rows of this group, and no others."""
+        self.look(f"{self._wanted} {exactly(self._by, group['key'])}".strip(), "")
 
 
 class _Counted:

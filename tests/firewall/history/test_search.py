@@ -15,13 +15,16 @@ from firewall.history.rows import Shelf
 from firewall.history.search import Cursor, Search
 from rules.expression import parse_filter
 from rules.observation import Name, Place, Source
+from tui.offers import exactly
 
+ORGANISATIONS = ("org 0", 'the "best", net', "org 2", "", "org 4")
 FILTERS = (
     "", "phone:p1", "-phone:p1,p2", "verdict:refused", "-verdict:allow phone:p0", "service:s1", "-service:s1", "rule:r3", "rule:r3,r4 -phone:p0",
     "name:example", "name:b.example", "name:=b.example", "-name:b.example", "name:cdn.b.example", "name:x.invalid", "name:b.example,c.example phone:p2",
     "addr:198.51.100.0/25", "addr:198.51.100.7", "-addr:198.51.100.0/25", "addr:2001:db8::/32", "addr:203.0.113.9", "port:443", "port:80-90,5228",
     "-port:443", "proto:udp", "via:http", "via:ambiguous", "last:1h", "-last:1h", "last:2h -last:1h verdict:block", "name:b.example addr:198.51.100.0/25 port:443",
     "country:CN", "-country:CN", "country:DE -phone:p1", "operator-country:US", "-operator-country:US", "group:kids", "-group:kids name:b.example", "asn:64502", "-asn:64502",
+    "to:b.example", "-to:b.example", "to:198.51.100.7,2001:db8::7", "to:none,a.example", 'run-by:"org 2",cnnic', "-run-by:none", "country:none", "-country:none,DE", "service:none,s1",
 )
 
 
@@ -36,7 +39,7 @@ def rows() -> list:
             via=str(source) if name else "ambiguous" if n % 2 else "none", dport=chance.choice([443, 80, 5228]), proto="dns" if n % 50 == 0 else chance.choice(["tcp", "udp"]),
             dst="" if n % 50 == 0 else chance.choice([f"198.51.100.{n % 256}", "2001:db8::7", "64:ff9b::cb00:7109", "::ffff:198.51.100.7"]),
             last=NOW - chance.randrange(4) * 2_000 - chance.randrange(40), bytes_up=n, bytes_down=2 * n, count=n % 5,
-            place=Place(chance.choice(["CN", "DE", ""]), "US", 64_500 + n % 5, f"org {n % 5}"), group=chance.choice(["", "kids"]),
+            place=Place(chance.choice(["CN", "DE", ""]), "US", 64_500 + n % 5, ORGANISATIONS[n % 5]), operator="cnnic" if n % 7 == 0 else "", group=chance.choice(["", "kids"]),
         ))
     return found
 
@@ -103,6 +106,21 @@ def test_pages_stand_still_while_rows_come_in(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("text", ["", "-phone:p0 last:2h", "verdict:refused"])
+@pytest.mark.parametrize("by", sums.BY)
+def test_a_filter_can_say_each_group_exactly(file: Path, text: str, by: str) -> None:
+    """What `enter` on a group asks: as many tries as the group counts, and all groups together are everything."""
+    with contextlib.closing(schema.reader(file)) as db:
+        groups = sums.Sums(db, parse_filter(text), NOW).groups(by)
+        assert len(groups) >= 2
+        for group in groups:
+            narrowed = parse_filter(f"{text} {exactly(by, group['key'])}")
+            found = Search(db, narrowed, NOW).page(5_000, None, None).rows
+            assert found
+            assert (sum(one.count for one in found), sum(one.bytes_up for one in found)) == (group["count"], group["up"]), group["key"]
+            assert sums.Sums(db, narrowed, NOW).groups(by) == [group]
+
+
 def test_sums(file: Path) -> None:
     wanted = parse_filter("-phone:p0")
     plain = [one for one in rows() if wanted.matches(one, NOW)]
@@ -120,7 +138,7 @@ def test_sums(file: Path) -> None:
                 assert (group["count"], group["up"], group["down"]) == (sum(o.count for o in mine), sum(o.bytes_up for o in mine), sum(o.bytes_down for o in mine))
                 assert (group["last"], group["phones"]) == (max(o.last for o in mine), len({o.phone for o in mine}))
                 assert group["refused"] == sum(o.count for o in mine if o.verdict in ("ask", "block"))
-        assert {group["key"] for group in sums.Sums(db, wanted, NOW).groups("operator")} == {f"org {n}" for n in range(5)}
+        assert {group["key"] for group in sums.Sums(db, wanted, NOW).groups("operator")} == {*ORGANISATIONS, "cnnic"}
         assert {group["key"] for group in sums.Sums(db, wanted, NOW).groups("country")} == {"CN", "DE", ""}
         hurried = sums.Sums(db, wanted, NOW, seconds=-1.0)
         hurried.groups("name")

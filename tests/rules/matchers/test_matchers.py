@@ -6,7 +6,7 @@ from rules.expression import IN_FILTERS, parse_filter
 from rules.matchers import known
 from rules.verdict import Answer
 
-ONE_OF_EACH = {"phone": "tv", "name": "=a.example", "addr": "192.0.2.0/24", "service": "xiaomi-ads", "proto": "tcp", "port": "80-90", "via": "dns", "verdict": "refused", "group": "kids", "country": "CN", "operator-country": "HK", "operator": "alibaba", "asn": "4538", "rule": "xiaomi/1", "last": "1h"}
+ONE_OF_EACH = {"phone": "tv", "name": "=a.example", "addr": "192.0.2.0/24", "service": "xiaomi-ads", "proto": "tcp", "port": "80-90", "via": "dns", "verdict": "refused", "group": "kids", "country": "CN", "operator-country": "HK", "operator": "alibaba", "asn": "4538", "rule": "xiaomi/1", "last": "1h", "to": "192.0.2.7", "run-by": "cnnic"}
 
 
 def test_a_missing_fact_leaves_the_answer_open() -> None:

@@ -3,11 +3,14 @@ from __future__ import annotations
 import csv
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from firewall import export
 from firewall.control import Done, Verb
+from rules.observation import Place
+from tui import offers
 from tui.glyphs import ASCII
 
 
@@ -163,22 +166,28 @@ async def test_what_is_watched_is_reviewed_as_well(screen, episode):
         await s.shows("w.example.com", "watch")
 
 
-async def test_a_nameless_group_is_filtered_by_its_address(screen, gate, episode):
-    async def groups(_peer, args):
-        yield {"key": "192.0.2.7", "title": "192.0.2.7", "count": 1, "refused": 1, "allowed": 0, "watched": 0, "phones": 1, "last": 0.0}
-        yield {"key": "", "title": "", "count": 1, "refused": 1, "allowed": 0, "watched": 0, "phones": 1, "last": 0.0}
-        yield Done({"seconds": 0.0, "count": 2, "since": None})
-
-    gate._server._verbs["history.groups"] = Verb(groups)
-    async with screen(episode(1, dst="192.0.2.7", verdict="ask"), episode(2, dst="192.0.2.8", verdict="ask")) as s:
+@pytest.mark.parametrize(("by", "asked"), [
+    ("name", ["to:www.example.com", "to:192.0.2.7"]), ("operator", ["run-by:cnnic", 'run-by:"a ""big"" net, inc"', "run-by:none"]),
+    ("service", ["service:x", "service:none"]), ("country", ["country:CN", "country:none"]), ("phone", ['phone:"tv upstairs"', "phone:phone1"]),
+])
+async def test_enter_on_a_group_leaves_its_rows_and_no_others(screen, episode, by, asked):
+    rows = [
+        replace(episode(1, "www.example.com", verdict="ask", service="x"), operator="cnnic", place=Place("CN", "CN", 24151, "CNNIC")),
+        replace(episode(2, "a.www.example.com", verdict="ask", phone="tv upstairs"), place=Place("", "", 64_500, 'a "big" net, inc')),
+        episode(3, dst="192.0.2.7", verdict="block"),
+    ]
+    async with screen(*rows) as s:
         await s.press("3")
-        await s.shows("2 episodes")
-        s.app.screen.look("verdict:refused", "name")
-        await s.shows("2 groups", "none")
-        await s.press("down", "enter")
-        await s.shows("no filter can say: no name")
-        await s.press("up", "enter")
-        await s.shows("verdict:refused addr:192.0.2.7", "1 episode")
+        await s.shows("3 episodes")
+        for term in asked:
+            s.app.screen.look("verdict:refused", by)
+            await s.shows("groups")
+            keys = [offers.exactly(by, row["key"]) for row in s.app.screen.groups.rows]
+            s.app.screen.groups.point(s.app.screen.groups.rows[keys.index(term)]["key"])
+            count = s.app.screen.groups.pointed["count"]
+            await s.press("enter")
+            await s.shows(f"verdict:refused {term}", f"{count} episode")
+            assert [offers.exactly(by, {"name": one.to, "operator": one.run_by, "country": one.place.country}.get(by, getattr(one, by, "")) or "") for one in s.app.screen.table.rows] == [term] * count
 
 
 async def test_e_writes_what_the_filter_matches_and_never_over_a_file(screen, gate, episode, tmp_path, monkeypatch):
@@ -247,7 +256,7 @@ async def test_esc_gives_a_long_export_up(screen, gate, episode, tmp_path, monke
 async def test_it_is_read_without_unicode_and_hostile_names_are_text(screen, gate, episode):
     row = episode(1, "[red]\u202ex\x1b[31m.example.com", verdict="block", phone="[b]p[/]", rule="\x07r")
     gate.notes = [{"at": 0.0, "kind": "rules", "text": "\u202e[red]y", "who": "[b]", "uid": 0}]
-    async with screen(row, look=ASCII, size=(140, 30)) as s:
+    async with screen(row, look=ASCII, size=(160, 30)) as s:
         await s.press("3")
         await s.shows("[red]‹U+202E", "[b]p[/]", "x block")
         for key, words in (("s", "by service"), ("s", "by phone"), ("s", "by operator"), ("s", "by country"), ("s", "by name"), ("s", "by rule")):
