@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from textual import work
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from firewall.control import AsyncClient, NoGateway, Refused
@@ -18,6 +17,8 @@ from tui import bell, glyphs, link
 from tui.bell import Bell
 from tui.feed import Feed
 from tui.format import count
+from tui.hangup import end_with_terminal
+from tui.keys import OneByOne
 from tui.pulse import Pulse
 from tui.screens.live import Live
 from tui.screens.page import Page
@@ -72,7 +73,7 @@ def _phones() -> Screen[None]:
     return Phones()
 
 
-class Consentry(App[None]):
+class Consentry(OneByOne[None]):
     """`lab`: leaving ends the lab as well, which is its starter's business."""
 
     TITLE = "consentry"
@@ -113,6 +114,8 @@ class Consentry(App[None]):
 
     def on_mount(self) -> None:
         self.set_class(self.glyphs is glyphs.ASCII, "-ascii")
+        if not self.is_headless:
+            end_with_terminal(lambda status: self.exit(return_code=status))
         self.run_worker(link.follow(self.socket, self))
         self.set_interval(DRAW_SECONDS, self._draw)
         self.set_interval(HEADER_SECONDS, self._draw_headers)
