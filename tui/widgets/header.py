@@ -22,6 +22,7 @@ COLOURS: Final = {  # every other state is red
     "ENFORCING": "$success", "DEGRADED": "$warning", "WATCHING": "$warning", "STARTING": "$muted",
 }
 SPARK: Final = range(6, 17)  # cells, as many as there is room for
+BESIDE: Final = 0.625  # of the line for what is wrong while the gate enforces: since when has room beside it
 SHORTEST: Final = 12  # cells of a reason below which it says nothing
 
 
@@ -50,11 +51,11 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
     asks = int(status.get("asks") or 0)
     since = datetime.fromtimestamp(status["since"]).astimezone().strftime("%a %H:%M")
     parts = [
-        Part(f"since {since}", "$muted", 3),
-        Part(count(status["phones"], "phone"), "", 4),
+        Part(f"since {since}", "$muted", 5),
+        Part(count(status["phones"], "phone"), "", 3),
         Part(f"{glyphs.verdicts['ask']} {asks:,} waiting" if asks else "", "$warning bold", 6),
         Part(notice, "$warning bold", 9),
-        Part(f"queue {queue['waiting']}  lost {lost}", "$warning bold" if lost else "", 8 if lost else 5),
+        Part(f"queue {queue['waiting']}  lost {lost}", "$warning bold" if lost else "", 8 if lost else 4),
         Part(f"unanswered {unanswered}" if unanswered else "", "$warning bold", 7),
         Part(f"{rate} flows/s", "", 2, right=True),
     ]
@@ -71,7 +72,8 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
         named = watching[0] if len(watching) == 1 else count(len(watching), "phone")
         parts.append(Part(f"watching {named}", "$warning bold", 8))
     chip = f" {glyphs.states.get(state, ' ')} {state} "
-    return _line(chip, f"$background on {colour} bold", why, parts, per_second, width, glyphs), state
+    share = BESIDE if state == "ENFORCING" else 0.75
+    return _line(chip, f"$background on {colour} bold", why, parts, per_second, width, glyphs, share), state
 
 
 def places(status: dict[str, Any]) -> str:
@@ -85,12 +87,16 @@ def places(status: dict[str, Any]) -> str:
 
 
 def _line(
-    chip: str, style: str, why: str, parts: list[Part], per_second: list[int], width: int, glyphs: Glyphs
+    chip: str, style: str, why: str, parts: list[Part], per_second: list[int], width: int, glyphs: Glyphs,
+    share: float = 0.75,
 ) -> Content:
-    """What is wrong stands right behind the chip, and parts of less worth make room for it; the sparkline first."""
+    """What is wrong stands right behind the chip, and parts of less worth make room for it; the sparkline first.
+
+    `share` of the line is the most that it drives them out of.
+    """
     parts = [part for part in parts if part.text]
     free = width - cell_len(chip) - 1
-    wanted = max(SHORTEST, min(cell_len(why), free * 3 // 4)) + 2 if why else 0
+    wanted = max(SHORTEST, min(cell_len(why), int(free * share))) + 2 if why else 0
     while parts and sum(cell_len(part.text) + 2 for part in parts) + wanted > free:
         parts.remove(min(parts, key=lambda part: part.worth))
     free -= sum(cell_len(part.text) + 2 for part in parts)

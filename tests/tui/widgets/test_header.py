@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tui.glyphs import ASCII, UNICODE
@@ -27,6 +29,18 @@ def test_enforcing_at_80_cells():
     assert text.endswith("4 flows/s")
     assert "█" in text
     assert len(text) == 79
+
+
+@pytest.mark.parametrize("more", [{}, {"asks": 12}, {"mode": "enforce", "watching": ["phone1"]}, {"trouble": "the history cannot be written: the disk is full, and rows wait in memory"}])
+def test_since_when_stands_beside_what_is_wrong(more):
+    base = {"what": "networks", "trouble": "", "stale": True, "age_days": 61}
+    text, _ = line(places=[base], **more)
+    assert re.search(r"since \w{3} \d\d:\d\d", text)
+    assert ("data on places: 61 days old" in text) is ("trouble" not in more)
+    assert len(text) <= 80
+    if "asks" in more:
+        assert "? 12 waiting" in text
+    assert (re.search(r"the history cannot be written: .*…", text) is not None) is ("trouble" in more)
 
 
 def test_a_stale_status_is_no_gate():
