@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := menu
-.PHONY: menu run test lint type unit lab bench bench-peers bench-check bench-readme screenshots constraints campaign clean
+.PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints campaign clean
 
 menu: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -23,6 +23,10 @@ type: ## mypy, strict
 
 unit: ## tests that need neither root nor namespaces
 	$(BIN)/pytest -m "not lab"
+
+fuzz: ## readers of other people's bytes tried at length (a quarter of an hour); what breaks one is kept in tests/fuzz
+	$(BIN)/pytest -m hypothesis --hypothesis-profile=long --timeout=0 -p no:rerunfailures -o addopts="--import-mode=importlib -n auto" \
+		tests/firewall/dissect tests/firewall/test_speech.py
 
 lab: ## tests in network namespaces, from a phone to the internet
 	sudo $(BIN)/pytest -m lab

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairs import Figure, figure, ratio, take_turns
+from quicwriter import crypto, initial
 
 from firewall.dissect.http import Requests
+from firewall.dissect.quic import Initials
 from firewall.dissect.tls import Hello, client_hello
 from rules import store
 from rules.decide import decide
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 RULES = 200
 CALLS = 5_000
+INITIALS = 500  # packets in turn, each with keys of its own
 NEEDS: dict[str, str] = {}
 REQUEST = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: phone/1.0\r\nAccept: */*\r\n\r\n"
 
@@ -38,6 +41,9 @@ def measure(pairs: int, _: int) -> dict[str, Figure]:
     hello = hello_of("www.example.com")
     assert isinstance(client_hello(hello), Hello)
     assert Requests().feed(REQUEST)
+    message = hello[5:]
+    initials = itertools.cycle([initial(crypto(0, message), dcid=struct.pack("!Q", n)) for n in range(INITIALS)])
+    assert Initials().feed(next(initials)) == (message,)
     assert decide(policy, known).rule == "default"
 
     def decide_new() -> float:
@@ -51,6 +57,7 @@ def measure(pairs: int, _: int) -> dict[str, Figure]:
         "known": lambda: cost(lambda: decide(policy, known)),
         "hello": lambda: cost(lambda: client_hello(hello)),
         "request": lambda: cost(lambda: Requests().feed(REQUEST)),
+        "initial": lambda: cost(lambda: Initials().feed(next(initials))),
     }, max(pairs, 7))
     figures = {name: figure(runs[name], "us", {name: runs[name]}) for name in runs}
     return figures | {f"{name}, yardsticks": ratio(runs, name, "yardstick", "yardsticks") for name in ("new", "hello")}

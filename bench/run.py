@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5, help="rounds in which the ways take turns (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="length of one run (default 3)")
     asked = parser.parse_args()
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "helpers"))  # writers of packets
     wanted = [name for name in PROMISES if name in (asked.promises or PROMISES)]
     if unknown := set(asked.promises) - set(PROMISES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import socket
 import struct
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase, MultiplexedDatabase, ReadOnlyDatabase
+
+# What `make fuzz` found is kept beside the tests, and tried first by every later run.
+FOUND = DirectoryBasedExampleDatabase(Path(__file__).parent / "fuzz")
+settings.register_profile("default", database=MultiplexedDatabase(DirectoryBasedExampleDatabase(".hypothesis/examples"), ReadOnlyDatabase(FOUND)))
+settings.register_profile("long", max_examples=10_000, deadline=None, database=FOUND, print_blob=True, suppress_health_check=list(HealthCheck))
+settings.load_profile("default")
 
 PHONE = "10.77.0.10"
 MAC = bytes.fromhex("020000000101")
