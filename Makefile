@@ -38,10 +38,10 @@ bench: bench-peers ## every promise, measured beside its peers, into bench/resul
 	sudo $(BIN)/python bench/run.py
 
 bench-peers: ## what we are compared with: Debian's packages, and mitmproxy in a venv of its own
-	for program in iperf3 wrk nginx dnsperf dnsmasq unbound ethtool; do \
+	for program in iperf3 wrk nginx dnsperf dnsmasq unbound ethtool tshark ndpiReader; do \
 		PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing=1; done; \
 	[ -z "$$missing" ] || sudo apt-get install -y --no-install-recommends \
-		iperf3 wrk nginx-light dnsperf dnsmasq-base unbound ethtool || echo "without them: skipped, visibly"
+		iperf3 wrk nginx-light dnsperf dnsmasq-base unbound ethtool tshark libndpi-bin || echo "without them: skipped, visibly"
 	[ -x .venv/peers/bin/mitmdump ] || { python3 -m venv .venv/peers && \
 		.venv/peers/bin/pip install --quiet -r bench/peers.txt; } || echo "without mitmproxy: skipped, visibly"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,12 @@ SILENT: Final = "nothing was asked: only a handshake, or packets of one directio
 _HOST = re.compile(rb"(?i)\nhost[ \t]*:[ \t]*(?:\[([0-9a-f:.]+)\]|([0-9.]+))(?::[0-9]*)?[ \t]*\r?\n")
 _SNI = re.compile(rb"\0\0\0.\0.\0\0.([0-9a-fA-F:.]{2,45})", re.DOTALL)
 _HELLO_BEGINS: Final = (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03")
+
+
+@lru_cache(maxsize=16_384)
+def text_of(addr: bytes) -> str:
+    """A packed address for people."""
+    return str(ip_address(addr))
 
 
 class Listener:
@@ -104,7 +111,8 @@ class Datagrams:
     def hear(self, data: bytes) -> None:
         """The next datagram."""
         self._heard += 1
-        self.done = self._heard > RELISTENED
+        # what comes behind a handshake has no long header (RFC 9000, 17.3)
+        self.done = self._heard > RELISTENED or (bool(self.said) and data[:1] < b"\x80")
         found = self._initials.feed(data)
         if not isinstance(found, tuple) or isinstance(found, quic.Unknown):
             return
@@ -170,9 +178,9 @@ class Recorded:
         return {
             "file": file,
             "proto": key.word,
-            "src": str(ip_address(key.src)),
+            "src": text_of(key.src),
             "sport": key.sport,
-            "dst": str(ip_address(key.dst)),
+            "dst": text_of(key.dst),
             "dport": key.dport,
             "name": names[0].name if names and via != "ambiguous" else "",
             "via": via,

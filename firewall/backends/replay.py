@@ -48,6 +48,9 @@ ERRORS: Final = {
     ip.ICMP: frozenset((3, 4, 5, 9, 10, 11, 12)), ip.ICMPV6: frozenset((1, 2, 3, 4, *range(130, 138), 143)),
 }
 
+PLAIN: Final = frozenset((b"\x08\x00\x45", *(b"\x86\xdd" + bytes((first,)) for first in range(0x60, 0x70))))
+CHANGES: Final = ip.SYN | ip.FIN | ip.RST
+
 _PORTS = Struct("!HH")
 _LONG = Struct("!I")
 
@@ -100,7 +103,7 @@ class Replay:
                 self.packets, self.size = packets, size
                 if progress is not None:
                     progress()
-            at = 14 if kind == link.ETHERNET and frame[12:14] == b"\x08\x00" else link.ip_at(kind, frame)
+            at = 14 if kind == link.ETHERNET and frame[12:15] in PLAIN else link.ip_at(kind, frame)
             if at < 0:
                 self._strange(kind)
                 continue
@@ -110,18 +113,18 @@ class Replay:
             if frame[at] == 0x45 and len(frame) >= at + 34 and not (frame[at + 6] & 0x3F or frame[at + 7]):
                 proto, key = frame[at + 9], frame[at + 12 : at + 24]
                 length = frame[at + 2] << 8 | frame[at + 3]
-                more = at + 33
+                payload, more = length - 20, at + 33
             elif frame[at] >> 4 == 6 and len(frame) >= at + 54:
                 proto, key = frame[at + 6], frame[at + 8 : at + 44]
-                length = 40 + (frame[at + 4] << 8 | frame[at + 5])
-                more = at + 53
+                payload = frame[at + 4] << 8 | frame[at + 5]
+                length, more = 40 + payload, at + 53
             else:
                 proto = -1
             if proto == ip.TCP:
-                if not frame[more] & (ip.SYN | ip.FIN | ip.RST):
+                if not frame[more] & CHANGES:
                     flow = tcp_up.get(key)
                     if flow is not None:
-                        if flow.quiet:
+                        if flow.quiet or payload == frame[more - 1] >> 4 << 2:
                             flow.up += length
                             flow.last = time
                             continue
