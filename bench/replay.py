@@ -27,7 +27,8 @@ NAMES = 600
 NEEDS = {"tshark": "tshark", "ndpiReader": "libndpi-bin"}
 ROOT = Path(__file__).parents[1]
 FIELDS = (
-    "frame.time_epoch", "ip.src", "ipv6.src", "tcp.srcport", "udp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport", "udp.dstport",
+    "frame.time_epoch", "ip.src", "ipv6.src", "tcp.srcport", "udp.srcport",
+    "ip.dst", "ipv6.dst", "tcp.dstport", "udp.dstport",
     "tls.handshake.extensions_server_name", "http.host", "dns.qry.name",
 )
 PROGRAMS: dict[str, tuple[str, ...]] = {
@@ -84,7 +85,8 @@ def capture(flows: int) -> list[tuple[float, bytes]]:
         if n % 4 == 3:
             packets += quic(dst, sport, name, at, chance)
             continue
-        talk = captures.Talk(dst=dst, dport=80 if n % 4 == 2 else 443, sport=sport, isn=chance.getrandbits(32), at=at).shake()
+        dport = 80 if n % 4 == 2 else 443
+        talk = captures.Talk(dst=dst, dport=dport, sport=sport, isn=chance.getrandbits(32), at=at).shake()
         talk.say(captures.get(name) if talk.dport == 80 else captures.records(captures.hello(name, pad=1_400)))
         for part in range(chance.randrange(10, 80)):
             talk.answer(bytes(chance.choice((80, 700, 1_400, 1_400))))
@@ -101,5 +103,6 @@ def quic(dst: str, sport: int, name: str, at: float, chance: random.Random) -> c
     for part in range(chance.randrange(10, 80)):
         down = chance.random() < 0.7
         ends = (dst, 443, src, sport) if down else (src, sport, dst, 443)
-        packets.append((at + 0.01 + part / 1_000, captures.udp(*ends, b"\x40" + chance.randbytes(1_200 if down else 40))))
+        data = b"\x40" + chance.randbytes(1_200 if down else 40)
+        packets.append((at + 0.01 + part / 1_000, captures.udp(*ends, data)))
     return packets
