@@ -123,16 +123,17 @@ class Consented:
         return Answered(Answer.NOT_YET if maybe else Answer.NO)
 
     def _by_service(self, rule: CompiledRule) -> Answered:
-        asked = list(services_of(rule))
-        services = [service for service in asked if self._belongs(service) is not Answer.NO]
-        if not services and any(self._policy.service_bit(service) & self._case.addr for service in asked):
-            services = list(self._told)
-        if self._services.keys().isdisjoint(services):
+        asked = [(service, self._belongs(service)) for service in services_of(rule)]
+        needed = [service for service, belongs in asked if belongs is Answer.YES]
+        if not needed and any(self._policy.service_bit(service) & self._case.addr for service, _ in asked):
+            needed = list(self._told)
+        perhaps = [service for service, belongs in asked if belongs is Answer.NOT_YET]
+        if self._services.keys().isdisjoint((*needed, *perhaps)):
             return Answered(Answer.NO)
         result, by = Answer.YES, None
-        for service in services:
+        for service in (*needed, *perhaps):
             answer, grant = self._services.get(service, Answered(Answer.NO))
-            if answer is Answer.NO and self._belongs(service) is Answer.YES:
+            if answer is Answer.NO and service in needed:
                 return Answered(Answer.NO)
             if answer is Answer.YES:
                 by = by or grant
