@@ -70,6 +70,14 @@ class RefuseAddress:
 
 
 @dataclass(slots=True)
+class Exempt:
+    """From now on all flows of the phone with this slot reach Python, past the kernel's own lists; or no longer."""
+
+    slot: int
+    exempt: bool
+
+
+@dataclass(slots=True)
 class OpenWay:
     """Let flows of this phone that carry the verdict CONSENT pass to `addr`, `port`, for `seconds` from now.
 
@@ -146,5 +154,5 @@ class SendAnswer:
 
 Command = (
     GiveVerdict | ResetServer | MarkFlow | ForgetFlows |
-    RefuseAddress | OpenWay | AdmitPair | ExpelPair | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
+    RefuseAddress | Exempt | OpenWay | AdmitPair | ExpelPair | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from firewall.commands import KernelState, Reconcile, RefuseAddress
+from firewall.commands import Exempt, KernelState, Reconcile, RefuseAddress
 from firewall.phones import WATCH
 from rules.observation import Observation
 from rules.refusals import refusal, refused_networks
@@ -59,6 +59,12 @@ class Enforced:
         """Slots of phones that are watched or have a consent: what the lists would refuse may pass."""
         watched = {phone.slot for phone in self._phones if phone.mode == WATCH}
         return tuple(sorted(watched | self._consents.exempt(self._phones)))
+
+    def changed_exempt(self) -> Iterator[Exempt]:
+        """What the kernel has to know of it since it was last told, without a whole load."""
+        before, self.exempted = set(self.exempted), self.exempt()
+        for slot in sorted(before.symmetric_difference(self.exempted)):
+            yield Exempt(slot, slot not in before)
 
     def digest_of(self, policy: Policy | None) -> str:
         """Equal while the same is refused: of rules, modes and groups."""

@@ -382,8 +382,8 @@ class Gateway:
     def _keep_exempt(self) -> None:
         """The kernel's own lists are not for phones with a consent."""
         self.consents.changed = False
-        if self.policy is not None and self.enforced.exempt() != self.enforced.exempted:
-            self._reconcile()
+        if self.policy is not None:
+            self._out.commands += self.enforced.changed_exempt()
 
     def _applied(self, seen: inputs.Applied, now: Now) -> None:
         if not self.enforced.applied(seen.generation):

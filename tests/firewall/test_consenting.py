@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from play import ALLOW, ASK, FRIEND, HELD, LISTED, MAC, MOVED, packed
 
-from firewall.commands import ExpelPair, GiveVerdict, MarkFlow, OpenWay, Reconcile, Watch
+from firewall.commands import Exempt, ExpelPair, GiveVerdict, MarkFlow, OpenWay, Reconcile, Watch
 from firewall.consents import Consent, Life
 from firewall.events import ConsentGranted, ConsentOver, Trouble
 from firewall.inputs import (
@@ -45,8 +45,7 @@ def test_the_next_try_passes_and_the_kernel_knows_for_how_long(house: House, wir
     (event,) = house.events
     assert event == ConsentGranted(event.at, given)
     slot = house.gateway.phones.named("phone1").slot
-    assert house.of(Reconcile).desired.exempt == (slot,)
-    assert house.of(Reconcile).desired.keep_learned  # what else it learnt still holds
+    assert house.of(Exempt) == Exempt(slot, True)  # the kernel's own lists are not for it now
     house.boot += 10
     assert house.upload(wire, 40001, to=to) is CONSENT
     way, verdict = (command for command in house.commands if isinstance(command, (OpenWay, GiveVerdict)))
@@ -74,7 +73,7 @@ def test_revoking_shuts_the_ways_then_cuts_every_flow_in_the_same_turn(house: Ho
     assert house.upload(wire, 41000, name="en.wikipedia.org") is ALLOW
     house.revoke(given.id)
     kinds = [type(command) for command in house.commands]
-    assert kinds == [OpenWay, *[MarkFlow] * 300, Reconcile]
+    assert kinds == [OpenWay, *[MarkFlow] * 300, Exempt]
     assert house.ways()[0].seconds == 0
     assert house.marks() == [(sport, ASK) for sport in range(40000, 40300)]
     (over,) = house.over()
@@ -82,7 +81,7 @@ def test_revoking_shuts_the_ways_then_cuts_every_flow_in_the_same_turn(house: Ho
     decision = house.decided()[0].decision
     assert (decision.verdict, decision.rule, decision.consent) == (ASK, "xiaomi/2", 0)
     assert decision.reason.startswith(f"consent {given.id} is over, revoked by anna; rule xiaomi/2")
-    assert house.of(Reconcile).desired.exempt == ()
+    assert house.of(Exempt) == Exempt(given.slot, False)
     assert house.upload(wire, 42000) is ASK
 
 
@@ -108,7 +107,7 @@ def test_a_wall_clock_that_jumps_by_years_changes_nothing(house: House, wire, ye
     turn = house.gateway.handle([Tick()], Now(house.boot + 1, 1.7e9 + years * 31_557_600, trusted))
     assert (turn.commands, turn.events, turn.wake_at) == ([], [], given.until)
     turn = house.gateway.handle([Tick()], Now(house.boot + 900, 1.7e9 + years * 31_557_600, trusted))
-    assert [type(command) for command in turn.commands] == [OpenWay, MarkFlow, Reconcile]
+    assert [type(command) for command in turn.commands] == [OpenWay, MarkFlow, Exempt]
 
 
 def test_between_its_end_and_the_tick_nothing_new_passes(house: House, wire) -> None:
@@ -221,10 +220,10 @@ def test_two_owners_at_once_and_an_id_that_never_was(house: House, wire) -> None
 def test_a_group_has_consents_and_who_comes_into_it_or_leaves_it_follows(house: House, wire) -> None:
     given = house.give(slot=0, group="home")
     mine = house.gateway.phones.named("phone1")
-    assert house.of(Reconcile).desired.exempt == (mine.slot,)
+    assert house.of(Exempt).slot == mine.slot
     assert house.upload(wire) is CONSENT
     assert house.upload(wire, 40001, mac=OTHER, src="10.77.0.11") is ASK  # nobody has named it
-    assert not [c for c in house.commands if isinstance(c, Reconcile)]
+    assert not [c for c in house.commands if isinstance(c, Exempt)]
     other = house.gateway.phones.at(packed("10.77.0.11"))
     house << PhoneChanged(house.gateway.phones.edited(other.name, group="home"), "into home", ANNA)
     assert house.of(Reconcile).desired.exempt == (mine.slot, other.slot)
@@ -238,7 +237,7 @@ def test_a_group_has_consents_and_who_comes_into_it_or_leaves_it_follows(house: 
 def test_a_new_phone_of_a_group_with_a_consent_reaches_us(house: House, wire) -> None:
     house.give(slot=0, group="strict", subject="addr:0.0.0.0/0")
     assert house.upload(wire, 40001, mac=OTHER, src="10.77.0.11") is CONSENT
-    assert len(house.of(Reconcile).desired.exempt) == 1
+    assert house.of(Exempt) == Exempt(house.gateway.phones.at(packed("10.77.0.11")).slot, True)
 
 
 def test_a_phone_that_is_forgotten_takes_its_consents_along(house: House, wire) -> None:
@@ -407,7 +406,7 @@ def test_consents_that_are_remembered_are_no_news_and_suspended_ones_come_into_f
     assert house.over() == []  # it ends by nothing while nobody knows what is left of it
     back = replace(suspended, suspended=False, until=house.boot + 60)
     house << ConsentsRemembered((back,))
-    assert house.of(Reconcile).desired.exempt == (back.slot,)
+    assert house.of(Exempt) == Exempt(back.slot, True)
     assert house.upload(wire, 40001) is CONSENT
     house << ConsentsRemembered((replace(back, until=house.boot + 30),))
     assert [way.seconds for way in house.ways()] == [30]

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GATEWAY = """
-import asyncio, os, socket, subprocess, sys, tempfile, time
+import asyncio, os, re, socket, subprocess, sys, tempfile, time
 from firewall.backends.linux.backend import LinuxBackend
 from firewall.backends.linux.nfnl import generation
-from firewall.commands import AdmitPair, ExpelPair, ForgetFlows, GiveVerdict, KernelState, MarkFlow, OpenWay, Reconcile, RefuseAddress, Watch
+from firewall.commands import AdmitPair, Exempt, ExpelPair, ForgetFlows, GiveVerdict, KernelState, MarkFlow, OpenWay, Reconcile, RefuseAddress, Watch
 from firewall.inputs import Applied, CommandFailed, FlowKey, PacketSeen, PairsFound, SpoofSeen, Tampered
 from firewall.settings import Settings
 from pathlib import Path

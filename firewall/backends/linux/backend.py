@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +32,7 @@ from firewall.backends.linux.reset import RawSender, rst
 from firewall.backends.linux.ways import Way, Ways
 from firewall.commands import (
     AdmitPair,
+    Exempt,
     ExpelPair,
     ForgetFlows,
     GiveVerdict,
@@ -104,7 +107,8 @@ class LinuxBackend:
         self._whole = asyncio.Lock()  # one whole load, or look at it, at a time
         self._suspect = ""  # who made the last change that was not ours
         self._touched = False  # and whether it was in our table: elements do not show in the fingerprint
-        self._meanwhile: list[RefuseAddress] = []  # came while a whole load was under way
+        self._exempted: set[int] = set()  # slots, as the kernel has them or shall
+        self._meanwhile: list[RefuseAddress | Exempt] = []  # came while a whole load was under way
         self._route: dict[type, Callable[[Any], None]] = {
             GiveVerdict: self._give_verdict,
             ResetServer: self._reset_server,
@@ -114,6 +118,7 @@ class LinuxBackend:
             OpenWay: self._open_way,
             AdmitPair: self._admit_pair,
             ExpelPair: self._expel_pair,
+            Exempt: self._exempt,
             Reconcile: self._reconcile,
         }
 
@@ -355,14 +360,23 @@ class LinuxBackend:
         """A load that was under way may have undone, or brought back, what was asked for meanwhile."""
         meanwhile, self._meanwhile = self._meanwhile, []
         for command in meanwhile:
-            self._refuse_address(command)
+            self._route[type(command)](command)
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             self._pairs.catch_up(loaded)
         with suppress(OSError):  # the table is gone: a look will tell
             self._ways.catch_up()
 
+    def _exempt(self, command: Exempt) -> None:
+        if self._whole.locked():
+            self._meanwhile.append(command)
+        (self._exempted.add if command.exempt else self._exempted.discard)(command.slot)
+        kind = nfnl.NEW_ELEMENT if command.exempt else nfnl.DELETE_ELEMENT
+        slot = nfnl.element((command.slot << marks.SLOT_SHIFT).to_bytes(4, sys.byteorder))
+        self._call(command, nfnl.batch(nfnl.elements(kind, TABLE, "exempt", [slot])))
+
     def _reconcile(self, command: Reconcile) -> None:
+        self._exempted = set(command.desired.exempt)
         if not command.desired.keep_learned:
             self._learned.clear()  # now: what the same turn teaches after this is to stay
         self._spawn(self._apply(command))
@@ -388,6 +402,7 @@ class LinuxBackend:
         learned = {pair: int(until - now) for pair, until in list(self._learned.items()) if until > now + 1}
         pairs = self._loaded = self._pairs.slots()
         held = Held(learned, pairs, self._sides.had, self._ways.left())
+        state = replace(state, exempt=tuple(sorted(self._exempted)))
         self._rules.load(state, held, masquerade6=not has_global6(self._lan))
         self._fingerprint = self._rules.fingerprint()
 

@@ -23,6 +23,23 @@ async def check(backend, seen, come, sends, frame):
     assert "42.62.48" in nft("list", "set", "inet", "consentry", "refused4")
 """
 
+EXEMPT = """
+async def check(backend, seen, come, sends, frame):
+    def slots():
+        return {int(word, 16) >> 14 for word in re.findall("0x[0-9a-f]{8}", nft("list", "set", "inet", "consentry", "exempt"))}
+    backend.carry_out([Reconcile(KernelState(1, False, NETWORK, (), True, (3,))), Exempt(5, True), Exempt(3, False)])
+    await come(Applied)  # asked for while the load was under way
+    assert slots() == {5}
+    backend.carry_out([Exempt(5, True), Exempt(7, True), Exempt(9, False)])  # once more, another, and one that is not there
+    assert slots() == {5, 7}
+    nft("flush", "set", "inet", "consentry", "exempt")
+    await come(Tampered)
+    assert slots() == {5, 7}
+    backend.carry_out([Exempt(5, False)])
+    assert slots() == {7}
+    assert not any(isinstance(i, CommandFailed) for i in seen)
+"""
+
 OTHER_BASE_CHAIN = """
 async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, NETWORK, (), True))])
@@ -75,6 +92,7 @@ async def check(backend, seen, come, sends, frame):
     [
         pytest.param(LEARNT_IN_THE_SAME_TURN, id="what a turn teaches after an edit outlives the load of that edit"),
         pytest.param(ELEMENTS_TAKEN_OUT, id="elements that somebody takes out come back"),
+        pytest.param(EXEMPT, id="who the kernel's lists are not for is told one by one, and stays told"),
         pytest.param(OTHER_BASE_CHAIN, id="a table with other base chains is replaced"),
         pytest.param(OTHERS_MARKS, id="a packet that was asked about keeps other programs' bits"),
         pytest.param(OTHERS_RESTORE_MARKS, id="a program that restores whole marks does not shut the phones out"),
