@@ -193,9 +193,10 @@ class Gateway:
         if packet is NOT_MINE or self.policy is None:
             return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
-        flow = Flow(key, seen.mac, self.phones.of(seen.mac, now.wall))
-        if flow.phone.slot in self.enforced.exempt():
-            self._admit(seen.mac, packet.src, now)  # under an address that is new: its next try comes to us
+        phone = self._admit(seen.mac, packet.src, now)  # under a new address the lists are for everybody
+        if phone is None:
+            return
+        flow = Flow(key, seen.mac, phone)
         early = self.judge.early(flow, now)
         if early is not None and early[1].verdict.refuses:  # else the rules changed between the packet and us
             self._out.decided(flow, *early, now)
