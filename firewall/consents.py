@@ -77,6 +77,7 @@ class Consents:
         self.changed = False  # who has one; whoever acts on it takes the flag down
         self._all: dict[int, Consent] = {}
         self._of: dict[int | str, tuple[Consent, ...]] = {}  # slot or group -> its consents
+        self._ready: dict[tuple[int, str], tuple[Grant, ...]] = {}  # slot and group -> grants, until the next end
         self._bound: dict[FlowKey, int] = {}  # flow -> the "once" that is for it alone
         self._uses: dict[FlowKey, tuple[Way, int]] = {}
         self._ways: dict[Way, Counter[int]] = {}  # -> how many flows of which consents
@@ -101,11 +102,16 @@ class Consents:
         """What may let this flow of the phone pass now."""
         if not self._all or phone.slot == STRANGERS_SLOT:
             return ()
-        own = (*self._of.get(phone.slot, ()), *self._of.get(phone.group, ()))
-        grants = (
-            Grant(one.id, one.subject) for one in own if one.in_force(boot) and (one.flow is None or one.flow == flow)
-        )
-        return tuple(sorted(grants))
+        whose = phone.slot, phone.group
+        grants = self._ready.get(whose) if self.next_end is None or boot < self.next_end else None
+        if grants is None:
+            own = (*self._of.get(phone.slot, ()), *self._of.get(phone.group, ()))
+            ready = (Grant(one.id, one.subject) for one in own if one.flow is None and one.in_force(boot))
+            grants = self._ready[whose] = tuple(sorted(ready))
+        once = self.bound(flow)
+        if once is not None and once.is_for(phone) and not once.suspended:
+            return tuple(sorted((*grants, Grant(once.id, once.subject))))
+        return grants
 
     def lets(self, number: int, phone: Phone, flow: FlowKey, boot: float) -> bool:
         """Whether this flow, which an earlier process let pass by that consent, still may. A "once" is taken by it."""
@@ -237,6 +243,7 @@ class Consents:
 
     def _sort(self) -> None:
         self.changed = True
+        self._ready.clear()
         self._all = dict(sorted(self._all.items()))
         self._of = {}
         for one in self:
