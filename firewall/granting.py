@@ -270,11 +270,11 @@ class Granting:
             if all_of_it or now.boot - self._marked >= MARK_SECONDS:
                 self._marked = now.boot
                 marks = [self._marked_at(one, now) for one in self._active.values() if self._has_news(one)]
+                self._active |= {one.consent.id: one for one in marks}
             if self._state is None or not (changed or marks):
                 return
             with suppress(StateError):
                 await asyncio.to_thread(self._state.save_consents, (*changed.values(), *marks))
-                self._active |= {one.consent.id: one for one in marks if one.consent.id in self._active}
                 return
             self._unsaved = changed | self._unsaved
 

@@ -12,7 +12,7 @@ from firewall.events import FlowDecided
 from firewall.inputs import NEXT_FLOW
 from firewall.questions import Question, Questions, place_of
 from firewall.state import StateError
-from rules.consent import Kind, Subject
+from rules.consent import Grant, Kind, Subject
 from rules.decide import decide
 from rules.opening import titled
 from rules.verdict import Verdict
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from firewall.phones import Phone
     from firewall.state import State
     from rules.policy import Policy
+    from rules.verdict import Decision
 
 STORE_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 0.5
@@ -103,15 +104,13 @@ class Inbox:
             "answer": question.answer,
             "widths": [
                 {"kind": str(subject.kind), "what": subject.what, "title": _title(policy, subject)}
-                for subject in question.widths
+                for subject in sorted(question.widths, key=lambda one: not self._answers(question, one))
             ],
         }
 
     async def settle(self, answer: str, slots: Iterable[int] | None = None) -> None:
         """Rules or consents are not what they were: close what nobody would be asked about now. None: all phones'."""
-        policy, wanted = self._gateway.policy, None if slots is None else frozenset(slots)
-        if policy is None:
-            return
+        wanted = None if slots is None else frozenset(slots)
         looked = 0
         for question in list(self.questions):
             if question.answer or (wanted is not None and question.topic.slot not in wanted):
@@ -119,7 +118,8 @@ class Inbox:
             looked += 1
             if looked % SLICE == 0:
                 await asyncio.sleep(0)
-            if self._verdict(policy, question) is not Verdict.ASK:
+            tried = self.trial(question)
+            if tried is not None and tried.verdict is not Verdict.ASK:
                 self.close(question, answer)
 
     def close(self, question: Question, answer: str) -> None:
@@ -130,10 +130,18 @@ class Inbox:
         """Whoever follows is told."""
         self._untold.add(question.id)
 
-    def _verdict(self, policy: Policy, question: Question) -> Verdict:
+    def trial(self, question: Question, *more: Subject) -> Decision | None:
+        """What became of its newest try now, if its phone had consents for these as well. None: there are no rules."""
+        policy = self._gateway.policy
+        if policy is None:
+            return None
         phone, boot = self._gateway.phones.slot(question.topic.slot), self._clock().boot
-        grants = self._gateway.consents.of(phone, NEXT_FLOW, boot)
-        return decide(policy, question.seen._replace(phone=phone.name, group=phone.group, consents=grants)).verdict
+        grants = (*(Grant(0, subject) for subject in more), *self._gateway.consents.of(phone, NEXT_FLOW, boot))
+        return decide(policy, question.seen._replace(phone=phone.name, group=phone.group, consents=grants))
+
+    def _answers(self, question: Question, subject: Subject) -> bool:
+        tried = self.trial(question, subject)
+        return tried is None or not tried.verdict.refuses
 
     def _asks_for_services(self, rule: str) -> bool:
         policy = self._gateway.policy

@@ -130,15 +130,20 @@ class ConsentsVerbs:
 
     async def preview(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         wanted = self._wanted(args | {"life": str(Life.REVOKED)})
-        policy = self._policy()
-        port = self._app.inbox.questions.get(number(args, "ask", 1, 1 << 53)) if "ask" in args else None
-        told = opening(
-            policy, wanted.subject, wanted.phone or None, self._group(wanted), (port and port.seen.port) or 443
-        )
+        told = opening(self._policy(), wanted.subject, wanted.phone or None, self._group(wanted))
+        tried = [
+            (question, decision) for question in self._app.inbox.questions
+            if not question.answer and question.topic.slot == wanted.slot and wanted.subject in question.widths
+            and (decision := self._app.inbox.trial(question, wanted.subject)) is not None
+        ]
         words = f"{told.words} for {wanted.who}"
-        if not told.asked:
+        if not told.asked and all(decision.verdict.refuses for _, decision in tried):
             words += "; no rule asks about all of it, so it may change nothing"
-        yield Done({"words": words, "includes": list(told.includes), "refused": list(told.refused), "cuts": 0})
+        refused = list(told.refused)
+        for question, decision in tried:
+            if decision.verdict.refuses and not any(line.startswith(f"rule {decision.rule} ") for line in refused):
+                refused.append(f"{decision.reason}: what question {question.id} tried last is still refused")
+        yield Done({"words": words, "includes": list(told.includes), "refused": refused, "cuts": 0})
 
     async def grant(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         question = self._app.inbox.questions.get(number(args, "ask", 1, 1 << 53)) if args.get("ask") else None
@@ -147,6 +152,12 @@ class ConsentsVerbs:
         if question is not None and "phone" not in args and "group" not in args:
             args = args | {"phone": self._app.gateway.phones.slot(question.topic.slot).name}
         wanted = self._wanted(args)
+        if question is not None:
+            phone = self._app.gateway.phones.slot(question.topic.slot)
+            if wanted.slot not in {0, phone.slot} or (not wanted.slot and wanted.group != phone.group):
+                raise Refused(f"question {question.id} is of phone {phone.name}, not of {wanted.who}")
+            if wanted.subject not in question.widths:
+                question = None  # whether it is answered by this, the rules say
         (consent,) = await self._app.granting.grant((wanted,), peer.author, question)
         if question is not None:
             self._app.inbox.changed(question)

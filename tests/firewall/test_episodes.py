@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 
+from firewall.episode import Episode
 from firewall.episodes import MOST_OPEN, OPEN_SECONDS, Episodes
 from firewall.events import FlowBytes, FlowDecided, Trouble
 from firewall.inputs import FlowKey
@@ -96,3 +97,12 @@ def test_the_json_form_comes_back_as_it_was() -> None:
     assert type(row).from_json(row.to_json()) == row
     assert row.seen.said == (Name("a.example", Source.SNI),)
     assert row.seen.answered == (("a.example", "cdn.example"),)
+
+
+def test_flows_of_two_consents_are_two_rows_that_say_by_which() -> None:
+    episodes = Episodes(1)
+    seen = Observation("phone1", "tcp", b"\x2a\x3e\x30\x09", 443, said=(Name("a.example", Source.SNI),))
+    for number in (7, 7, 8):
+        episodes.fold(FlowDecided(1.0, b"\x0a\x4d\0\x0a", None, seen, Decision(Verdict.CONSENT, "xiaomi/2", "why", "", 1, number)))
+    rows = [Episode.from_json(row.to_json()) for row in episodes.close(100.0)]
+    assert [(row.consent, row.count, row.verdict) for row in rows] == [(7, 2, "consent"), (8, 1, "consent")]

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,6 +142,29 @@ def test_the_preview_says_what_it_includes_and_what_would_still_refuse(gate: Gat
     assert "(block country:CN) still refuses everything in China" in told.stderr
 
 
+def test_the_answer_to_a_question_is_for_its_phone(gate: Gate) -> None:
+    gate.tries("anna", ACCOUNT)
+    for whom in ("tv", "group:strict"):
+        told = gate.run("consents", "grant", whom, "service:xiaomi-account", "--for", "1h", "--ask", "1")
+        assert (told.exit_code, "question 1 is of phone anna, not of" in told.stderr) == (1, True)
+    assert gate.run("consents", "grant", "anna", "name:a.example", "--for", "1h", "--ask", "1").exit_code == 0
+    assert len(gate.rows("asks")) == 1  # that is no answer to it
+    assert gate.run("consents", "grant", "group:home", "name:xiaomi.com", "--for", "1h", "--ask", "1").exit_code == 0
+    assert gate.rows("asks") == []
+
+
+def test_what_was_tried_last_is_tried_with_each_answer_and_one_that_is_enough_is_offered_first(gate: Gate) -> None:
+    """The phone claims a name over a listed address: a consent for that name would not do (decisions.md 2)."""
+    edit = gate.app.edits.edit({"act": "add", "text": f"ask addr:{XIAOMI}"}, Author("anna"))
+    asyncio.run_coroutine_threadsafe(edit, gate.loop).result(60)
+    gate.tries("anna", "claimed.example", addr=XIAOMI, answered=False)
+    (asked,) = gate.rows("asks")
+    assert asked["widths"][0] == {"kind": "addr", "what": XIAOMI, "title": XIAOMI}
+    told = gate.run("consents", "grant", "anna", "name:claimed.example", "--for", "1h", "--preview", "--json")
+    assert "unproven: what question 1 tried last is still refused" in json.loads(told.stdout)["refused"][-1]
+    assert json.loads(gate.run("consents", "grant", "anna", f"addr:{XIAOMI}", "--for", "1h", "--preview", "--json").stdout)["refused"] == []
+
+
 def test_not_now(gate: Gate) -> None:
     gate.tries("anna", ACCOUNT)
     told = gate.run("asks", "later", "1", "--for", "15m", "--json")
@@ -265,7 +289,7 @@ def test_owners_at_once_from_several_shells(gate: Gate) -> None:
 def test_markup_escapes_and_bidi_in_names_are_inert(gate: Gate) -> None:
     gate.tries("anna", NASTY, addr=XIAOMI)
     gate.tries("guest", "[bold]x[/].example", source=Source.HTTP)
-    gate.house.phones.named("anna").name = "[blink]\u202eanna"
+    gate.house.phones.change(replace(gate.house.phones.named("anna"), name="[blink]\u202eanna"))
     for words in (["asks"], ["asks", "--all"]):
         told = gate.run(*words)
         assert told.exit_code == 0, told.output

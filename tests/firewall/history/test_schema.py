@@ -8,10 +8,30 @@ import sqlite3
 import time
 from pathlib import Path
 
+from judge import wait_for
 from samples import NOW, row
 
 from firewall.history import History, schema, seals
+from firewall.history.rows import Shelf
 from rules.expression import parse_filter
+
+
+def test_version_2_knew_no_consents_and_its_seals_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    with contextlib.closing(schema.connect(path)) as db:
+        Shelf(db).put([row(1), row(2, verdict="allow")])
+        assert seals.seal(db, 2, NOW) is not None
+        db.execute("ALTER TABLE kinds DROP COLUMN consent")
+        db.execute("PRAGMA user_version = 2")
+    store = History(path)
+    wait_for(lambda: not store._moving)
+    store.append([row(3), row(4, verdict="consent", consent=7)], closed=4)
+    store.close()
+    with contextlib.closing(schema.reader(path)) as db:
+        told = list(seals.verify(db))[-1]
+        assert (told["broken"], told["sealed"], told["minutes"]) == ([], 4, 2)
+        assert db.execute("SELECT count(*) FROM kinds").fetchone()[0] == 3  # what was there is used on
+    assert [(one.id, one.consent) for one in sorted(History(path).query(parse_filter(""), 9, NOW), key=lambda one: one.id)] == [(1, 0), (2, 0), (3, 0), (4, 7)]
 
 
 def test_rows_of_version_1_are_all_there_and_are_sealed(tmp_path: Path, monkeypatch) -> None:

@@ -24,6 +24,7 @@ HANDS = {
     "a verdict": "UPDATE kinds SET verdict = 'allow' WHERE verdict = 'ask'",
     "a name": "UPDATE subjects SET name = 'other.example'",
     "a count": "UPDATE episodes SET count = count + 1 WHERE id = 3",
+    "a consent": "UPDATE kinds SET consent = 9",
     "a time": "UPDATE episodes SET last = last + 0.001 WHERE id = 3",
     "a row taken out": "DELETE FROM episodes WHERE id = 3",
     "a row put in": "INSERT INTO episodes SELECT 999, subject, kind, first, last, src, revision, count, 0, 0, tries FROM episodes LIMIT 1",
