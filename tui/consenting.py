@@ -106,7 +106,7 @@ def _state(consent: Mapping[str, Any], passed: float, now: float, width: int, gl
     if consent["state"] == SUSPENDED:
         rest = left(consent, passed)
         told = f" ({duration(rest)} left)" if rest is not None else ""
-        text = f"suspended{told}: the gateway does not know the time; nothing passes. t: the clock is right"
+        text = f"suspended{told}: the time is not known, nothing passes. t: the clock is right"
         return Content.assemble((cut(text, width, glyphs.ellipsis), "$warning bold"))
     rest = left(consent, passed)
     if rest is None:

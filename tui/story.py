@@ -131,7 +131,7 @@ def outcome(episode: Episode) -> str:
     if episode.verdict == Verdict.WATCH:
         return "  would be refused; passed, as you only watch"
     if episode.verdict == "consent":
-        return f"  let through by consent {episode.consent}: c shows and revokes it"
+        return f" {episode.consent}  c shows it, and takes it back"
     return "  refused" if refused(episode) else ""
 
 

@@ -97,7 +97,7 @@ class PastKeeper:
         rows = self._wanted("history.hours", args)
         end = time.time() // HOUR * HOUR + HOUR
         for back in range(args["hours"], 0, -1):
-            told = dict.fromkeys(("allow", "ask", "block", "watch"), 0)
+            told = dict.fromkeys(("allow", "ask", "block", "consent", "watch"), 0)
             for row in rows:
                 if end - back * HOUR <= row.last < end - (back - 1) * HOUR:
                     told[row.verdict] += row.count
@@ -109,10 +109,10 @@ class PastKeeper:
         for row in self._wanted("history.groups", args):
             groups.setdefault({"country": row.place.country or "", "operator": row.run_by, "name": row.to}.get(args["by"], getattr(row, args["by"], "")), []).append(row)
         for key, rows in groups.items():
-            counts = {word: sum(row.count for row in rows if row.verdict == word) for word in ("allow", "ask", "block", "watch")}
+            counts = {word: sum(row.count for row in rows if row.verdict == word) for word in ("allow", "ask", "block", "consent", "watch")}
             yield {
                 "key": key, "title": f"title of {key}" if args["by"] == "service" and key else key, "count": sum(counts.values()),
-                "refused": counts["ask"] + counts["block"], "allowed": counts["allow"], "watched": counts["watch"], "verdicts": counts,
+                "refused": counts["ask"] + counts["block"], "allowed": counts["allow"], "consented": counts["consent"], "watched": counts["watch"], "verdicts": counts,
                 "phones": len({row.phone for row in rows}), "up": 0, "down": 0, "last": max(row.last for row in rows),
             }
         yield Done({"seconds": 0.02, "count": len(groups), "since": None})

@@ -30,7 +30,7 @@ def test_what_is_suspended_does_not_run_down(consent):
     one = consent(1, left=1_800.0, state="suspended")
     assert consenting.left(one, 1e6) == 1_800.0
     assert consenting.remaining(one, 1e6) == "waits: clock"
-    assert "the gateway does not know the time" in text(one)
+    assert "the time is not known, nothing passes" in text(one)
 
 
 def test_what_has_ended_has_nothing_left(consent):

@@ -168,6 +168,6 @@ def in_full(question: dict[str, Any], now: float, width: int, glyphs: Glyphs) ->
         Content(cut(how, width, glyphs.ellipsis)),
         Content.assemble((cut("   ".join(named), width, glyphs.ellipsis), "$muted")),
         Content.assemble(
-            (cut(f"enter: answers   z: not now, 1 h   b: never, makes {rule}", width, glyphs.ellipsis), "$muted")
+            (cut(f"enter answers   z not now   b never: {rule}", width, glyphs.ellipsis), "$muted")
         ),
     ))

@@ -40,7 +40,7 @@ class Consents(Page):
 Above stand the consents that hold, each with a bar that shrinks and what it has let pass so far; below the line those \
 that ended or were revoked, with why and by whom.
 x revokes the one under the cursor: its running flows are reset at once, and whatever it opened is refused and asked \
-again. c gives it once more, or for longer.
+again. c on one that ended gives it once more.
 enter shows what it let pass. A consent answers only what is asked: a block rule above still refuses.
 A consent that waits for the clock opens nothing: after a start without a trusted clock nobody can say how much of it \
 is left. t says that the clock is right."""
@@ -115,7 +115,7 @@ is left. t says that the clock is right."""
         if action == "revoke":
             return consent is not None and consent["state"] != consenting.ENDED
         if action == "again":
-            return consent is not None
+            return consent is not None and consent["state"] == consenting.ENDED
         if action == "trust":
             return any(row.get("state") == consenting.SUSPENDED for row in self.table.rows)
         return super().check_action(action, parameters)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DIVIDER: Final[dict[str, Any]] = {"id": -1}
 MOST_ENDED: Final = 500  # rows; the history has all
 BAR: Final = 6  # cells
+WHY: Final = 16  # "revoked by anna"
 LEFT: Final = BAR + 1 + 13
 
 
@@ -68,7 +69,7 @@ class ConsentTable(Table[dict[str, Any]]):
         if wide:
             right.append(Column("given", 9))
         room = width - sum(column.width + GAP for column in (*left, *right)) - GAP
-        why = room * 2 // 5
+        why = max(WHY, room * 2 // 5)
         return [*left, Column("may reach", max(1, room - why)), *right, Column("by, why ended", max(1, why))]
 
     def cells(self, row: dict[str, Any], columns: Sequence[Column]) -> Sequence[Cell]:

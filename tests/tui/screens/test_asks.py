@@ -22,7 +22,7 @@ async def test_who_wants_what_and_how_often(screen, gate, question):
         await s.shows("? redmi-1s wants to reach Xiaomi account and messaging", "6 tries since", "api.account.xiaomi.com (5)   sms.intl.xiaomi.com (1)")
         assert all(len(line) == 80 for line in s.lines)
         await s.press("down")
-        await s.shows("tv wants to reach tvlog.example", "b: never, makes block name:tvlog.example phone:tv")
+        await s.shows("tv wants to reach tvlog.example", "b never: block name:tvlog.example phone:tv")
         assert "enter answer  b never  u undo  z not now  m bell  ? help  q quit" in s.lines[-1]
 
 
@@ -131,7 +131,7 @@ async def test_the_bell_rings_for_who_begins_to_wait_and_m_silences_it_for_good(
 async def test_help_explains_it(screen):
     async with screen(size=(100, 50)) as s:
         await s.press("2", "question_mark")
-        await s.shows("help: Asks", "a block rule, which u takes back", "m bell on, off", "let through, as you consented to it")
+        await s.shows("help: Asks", "makes a block rule,", "m bell on, off", "let through, as you consented to it")
 
 
 async def test_hostile_small_and_plain(screen, gate, question):

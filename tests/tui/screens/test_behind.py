@@ -22,7 +22,7 @@ async def test_a_consented_row_has_a_word_a_shape_and_a_colour(screen, another, 
         colour = s.app.screen.table.get_component_rich_style("table--consent").color
         assert colour not in {s.app.screen.table.get_component_rich_style(f"table--{word}").color for word in ("allow", "ask", "block", "watch", "held")}
         async with another(size=(140, 36)) as wide:
-            await wide.shows("let through by consent", "c shows and revokes it")
+            await wide.shows("◆ consent 7  c shows it")
 
 
 async def test_without_unicode_it_has_a_shape_too(screen, row):
@@ -47,7 +47,7 @@ async def test_from_the_detail(screen, gate, row, consent):
     gate.consents = [consent(7)]
     async with screen(row) as s:
         await s.press("enter")
-        await s.shows("everything known", "let through by consent 7")
+        await s.shows("everything known", "◆ consent 7  c shows it, and takes it back")
         await s.press("c")
         await s.shows("redmi-1s may reach")
         await s.press("x")

@@ -71,7 +71,7 @@ async def test_wider_narrower_and_for_whom(screen, gate, question, keys, subject
         await s.press("2")
         await s.shows("granted, 1 h")
         assert asked(gate, "consents.grant") == [who | {"subject": subject, "life": "1h", "screen": "tui: asks", "ask": 1}]
-        assert asked(gate, "consents.preview")[-1] == who | {"subject": subject, "ask": 1}
+        assert who | {"subject": subject, "ask": 1} in asked(gate, "consents.preview")
 
 
 async def test_nothing_is_granted_before_it_is_said_what_it_opens(screen, gate, question):
