@@ -16,14 +16,18 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.control import LARGEST
+from firewall.history.schema import reader
+from firewall.history.search import Cursor, one_row, seen_before
 from rules import store
 from rules.diff import compare
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator
 
     from firewall.episode import Episode
@@ -31,8 +35,10 @@ if TYPE_CHECKING:
     from rules.verdict import Verdict
 
 DAY: Final = 86_400.0
-ROWS: Final = 100_000  # the newest
+MOST_THINGS: Final = 200_000
+CHUNK: Final = 5_000  # rows read at a time
 SECONDS: Final = 5.0
+READ_SECONDS: Final = 3.0  # of them; the next question reads on
 FRESH_SECONDS: Final = 15.0  # what was read counts for so long
 PATIENCE: Final = SECONDS + 10.0  # until a worker that does not answer is ended
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
@@ -92,8 +98,25 @@ class DryRun:
 
 
 @dataclass(slots=True)
+class Thing:
+    """What several rows are of (a phone, a far end, its names): the rules say the same of each."""
+
+    id: int  # of the newest row
+    last: float
+    count: int = 0  # decisions
+    rows: int = 0
+    episode: Episode | None = None  # that row, once it has been read
+
+    @property
+    def row(self) -> Row:
+        one = self.episode
+        assert one is not None
+        return Row(one.seen, one.phone, one.proto, one.name, one.dst, one.dport, self.count, self.last)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """Of an episode, what a dry run needs."""
+    """Of a thing, what a dry run needs."""
 
     seen: Observation
     phone: str
@@ -106,17 +129,23 @@ class Row:
 
 
 class Worker:
-    """Remembers for a while what it has read: whoever types a rule asks again and again."""
+    """Remembers for a while what it has read: whoever types a rule asks again and again.
+
+    Rows of one thing are judged together, the most frequent first: where there is too much, it is the rare that is
+    left out, and said.
+    """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """What was read; the database may then drop what it keeps for us."""
-        self._rows: list[Row] = []
+        self._things: dict[int, Thing] = {}  # by the number of their subject
+        self._order: list[Thing] = []
         self._known: list[Verdict] = []  # what the rules before say of them
         self._before: str | None = None
-        self._source: Iterator[Episode] | None = None  # the rows not read yet; None if that was all
+        self._cursor: Cursor | None = None  # where reading stopped
+        self._all = False  # everything was read
+        self._beyond = 0  # decisions about things for which there was no room
         self._read_at = float("-inf")
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -125,52 +154,70 @@ class Worker:
         if time.monotonic() - self._read_at > FRESH_SECONDS:
             self.forget()
             self._read_at = time.monotonic()
-            self._source = recent(Path(request["history"]), request["since"])
         if request["before"] != self._before:
             self._before, self._known = request["before"], []
         before, after = (store.compiled("rules.toml", request[key], 0) for key in ("before", "after"))
-        looked = 0
-        trouble = ""
+        looked, trouble = 0, ""
 
         def bounded() -> Iterator[Row]:
             nonlocal looked, trouble
             try:
-                for row in self._all():
-                    yield row
-                    looked += 1
-                    if time.monotonic() > until:
-                        trouble = f"only the newest {looked:,} rows were looked at in {SECONDS:.0f} s"
-                        return
+                with contextlib.closing(reader(Path(request["history"]))) as db:
+                    self._read(db, request["since"], until - SECONDS + READ_SECONDS)
+                    for row, rows in self._judged(db):
+                        yield row
+                        looked += rows
+                        if time.monotonic() > until:
+                            break
             except Exception as error:  # noqa: BLE001  whatever the history's trouble is
                 self.forget()
                 trouble = f"the history cannot be read: {error}"
-            else:
-                if looked >= ROWS:
-                    trouble = f"only the newest {ROWS:,} rows were looked at"
 
         diff = compare(before, after, bounded(), self._known)
+        trouble = trouble or self._left_out(diff.of)
         return {
             "changed": diff.changed, "of": diff.of, "rows": looked, "complete": not trouble, "trouble": trouble,
             "examples": [example.to_json() for example in diff.examples],
         }
 
-    def _all(self) -> Iterator[Row]:
-        """What was read, and then more of it."""
-        yield from self._rows
-        while self._source is not None and len(self._rows) < ROWS:
-            one = next(self._source, None)
-            if one is None:
-                self._source = None
-                return
-            self._rows.append(Row(one.seen, one.phone, one.proto, one.name, one.dst, one.dport, one.count, one.last))
-            yield self._rows[-1]
+    def _left_out(self, judged: int) -> str:
+        there = self._beyond + sum(thing.count for thing in self._order)
+        said = []
+        if judged < there:
+            said.append(f"only {judged:,} of {there:,} decisions could be judged in {SECONDS:.0f} s: the most frequent")
+        if not self._all and self._cursor is not None:
+            at = time.strftime("%d %b %H:%M", time.localtime(self._cursor.last))
+            said.append(f"only what was seen since {at} was read")
+        return "; ".join(said)
 
+    def _read(self, db: sqlite3.Connection, since: float, until: float) -> None:
+        """Raises sqlite3.Error."""
+        if self._all:
+            return
+        while not self._all and time.monotonic() < until:
+            some = seen_before(db, since, self._cursor, CHUNK)
+            for last, number, subject, count in some:
+                thing = self._things.get(subject)
+                if thing is None:
+                    if len(self._things) >= MOST_THINGS:
+                        self._beyond += count
+                        continue
+                    thing = self._things[subject] = Thing(number, last)
+                thing.count += count
+                thing.rows += 1
+            self._all = len(some) < CHUNK
+            if some:
+                self._cursor = Cursor(*some[-1][:2])
+        self._order = sorted(self._things.values(), key=attrgetter("count"), reverse=True)
+        self._known = []
 
-def recent(path: Path, since: float) -> Iterator[Episode]:
-    """Rows of the history seen since then, newest first. Raises sqlite3.Error."""
-    from firewall import history  # noqa: PLC0415  the gateway's end has no need of it
-
-    return history.recent(path, since, ROWS)
+    def _judged(self, db: sqlite3.Connection) -> Iterator[tuple[Row, int]]:
+        """Raises sqlite3.Error."""
+        for thing in self._order:
+            if thing.episode is None:
+                thing.episode = one_row(db, thing.id)
+            if thing.episode is not None:  # else it has been forgotten meanwhile
+                yield thing.row, thing.rows
 
 
 def main() -> None:

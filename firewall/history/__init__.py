@@ -21,7 +21,7 @@ from firewall.history import retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
 from firewall.history.schema import OLD_ROWS, connect, last_id, reader
-from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search, newest
+from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search
 from firewall.lives import WORDS
 
 if TYPE_CHECKING:
@@ -365,12 +365,6 @@ class History:
                 at = int(number) if number.isdecimal() else 0
                 if now is None or abs(now - at) > retention.KEEP_ALLOWED_SECONDS:
                     file.unlink()
-
-
-def recent(path: Path, since: float, limit: int) -> Iterator[Episode]:
-    """The newest rows last seen since then, newest first, as any process may read them. Raises sqlite3.Error."""
-    with contextlib.closing(reader(path)) as db:
-        yield from newest(db, since, limit)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ for on the next page, and `more` says from where.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -235,9 +236,18 @@ def _merged(walks: Iterable[Iterator[Step]]) -> Iterator[Step]:
     return heapq.merge(*walks, key=itemgetter(0, 1), reverse=True)
 
 
-def newest(db: sqlite3.Connection, since: float, limit: int) -> Iterator[Episode]:
-    select = f"{WHOLE} WHERE e.id = ?"
-    walk = db.execute("SELECT id FROM episodes WHERE last >= ? ORDER BY last DESC, id DESC LIMIT ?", (since, limit))
-    for (number,) in walk:
-        yield from map(episode, db.execute(select, (number,)))
+def seen_before(
+    db: sqlite3.Connection, since: float, cursor: Cursor | None, limit: int
+) -> list[tuple[float, int, int, int]]:
+    """Of rows last seen since then and before the cursor, newest first: last, id, subject, count."""
+    edge = cursor or Cursor(math.inf, 0)
+    return db.execute(
+        "SELECT last, id, subject, count FROM episodes INDEXED BY by_last WHERE last >= ? AND (last, id) < (?, ?) "
+        "ORDER BY last DESC, id DESC LIMIT ?", (since, *edge, limit),
+    ).fetchall()
+
+
+def one_row(db: sqlite3.Connection, number: int) -> Episode | None:
+    found = db.execute(f"{WHOLE} WHERE e.id = ?", (number,)).fetchone()
+    return episode(found) if found else None
 
