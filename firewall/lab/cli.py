@@ -14,7 +14,7 @@ import click
 
 from firewall import start
 from firewall.lab import story
-from firewall.lab.lab import Lab
+from firewall.lab.lab import ENDLESS_SECONDS, Lab
 from firewall.lab.topology import LAN_IF, RESOLVERS, WAN_IF, LabError
 from firewall.settings import Settings, typed_as_root
 from firewall.text import inert
@@ -155,8 +155,10 @@ def time(step: str | None, *, wall_only: bool, as_json: bool) -> None:
 
 @lab.command()
 @click.argument("scenario")
+@click.option("--for", "seconds", type=click.FloatRange(0, min_open=True), default=ENDLESS_SECONDS, show_default=True,
+              help="Seconds that a scenario without an end (everyday) is played.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each step, and one for the whole.")
-def play(scenario: str, *, as_json: bool) -> None:
+def play(scenario: str, *, seconds: float, as_json: bool) -> None:
     """Play a scenario or a story by its name, or a scenario file, and say what came of each step."""
 
     def tell(row: dict[str, Any]) -> None:
@@ -176,7 +178,7 @@ def play(scenario: str, *, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(told))
         return
-    summary = built.play(scenario, on_result=tell)
+    summary = built.play(scenario, on_result=tell, seconds=seconds)
     if as_json:
         click.echo(json.dumps(summary))
         return

@@ -6,6 +6,7 @@ The gateway's own program is not this file's business: whoever wants one starts 
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import select
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+ENDLESS_SECONDS: Final = 60.0  # that a scenario without an end is played
 READY_SECONDS: Final = 20.0
 EVERYDAY: Final = "everyday"
 NOT_UP: Final = "the lab {!r} is not up (start it with: consentry lab up)"
@@ -158,12 +160,15 @@ class Lab:
 
     # -- scenarios -----------------------------------------------------------------------------------------------------
 
-    def play(self, name: str, *, on_result: Callable[[Row], None]) -> Row:
-        """Play a shipped scenario, or a file, to its end, and return a summary. Raises LabError if a player dies."""
+    def play(self, name: str, *, on_result: Callable[[Row], None], seconds: float = ENDLESS_SECONDS) -> Row:
+        """Play a shipped scenario, or a file, to its end, and return a summary. Raises LabError if a player dies.
+
+        One that has no end is played for `seconds`.
+        """
         path = scenarios.find(name)
         scenario = scenarios.load(path)
         began = time.monotonic()
-        players = self._start_players(path, scenario)
+        players = self._start_players(path, scenario, seconds)
         results: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         rows: list[Row] = []
         try:
@@ -188,13 +193,13 @@ class Lab:
     def start_everyday(self) -> None:
         """Let the phones act by themselves, for ever: mild traffic, some of it refused."""
         path = scenarios.find(EVERYDAY)
-        self._children += self._start_players(path, scenarios.load(path), quiet=True)
+        self._children += self._start_players(path, scenarios.load(path), math.inf, quiet=True)
 
     def _start_players(
-        self, path: Path, scenario: scenarios.Scenario, *, quiet: bool = False
+        self, path: Path, scenario: scenarios.Scenario, seconds: float, *, quiet: bool = False
     ) -> list[subprocess.Popen[bytes]]:
         player = [sys.executable, "-P", "-m", "firewall.lab.player", str(path.resolve())]
-        commands = [self.exec_argv(phone, [*player, phone]) for phone in scenario.phones]
+        commands = [self.exec_argv(phone, [*player, phone, str(seconds)]) for phone in scenario.phones]
         self.move(moved=scenario.moved)
         out = subprocess.DEVNULL if quiet else subprocess.PIPE
         error = subprocess.DEVNULL if quiet else None

@@ -1,7 +1,8 @@
 """Plays one phone's part of a scenario with ordinary client libraries.
 
-Run by lab.py inside the phone's namespace as `python -m firewall.lab.player FILE PHONE`. One JSON line per attempt on
-standard output: `scenario step phone kind upload token ok error status ms`; `token` is "" where nothing was uploaded.
+Run by lab.py inside the phone's namespace as `python -m firewall.lab.player FILE PHONE [SECONDS]`. One JSON line per
+attempt on standard output: `scenario step phone kind upload token ok error status ms`; `token` is "" where nothing was
+uploaded.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import math
 import secrets
 import socket
 import ssl
@@ -57,10 +59,13 @@ class UnexpectedAnswerError(Exception):
     """An answer came, but not the one that was due."""
 
 
-def play(scenario: Scenario, phone: str, report: Callable[[Result], None]) -> None:
-    """Every group in turn, for ever if it is endless. Results are reported in the order of the attempts."""
+def play(scenario: Scenario, phone: str, report: Callable[[Result], None], seconds: float = math.inf) -> None:
+    """Every group in turn, again and again for `seconds` if it is endless. Results are in the order of the attempts."""
+    until = time.monotonic() + seconds if scenario.endless else math.inf
     for _ in itertools.count() if scenario.endless else range(1):
         for group in scenario.groups:
+            if time.monotonic() >= until:
+                return
             _play_group(scenario, group, phone, report)
 
 
@@ -220,4 +225,8 @@ def _resolver(version: int) -> str:
 
 
 if __name__ == "__main__":
-    play(load(Path(sys.argv[1])), sys.argv[2], lambda result: print(json.dumps(asdict(result)), flush=True))  # noqa: T201
+    play(
+        load(Path(sys.argv[1])), sys.argv[2],
+        lambda result: print(json.dumps(asdict(result)), flush=True),  # noqa: T201
+        *map(float, sys.argv[3:4]),
+    )

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 ETC: Final = Path("/etc/netns")
 NETNS: Final = Path("/run/netns")
 MARK: Final = "# made by consentry for its lab "
+PATIENCE: Final = 10.0  # seconds until an interface that was made is there
 LOOPBACK: Final = 1  # its index in every namespace
 SCOPE_HOST: Final = 254
 NTF_MASTER, NUD_NOARP = 0x04, 0x40  # linux/neighbour.h: an entry of the bridge that does not age
@@ -190,7 +191,13 @@ def _default(ip: IPRoute, via4: IPv4Interface, via6: IPv6Interface) -> None:
 
 
 def _index(ip: IPRoute, ifname: str) -> int:
-    index: int = ip.link_lookup(ifname=ifname)[0]
+    """Its number. On a busy machine the kernel's word about what was just made may take a moment."""
+    until = time.monotonic() + PATIENCE
+    while not (found := ip.link_lookup(ifname=ifname)):
+        if time.monotonic() > until:
+            raise LabError(f"{ifname} has not come within {PATIENCE:.0f} s")
+        time.sleep(0.01)
+    index: int = found[0]
     return index
 
 

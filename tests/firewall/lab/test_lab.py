@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from pyroute2 import IPRoute, netns
 
-from firewall.lab import scenario
+from firewall.lab import scenario, wiring
 from firewall.lab.lab import Lab
 from firewall.lab.topology import LabError
 
@@ -190,6 +192,29 @@ def test_through_an_open_gateway_every_token_arrives(lab: Lab, name: str) -> Non
     assert {row["token"] for row in rows if not row["upload"]} <= {""}
     payloads = "\n".join(row["payload"] for row in lab.sinks())
     assert {token for token in tokens if token not in payloads} == set()
+
+
+def test_a_scenario_without_an_end_ends_when_its_time_is_up(lab: Lab) -> None:
+    rows: list[dict] = []
+    began = time.monotonic()
+    summary = lab.play("everyday", on_result=rows.append, seconds=3)
+    assert {row["phone"] for row in rows} == {"phone1", "phone2"}
+    assert 3 <= summary["seconds"] <= time.monotonic() - began < 45
+
+
+def test_an_interface_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"cklate{os.getpid() % 100_000}"
+    later = threading.Timer(0.3, subprocess.run, (["ip", "link", "add", name, "type", "bridge"],))
+    with wiring.IPRoute() as ip:
+        try:
+            later.start()
+            assert wiring._index(ip, name) > 0
+        finally:
+            later.join()
+            subprocess.run(["ip", "link", "del", name], check=False)
+        monkeypatch.setattr(wiring, "PATIENCE", 0.05)
+        with pytest.raises(LabError, match=f"{name} has not come"):
+            wiring._index(ip, name)
 
 
 def test_a_request_whose_body_goes_on_arrives_piece_by_piece(lab: Lab, tmp_path: Path) -> None:
