@@ -73,7 +73,8 @@ class RuleTable(Table[dict[str, Any]]):
         action = str(row["action"])
         hidden = bool(row.get("hidden_by"))
         hides = [one["id"] for one in self.told if one.get("hidden_by") == row["id"]]
-        note = " ".join([*([f"(hides {', '.join(hides)})"] if hides else ()), str(row["note"])])
+        why = f"(never: {row['hidden_by']} is asked first) " if hidden else ""
+        note = why + (f"(hides {', '.join(hides)}) " if hides else "") + str(row["note"])
         texts = {
             "#": str(row["position"]),
             "action": f"{self._glyphs.verdicts.get(action, ' ')} {action}",

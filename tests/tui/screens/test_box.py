@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rules.observation import Place
+
+
+async def test_everything_known_tells_where_it_stands_and_who_runs_it(screen, episode):
+    row = replace(episode(1, "api.example", verdict="ask", dst="42.62.48.9"), place=Place("CN", "CN", 4808, "China Unicom"), operator="xiaomi")
+    async with screen(row, size=(100, 40)) as s:
+        await s.press("enter")
+        await s.shows("everything known", "place      China, Xiaomi, AS4808 China Unicom, registered in China")
+
 
 async def test_detail_asks_what_else_would_match(screen, gate, episode):
     gate.explained = {

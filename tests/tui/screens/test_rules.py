@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from gatekeeper import rule
 
@@ -33,7 +35,7 @@ async def test_rules_in_their_order_with_hits_and_source(screen, gate):
         await s.press("4")
         await s.shows("3 rules, revision 3")
         assert s.row("1 ✔ allow").split()[3:] == ["everything", "0", "mine"]
-        assert s.row("2 ? ask").split()[3:5] == ["service:x", "1.2k"]
+        assert s.row("2 ? ask").split()[3:6] == ["service:x", "1.2k", time.strftime("%H:%M:%S", time.localtime(gate.rules[1]["last"]))]
         await s.shows("as agreed", "source mine")
         await s.press("down", "down")
         await s.shows("off/1  block port:853  (off)")
@@ -62,6 +64,19 @@ async def test_a_rule_that_cannot_match_says_why(screen, mine):
         assert strikes
         await s.press("up", "up")
         await s.shows("hides xiaomi/2")
+
+
+async def test_where_there_is_room_each_row_says_what_hides_it_and_when_it_last_decided(screen, mine):
+    now = time.time()
+    mine.rules[0] |= {"hits": 3, "last": now - 3 * 86_400}
+    mine.rules[3] |= {"last": now - 400 * 86_400}
+    async with screen(size=(150, 30)) as s:
+        await opened(s)
+        assert "(never: q4r5 is asked first)" in s.row("5 ? ask")
+        assert "(hides xiaomi/2)" in s.row("3 ✖ block")
+        day = time.strftime("%a", time.localtime(now - 3 * 86_400))
+        assert s.row("1 ✖ block").split()[4:6] == ["3", day + time.strftime("%H:%M", time.localtime(now - 3 * 86_400))]
+        assert time.strftime("%d%b", time.localtime(now - 400 * 86_400)) in s.row("4 ? ask")
 
 
 async def test_notes_are_shown_where_there_is_room(screen, gate):
