@@ -38,6 +38,8 @@ NO_NAME: Final = Heard((), may_say_more=False, unfinished=False)
 NO_NAME_YET: Final = Heard((), may_say_more=True, unfinished=False)
 UNFINISHED: Final = Heard((), may_say_more=False, unfinished=True)
 
+MOST_NAMES = 16  # of one UDP flow, over all connections on its ports
+
 Said = Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]
 
 # All registered methods are upper case. What begins otherwise is hardly ever HTTP: it is let go on, and listened to.
@@ -218,10 +220,12 @@ class Datagrams:
         """All that is said on these ports is judged together."""
         before = self._heard
         if before is not None:
+            said = tuple(dict.fromkeys((*before.said, *heard.said)))
             heard = heard._replace(
-                said=tuple(dict.fromkeys((*before.said, *heard.said))),
+                said=said[:MOST_NAMES],
+                unfinished=before.unfinished or len(said) > MOST_NAMES,
                 signs=tuple(dict.fromkeys((*before.signs, *heard.signs))),
-                addresses=tuple(dict.fromkeys((*before.addresses, *heard.addresses))),
+                addresses=tuple(dict.fromkeys((*before.addresses, *heard.addresses)))[:MOST_NAMES],
             )
         self._heard = heard
         return heard

@@ -22,7 +22,7 @@ from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
 from firewall.dissect.reassembly import Reassembly
 
 LARGEST = 16_384  # bytes of a hello, as over TCP (dissect/tls.py)
-MOST_CONNECTIONS = 4  # of one flow that are listened to; a client has one, and one more after a Retry
+MOST_CONNECTIONS = 4  # of one flow that are listened to at a time; a client has one, and one more after a Retry
 MOST_PACKETS = 64  # of one datagram, or of a train of datagrams that the kernel left in one piece
 MOST_FRAMES = 512  # of one packet; Chromium cuts a hello into some twenty
 LONGEST_ID = 20  # bytes of a connection id (RFC 9000, 17.2)
@@ -109,7 +109,7 @@ class Initials:
     """Fed with the datagrams of one flow from the client, in the order they come.
 
     `begun`: a connection has begun and its hello is not whole. A hello of more than 16 KiB, one said in two ways, or
-    a fifth connection stays begun for ever.
+    a fifth connection beside four unfinished ones stays begun for ever.
     """
 
     __slots__ = ("_connections", "_lost", "_seen")
@@ -171,12 +171,19 @@ class Initials:
             if payload is None:
                 continue  # noise, or protected with the keys of an id that we have not seen
             self._seen = True
-            if len(connections) >= MOST_CONNECTIONS:
+            if len(connections) >= MOST_CONNECTIONS and not self._forget_one():
                 self._lost = True
                 return None
             connection = connections[own] = _Connection(keys)
             return self._take(connection, payload)
         return None
+
+    def _forget_one(self) -> bool:
+        """The oldest connection whose hello was given out; all that is lost with it is to know its repeats."""
+        done = next((own for own, connection in self._connections.items() if connection.begun is None), None)
+        if done is not None:
+            del self._connections[done]
+        return done is not None
 
     @staticmethod
     def _take(connection: _Connection, payload: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from talk import alpn, conn, ech, frame, headers, message, server_name
 from talk import hello as tls_hello
 
 from firewall.dissect.h2 import PREFACE
-from firewall.speech import MORE, NO_NAME, NO_NAME_YET, NOTHING_NEW, Datagrams, Heard, Speech, listener
+from firewall.speech import MORE, MOST_NAMES, NO_NAME, NO_NAME_YET, NOTHING_NEW, Datagrams, Heard, Speech, listener
 from rules.observation import Name, Sign, Source
 
 
@@ -195,6 +195,16 @@ def test_a_second_connection_behind_a_harmless_one_is_heard() -> None:
     flow.hear(initial(crypto(0, HELLO)))
     assert flow.hear(initial(crypto(0, other[:20]), dcid=b"another1")) is MORE
     assert names(flow.hear(initial(crypto(20, other[20:]), dcid=b"another1", number=1))) == ["quic.example", "miui.com"]
+
+
+def test_so_many_names_on_the_same_ports_end_in_doubt() -> None:
+    flow = Datagrams()
+    for number in range(MOST_NAMES + 1):
+        hello = message(server_name(b"n%d.example" % number))
+        heard = flow.hear(initial(crypto(0, hello), dcid=b"number %d" % number))
+        assert isinstance(heard, Heard)
+        assert heard.unfinished is (number == MOST_NAMES)
+    assert len(heard.said) == MOST_NAMES
 
 
 def test_noise_before_a_quic_hello_is_nameless_and_may_say_more() -> None:

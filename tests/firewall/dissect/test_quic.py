@@ -178,13 +178,21 @@ def test_another_message_than_a_hello_is_none():
     assert heard([initial(crypto(0, b"\x02\0\0\x04serv"))]) == [()]
 
 
-def test_more_connections_than_are_listened_to_stay_begun():
+def test_connections_one_after_another_are_all_heard():
     reader = Initials()
-    for number in range(quic.MOST_CONNECTIONS):
+    for number in range(5 * quic.MOST_CONNECTIONS):
         assert reader.feed(initial(crypto(0, SAMPLE), dcid=b"number %d" % number)) == (SAMPLE,)
     assert not reader.begun
+
+
+def test_more_unfinished_connections_than_are_listened_to_stay_begun():
+    reader = Initials()
+    for number in range(quic.MOST_CONNECTIONS):
+        assert reader.feed(initial(crypto(0, SAMPLE[:50]), dcid=b"number %d" % number)) is NEED_MORE
     assert reader.feed(initial(crypto(0, SAMPLE), dcid=b"one more")) is NEED_MORE
-    assert reader.begun
+    for number in range(quic.MOST_CONNECTIONS):
+        assert reader.feed(initial(crypto(50, SAMPLE[50:]), dcid=b"number %d" % number)) == (SAMPLE,)
+    assert reader.begun, "what the one more said is not known"
 
 
 def test_frames_no_initial_may_carry_end_the_reading():
