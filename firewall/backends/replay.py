@@ -21,7 +21,7 @@ from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import Order, Segment
 from firewall.flow import HELD_SECONDS
 from firewall.inputs import Author, FlowKey, Now
-from firewall.recorded import Datagrams, Listener, Recorded
+from firewall.recorded import Listener, Recorded
 from firewall.resolver.rebinding import is_home, is_local
 from firewall.speech import Speech
 from rules.verdict import Verdict
@@ -247,7 +247,10 @@ class Replay:
             flow = None
         if flow is None:
             up = begins or not _answers(packet)
-            flow = self._open(key if up else back, packet, kind, frame, up=up)
+            flow = self._open(key if up else back, link.macs(kind, frame)[not up])
+            if packet.proto == ip.TCP and packet.flags & ip.SYN and packet.end >= packet.l4 + 12:
+                flow.isn = packet.seq if up else (_LONG.unpack_from(whole, packet.l4 + 8)[0] - 1) % (1 << 32)
+                flow.order = Order((flow.isn + 1) % (1 << 32))
         if up:
             # port 53 never crosses the gate: our resolver answers it
             if not flow.up and not flow.asks and self._sets.refuse(flow.mac, key.dst, self._now):
@@ -263,9 +266,7 @@ class Replay:
         elif flow.asks and not up:
             self._messages(flow, whole[packet.payload : packet.end], self._answered)
 
-    def _open(self, key: FlowKey, packet: ip.Packet, kind: int, frame: bytes, *, up: bool) -> Recorded:
-        sender, receiver = link.macs(kind, frame)
-        mac = sender if up else receiver
+    def _open(self, key: FlowKey, mac: bytes) -> Recorded:
         if mac == link.NOBODY:  # the link does not tell: the address stands for its phone
             mac = b"\x06" + blake2b(key.src, digest_size=5).digest()
         flow = self._flows[key] = Recorded(key, mac, self._now)
@@ -275,13 +276,10 @@ class Replay:
             self._down[key.proto][key.dst + key.src + ports] = flow
         if len(self._flows) > MOST:
             self._forget(next(iter(self._flows.values())))
+        if key.proto in self._up and (key.proto == ip.TCP or not flow.asks):
+            flow.listener = Listener(key.proto)
         if key.proto == ip.TCP:
-            if packet.flags & ip.SYN and up:
-                flow.isn = packet.seq
-            flow.order = Order(None if flow.isn is None else (flow.isn + 1) % (1 << 32))
-            flow.listener = Listener()
-        elif key.proto == ip.UDP and not flow.asks:
-            flow.listener = Datagrams()
+            flow.order = Order(None)
         return flow
 
     def _forget(self, flow: Recorded) -> None:
@@ -308,13 +306,12 @@ class Replay:
 
     def _upload(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
         order = flow.order
-        listener = flow.listener
         if order is None:
-            if flow.verdict is Verdict.HELD:
+            if flow.listener is not None and not self._heard_enough(flow):
+                flow.listener.hear(raw[packet.payload : packet.end])
+            if self._wanted(flow):
                 self._ask(flow, raw)
-            if isinstance(listener, Datagrams) and not listener.done:
-                listener.hear(raw[packet.payload : packet.end])
-            flow.quiet = flow.verdict is not Verdict.HELD and self._heard_enough(flow)
+            flow.quiet = not self._wanted(flow) and self._heard_enough(flow)
             return
         seq = packet.seq
         if packet.flags & ip.SYN:
@@ -330,7 +327,7 @@ class Replay:
     def _heard(self, flow: Recorded, segments: list[tuple[int, Segment]]) -> None:
         """Segments in their order, to whoever wants them."""
         listener, order = flow.listener, flow.order
-        assert isinstance(listener, Listener)
+        assert listener is not None
         assert order is not None
         for known, (raw, l4, start, end) in segments:
             data = raw[start + known : end]
@@ -342,10 +339,14 @@ class Replay:
                 listener.lost(data)
             if not self._heard_enough(flow):
                 listener.hear(data)
-            if flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE:
+            if self._wanted(flow):
                 self._show(flow, raw[:start], l4, data, known)
-        wanted = flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE
-        flow.quiet = not wanted and self._heard_enough(flow)
+        flow.quiet = not self._wanted(flow) and self._heard_enough(flow)
+
+    @staticmethod
+    def _wanted(flow: Recorded) -> bool:
+        """The kernel queues what the phone says of it."""
+        return flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE
 
     def _heard_enough(self, flow: Recorded) -> bool:
         """No more names are wanted of it."""

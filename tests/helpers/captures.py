@@ -377,7 +377,7 @@ def _cases() -> None:
         case(f"quic-{word}", [(START, udp(PHONE, 40000, FAR, 443, one)), (START + 1, udp(FAR, 443, PHONE, 40000, bytes(50)))], quic)
     again = quicwriter.initial(quicwriter.crypto(0, hello("www.example.com")), dcid=b"another1", token=b"token", number=1)
     case("quic-after-retry", [
-        (START, udp(PHONE, 40000, FAR, 443, quicwriter.initial(parts[0]))),
+        *((START + n / 1000, udp(PHONE, 40000, FAR, 443, one)) for n, one in enumerate(flight)),
         (START + 1, udp(FAR, 443, PHONE, 40000, quicwriter.long_header(3, b"token" * 5))),
         (START + 2, udp(PHONE, 40000, FAR, 443, again)),
     ], quic)
