@@ -13,7 +13,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import hpack
 import quicwriter
+import talk as said
 
 PHONE, PHONE6 = "10.77.0.10", "2001:db8:77::10"
 FAR, FAR6 = "198.51.100.7", "2001:db8:51::7"
@@ -382,6 +384,17 @@ def _cases() -> None:
         (START + 2, udp(PHONE, 40000, FAR, 443, again)),
     ], quic)
     case("quic-noise-first", [(START, udp(PHONE, 40000, FAR, 443, b"\x40noise")), (START + 1, udp(PHONE, 40000, FAR, 443, whole[0]))], quic)
+
+    wireguard = b"\x01\0\0\0" + bytes(range(144))
+    case("wireguard", [(START, udp(PHONE, 40000, FAR, 51820, wireguard))], {"proto": "udp", "name": "", "via": "tunnel"})
+    case("ssh", Talk(dport=2222).shake().answer(b"SSH-2.0-x\r\n").say(b"SSH-2.0-OpenSSH_9\r\n").packets, {"name": "", "via": "tunnel"})
+    case("xiaomi", Talk(dport=5222).shake().say(said.conn(b"app.chat.global.xiaomi.net")).packets, {"name": "app.chat.global.xiaomi.net", "via": "xiaomi"})
+    second = said.frame(4) + said.headers(hpack.Encoder(), "h2.example")
+    case("http2-without-tls", Talk(dport=8080).shake().say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + second).packets, {"name": "h2.example", "via": "http"})
+    case("httpdns", Talk(dport=80, dst="203.107.1.65").shake().say(get("203.107.1.65", "/100000/d?host=shop.example")).packets, {
+        "name": "shop.example", "via": "httpdns",
+        "names": [{"name": "shop.example", "source": "httpdns"}, {"name": "203.107.1.65", "source": "http"}],
+    })
 
     dns = {"proto": "udp", "dport": 53, "via": "dns", "verdict": "allow"}
     mute = Talk(dport=5000).shake().say(b"\x00\x01\x02").packets

@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from firewall.backends.model import Everybody
@@ -15,6 +16,7 @@ from firewall.capture import Capture, Frame
 from firewall.dissect import NOT_MINE, ip, link
 from firewall.gateway import Gateway
 from rules import store
+from rules.policy import Policy
 
 BESIDE = Path(os.environ.get("CONSENTRY_SHARED", Path(__file__).parents[3] / "shared"))
 CORPORA = BESIDE / "data/pcaps"
@@ -66,9 +68,14 @@ def end(addr: str, port: int) -> str:
     return f"[{addr}]:{port}" if ":" in addr else f"{addr}:{port}"
 
 
+@cache
+def packs() -> Policy:
+    return store.load(None, 1)
+
+
 def replayed(frames: Iterable[Frame], file: str = "") -> Iterator[dict]:
     """Rows as `consentry replay` without --rules makes them; nobody looks at places here."""
-    one = Replay(Gateway(Everybody()), store.load(None, 1), all_names=True)
+    one = Replay(Gateway(Everybody()), packs(), all_names=True)
     for flow in one.play(frames):
         yield flow.to_json(file)
 

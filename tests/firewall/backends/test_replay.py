@@ -5,7 +5,10 @@ from pathlib import Path
 import captures
 import corpora
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from firewall.backends import replay
 from firewall.capture import Capture
 
 
@@ -18,6 +21,47 @@ def test_what_is_in_a_recording_is_found(name: str, tmp_path: Path) -> None:
     told = [{key: row[key] for key in want} for row, want in zip(rows, wanted, strict=False)]
     assert told == wanted
     assert len(rows) == len(wanted)
+
+
+PLAIN = [name for name, (data, _) in captures.CASES.items() if data[:2] != b"\x1f\x8b"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_packets_make_it_raise(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Frames that are changed anywhere, left out, repeated and in another order."""
+    file = tmp_path_factory.getbasetemp() / "case"
+    file.write_bytes(captures.CASES[data.draw(st.sampled_from(PLAIN))][0])
+    frames = list(Capture(file))[:40]
+    for at in data.draw(st.lists(st.integers(0, max(len(frames) - 1, 0)), max_size=6)) if frames else ():
+        time, link, frame = frames[at]
+        wrong = bytearray(frame)
+        for place, value in data.draw(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), max_size=4)):
+            if place < len(wrong):
+                wrong[place] = value
+        frames[at] = time, link, bytes(wrong[: data.draw(st.integers(0, len(wrong)))] if data.draw(st.booleans()) else wrong)
+    frames = [frames[at] for at in data.draw(st.lists(st.integers(0, len(frames) - 1), max_size=60))] if frames else []
+    for row in corpora.replayed(frames):
+        assert row["verdict"] in {"allow", "ask", "block", "held"}
+
+
+def test_of_very_many_flows_the_oldest_is_told_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "MOST", 10)
+    packets = [packet for n in range(50) for packet in captures._tls(f"www{n}.example", sport=20_000 + n, at=captures.START + n)]
+    frames = ((time, 1, frame) for time, frame in captures.on("ethernet", packets))
+    told = 0
+    for n, row in enumerate(corpora.replayed(frames)):
+        assert row["name"] == f"www{n}.example"
+        told += 1
+    assert told == 50
+
+
+def test_a_name_learnt_before_the_flow_counts_and_one_that_is_long_past_does_not() -> None:
+    for later, via in ((0, "dns"), (10_000, "none")):
+        talk = captures.Talk(dport=5000, at=captures.START + later).shake().say(b"\0\1").packets
+        packets = captures.on("ethernet", captures.asked("shop.example", captures.FAR) + talk)
+        rows = list(corpora.replayed((time, 1, frame) for time, frame in packets))
+        assert rows[-1]["via"] == via
 
 
 def test_there_are_enough_recordings_of_our_own() -> None:

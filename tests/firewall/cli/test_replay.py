@@ -74,6 +74,18 @@ def test_several_files_and_a_broken_one(file: Path, tmp_path: Path) -> None:
     assert f"{broken}: is cut off within a packet" in done.stderr
 
 
+def test_long_files_tell_how_far_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.cli.replay.LONG_SECONDS", 0.0)
+    long = tmp_path / "long.pcap"
+    packet = captures.LINKS["ethernet"][1](captures.udp(captures.PHONE, 1, captures.FAR, 2, b"x" * 40))
+    long.write_bytes(captures.pcap([(captures.START + n / 1_000, packet) for n in range(40_000)]))
+    done = run(long, "--json")
+    assert json.loads(done.stdout)["bytes_up"] == 40_000 * 68
+    assert "16,384 packets" in done.stderr
+    assert "32,768 packets" in done.stderr
+    assert "40,000 packets" in done.stderr
+
+
 def test_what_cannot_be_is_said(file: Path, tmp_path: Path) -> None:
     assert run().exit_code == 2
     assert run(file, "--rules", tmp_path / "absent.toml").exit_code == 2
