@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,8 @@ TCP: Final = 6
 RELISTENED: Final = 32  # segments that are looked at for a hello behind what said no name; datagrams of a flow
 SILENT: Final = "nothing was asked: only a handshake, or packets of one direction"
 
-_HELLO_BEGINS: Final = (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03")
+# What may follow where no name was said: behind STARTTLS, within SOCKS or CONNECT.
+_OPENING: Final = re.compile(rb"\x16\x03[\0-\3]|[A-Z]{3,10} [^\r\n]{1,4096} HTTP/1\.[01]\r?\n")
 _SOURCES: Final = {"tls": Source.SNI, "quic": Source.QUIC}
 
 
@@ -52,8 +54,9 @@ class Listener:
             self._again += 1
             # what comes behind QUIC's handshake has no long header (RFC 9000, 17.3)
             self.done = self._again > RELISTENED or (bool(self.said) and data[:1] < b"\x80" and self._proto != TCP)
+        fresh = self._speech is None
         if self._speech is None:
-            if not data.startswith(_HELLO_BEGINS):
+            if not _OPENING.match(data):
                 return
             self._speech = listener(self._proto)
             assert self._speech is not None
@@ -73,8 +76,8 @@ class Listener:
             return
         self._speech = None
         self.done = any(name.source is Source.SNI for name in new)
-        if not new and self.said and data.startswith(_HELLO_BEGINS):
-            self.hear(data)  # behind a CONNECT
+        if not new and not fresh and self.said and _OPENING.match(data):
+            self.hear(data)
 
     def lost(self, data: bytes) -> None:
         """Bytes of the stream are missing in front of these: only a beginning makes sense."""

@@ -360,6 +360,10 @@ def _cases() -> None:
     case("http-absolute-uri", Talk(dport=80).shake().say(get("host.example", "http://uri.example/")).packets, {
         "names": [{"name": name, "source": "http"} for name in ("uri.example", "host.example")],
     })
+    unsure = b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc"
+    case("http-nobody-is-sure-of", Talk(dport=80).shake().say(unsure).answer().say(unsure).answer().say(unsure).packets, {
+        "names": [{"name": "shop.example", "source": "http"}], "rule": "baseline/1",
+    })
     case("http-address", Talk(dport=8080).shake().say(get(f"{FAR}:8080")).packets, {"name": FAR, "via": "none"})
     case("http-connect", Talk(dport=3128).shake().say(b"CONNECT far.example:443 HTTP/1.1\r\n\r\n").answer(b"HTTP/1.1 200 OK\r\n\r\n").say(records(hello("inside.example"))).packets, {
         "names": [{"name": "far.example", "source": "http"}, {"name": "inside.example", "source": "sni"}],
@@ -391,6 +395,8 @@ def _cases() -> None:
     case("xiaomi", Talk(dport=5222).shake().say(said.conn(b"app.chat.global.xiaomi.net")).packets, {"name": "app.chat.global.xiaomi.net", "via": "xiaomi"})
     second = said.frame(4) + said.headers(hpack.Encoder(), "h2.example")
     case("http2-without-tls", Talk(dport=8080).shake().say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + second).packets, {"name": "h2.example", "via": "http"})
+    case("socks", Talk(dport=1080).shake().say(b"\5\1\0").answer(b"\5\0").say(b"\5\1\0\1" + bytes(6)).answer(b"\5\0\0\1" + bytes(6)).say(get("inside.example")).packets,
+         {"name": "inside.example", "via": "http"})
     case("httpdns", Talk(dport=80, dst="203.107.1.65").shake().say(get("203.107.1.65", "/100000/d?host=shop.example")).packets, {
         "name": "shop.example", "via": "httpdns",
         "names": [{"name": "shop.example", "source": "httpdns"}, {"name": "203.107.1.65", "source": "http"}],
