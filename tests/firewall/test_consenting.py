@@ -69,12 +69,12 @@ def test_what_had_been_refused_for_good_is_asked_about_again(house: House, wire)
 def test_revoking_shuts_the_ways_then_cuts_every_flow_in_the_same_turn(house: House, wire) -> None:
     given = house.give()
     for sport in range(40000, 40300):
-        assert house.upload(wire, sport) is CONSENT
+        assert house.upload(wire, sport, to=(FRIEND, MOVED, "2001:db8:9::9")[sport % 3]) is CONSENT
     assert house.upload(wire, 41000, name="en.wikipedia.org") is ALLOW
     house.revoke(given.id)
     kinds = [type(command) for command in house.commands]
-    assert kinds == [OpenWay, *[MarkFlow] * 300, Exempt]
-    assert house.ways()[0].seconds == 0
+    assert kinds == [*[OpenWay] * 3, *[MarkFlow] * 300, Exempt]
+    assert {way.seconds for way in house.ways()} == {0}
     assert house.marks() == [(sport, ASK) for sport in range(40000, 40300)]
     (over,) = house.over()
     assert (over.id, over.why, over.who, over.consent.why, over.consent.ended) == (given.id, "revoked by anna", ANNA, "revoked by anna", over.at)
@@ -232,6 +232,15 @@ def test_a_group_has_consents_and_who_comes_into_it_or_leaves_it_follows(house: 
     assert (40000, ASK) in house.marks()
     house.revoke(given.id)
     assert house.marks() == [(40002, ASK)]
+
+
+def test_a_phone_that_leaves_a_group_leaves_its_consents_at_once(house: House, wire, monkeypatch) -> None:
+    monkeypatch.setattr("firewall.rejudge.A_TURN", 1)
+    house.give(slot=0, group="home")
+    for sport in range(40000, 40005):
+        house.upload(wire, sport)
+    house << PhoneChanged(house.gateway.phones.edited("phone1", group="kids"), "into kids", ANNA)
+    assert house.marks() == [(sport, ASK) for sport in range(40000, 40005)]
 
 
 def test_a_new_phone_of_a_group_with_a_consent_reaches_us(house: House, wire) -> None:
