@@ -60,13 +60,15 @@ class Pairs:
         before = self._macs.get(addr)
         parts = []
         if before is not None and (before != mac or self._slots[mac, addr] != slot):
-            del self._slots[before, addr]
             parts.append(_of_slot(nfnl.DELETE_ELEMENT, before, addr))
+        as_thought = self._commit(*parts, *_both(mac, addr, slot))  # a whole load puts back what is entered below:
+        if before is not None:  # not what the kernel has no room for
+            del self._slots[before, addr]
         self._slots[mac, addr] = slot
         self._macs[addr] = mac
         with suppress(OSError):  # the interface is down or gone: see pin_all
             self._neighbours.pin(addr, mac)
-        return self._commit(*parts, *_both(mac, addr, slot))
+        return as_thought
 
     def expel(self, mac: bytes, addr: bytes) -> bool:
         """As `admit`; nothing to do is fine."""

@@ -138,6 +138,21 @@ async def check(backend, seen, come, sends, frame):
     assert not any(isinstance(i, (CommandFailed, Tampered)) for i in seen), seen
 """
 
+FULL = """
+async def check(backend, seen, come, sends, frame):
+    backend.carry_out([AdmitPair(MAC, (0x0A4E0000 + n).to_bytes(4), 3) for n in range(16_384)])
+    assert not any(isinstance(i, CommandFailed) for i in seen), seen[-1]
+    one = AdmitPair(STRANGER, A4, 4)
+    backend.carry_out([one])
+    assert isinstance(seen[-1], CommandFailed) and seen[-1].command is one, seen[-1]
+    before = len(seen)
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True))])
+    await come(Applied, before)   # what was not admitted is not loaded either: the load would be refused, again and again
+    backend.carry_out([ExpelPair(MAC, (0x0A4E0000).to_bytes(4)), one])
+    assert "99 . 10.77.0.10 : 0x00010000" in nft("list", "map", "inet", "consentry", "slots4")
+    assert sum(isinstance(i, CommandFailed) for i in seen) == 1
+"""
+
 COMES_BACK = """
 async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 9), AdmitPair(MAC, A6, 9)])
@@ -242,6 +257,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(CROWD, id="one sender under ever new addresses is kept from the queue"),
         pytest.param(HEALS, id="pairs and their neighbour entries come back"),
         pytest.param(WHILE_LOADING, id="what is admitted or expelled during a whole load stays so"),
+        pytest.param(FULL, id="more pairs than the kernel holds are said, and nothing else is lost"),
         pytest.param(COMES_BACK, id="the next process finds the pairs, and off takes the neighbours out"),
         pytest.param(WATCHED, id="the kernel's own lists are not for phones that are only watched"),
         pytest.param(RENAMED, id="the phones' interface by another name is closed"),
