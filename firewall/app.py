@@ -224,7 +224,7 @@ class App:
 
     async def follow_rules(self) -> None:
         """What other rules have answered is no question any more."""
-        policy = self.gateway.policy
+        policy = None
         while True:
             await asyncio.sleep(RULES_SECONDS)
             if self.gateway.policy is not policy:
@@ -275,7 +275,7 @@ class App:
             "mode": gateway.phones.mode,
             "watching": sorted(phone.name for phone in gateway.phones if gateway.phones.watches(phone)),
             "asks": self.inbox.waiting(),
-            "consents": len(self.granting.active),
+            "consents": sum(not consent.suspended for consent in self.granting.active),
             "clock": self.now().trusted,
             "places": self.places.status(),
             "queue": {

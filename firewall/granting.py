@@ -114,6 +114,8 @@ class Granting:
                     resumed.append(here.consent)
         if resumed:
             self._deliver((ConsentsRemembered(tuple(resumed)),))
+        for consent in resumed:
+            self._publish({"consent": self.to_json(consent)})
         return len(resumed)
 
     # -- giving ------------------------------------------------------------------------------------------------------
@@ -132,7 +134,14 @@ class Granting:
             new = [self._new(wanted, who, now) for wanted in all_wanted]
             if len(self._active) + len(new) > MOST:
                 raise Refused(f"not granted: {MOST} consents are in force already; revoke some")
-            ids = await asyncio.to_thread(self._add, new)
+            if answered is not None:
+                answered.answer = f"{who.name} is answering it"
+            try:
+                ids = await asyncio.to_thread(self._add, new)
+            except Refused:
+                if answered is not None:
+                    answered.answer = ""
+                raise
             consents = [replace(one.consent, id=number) for one, number in zip(new, ids, strict=True)]
             for one, consent in zip(new, consents, strict=True):
                 self._active[consent.id] = replace(one, consent=consent)
@@ -145,13 +154,18 @@ class Granting:
         """Raises Refused for what is there already, and for one too many."""
         of_one = [one.consent for one in self._active.values() if _same_who(one.consent, wanted)]
         known = next((one for one in of_one if one.subject == wanted.subject), None)
-        if known is not None:
+        if known is not None and self._counts(known):
             raise Refused(
                 f"{wanted.who} has consent {known.id} for {titled(self._gateway.policy, known.subject)} already: "
                 f"{self.lasts(known)}, given by {known.who}. To give another: consentry consents revoke {known.id}"
             )
         if len(of_one) >= MOST_OF_ONE:
             raise Refused(f"not granted: {wanted.who} has {MOST_OF_ONE} consents already; revoke some")
+
+    def _counts(self, consent: Consent) -> bool:
+        """Whether it lets what comes next pass, or will: not if its flow has come, or its time is up this moment."""
+        now = self._gateway.consents.get(consent.id) or consent
+        return now.suspended or (now.flow is None and now.in_force(self._clock().boot))
 
     def _new(self, wanted: Wanted, who: Author, now: Now) -> StoredConsent:
         try:

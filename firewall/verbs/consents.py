@@ -94,7 +94,12 @@ class ConsentsVerbs:
             raise Refused(f"for: one of {', '.join(FOR)}", 2)
         rule = Expression((*parse_rule(str(subject)).terms, *who))
         note = f"never, said {peer.name} when it was asked about"
-        done = await self._app.edits.edit({"act": "add", "text": f"block {rule}", "note": note}, peer.author)
+        question.answer = f"{peer.name} is answering it"
+        try:
+            done = await self._app.edits.edit({"act": "add", "text": f"block {rule}", "note": note}, peer.author)
+        except BaseException:
+            question.answer = ""
+            raise
         self._app.inbox.close(question, f"rule {done['id']} by {peer.name}")
         yield Done(done)
 

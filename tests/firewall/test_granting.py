@@ -124,6 +124,30 @@ async def test_two_owners_with_different_answers_to_one_question(house: House) -
     assert len(house.granting.active) == 1
 
 
+async def test_an_answer_that_could_not_be_given_leaves_the_question_open(house: House) -> None:
+    house.tries("anna", ACCOUNT)
+    (question,) = house.inbox.questions
+    house.state._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(Refused):
+        await grant(house, ANNA, question)
+    assert house.waiting == ["anna service:xiaomi-account"]
+    house.state._db.execute("PRAGMA query_only = OFF")
+    await grant(house, BEN, question)
+
+
+async def test_a_once_that_was_taken_is_in_nobodys_way(house: House) -> None:
+    first = await grant(house, life=Life.ONCE)
+    with pytest.raises(Refused, match="has consent 1"):
+        await grant(house, life=Life.H1)
+    flow = FlowKey(6, b"\x0a\x4d\0\x0a", 1, b"\x2a\x3e\x30\x09", 443)
+    house.gateway.consents.settle(flow, 1, first.id, house.time.boot)
+    house.wait(500.0)
+    house.tick()
+    assert house.granting.to_json(first)["left"] is None
+    assert [one.id for one in house.granting.active] == [first.id]
+    assert (await grant(house, life=Life.H1)).id == 2
+
+
 # -- a disk that does not take it --------------------------------------------------------------------------------------
 
 
