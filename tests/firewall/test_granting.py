@@ -183,6 +183,49 @@ async def test_a_full_database_grants_nothing_and_says_so(house: House) -> None:
     await grant(house, subject=Subject.parse("name:last.example"))  # nothing stays broken
 
 
+def test_a_full_disk_grants_nothing_and_says_so(tmp_path: Path) -> None:
+    """On a tmpfs of 256 KiB of our own: what was granted until it was full is there, nothing else, and room heals it."""
+    code = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from owners import House
+from firewall.consents import Life
+from firewall.control import Refused
+from firewall.granting import Wanted
+from firewall.inputs import Author
+from rules.consent import Subject
+
+async def main():
+    house, given = House(Path()), []
+    ballast = Path("ballast").open("wb", buffering=0)
+    try:
+        while ballast.write(bytes(4096)): pass
+    except OSError: pass
+    wanted = lambda n: (Wanted(1, "", "anna", Subject.parse(f"name:h{n}.example"), Life.H1, "cli"),)
+    for n in range(100):
+        try:
+            given += await house.granting.grant(wanted(n), Author("anna"))
+        except Refused as error:
+            print(error)
+            break
+    assert house.grants("anna") == [one.id for one in given], (house.grants("anna"), given)
+    ballast.close(); Path("ballast").unlink()
+    given += await house.granting.grant(wanted(1000), Author("anna"))
+    house.start()
+    assert house.granting.active == given
+    print("healed", len(given))
+
+asyncio.run(main())
+"""
+    script = f'mount -t tmpfs -o size=256k tmpfs {tmp_path} && cd {tmp_path} && exec {sys.executable} -c "$CODE" {Path(__file__).parents[1] / "helpers"}'
+    done = subprocess.run(["unshare", "-m", "bash", "-c", script], env=os.environ | {"CODE": code, "PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
+    refused, healed = done.stdout.splitlines()
+    assert refused.startswith("not granted: it could not be stored: ")
+    assert healed.startswith("healed ")
+
+
 async def test_a_read_only_database_grants_nothing_but_still_takes_back(house: House) -> None:
     given = await grant(house)
     house.state._db.execute("PRAGMA query_only = ON")
