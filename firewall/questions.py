@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from firewall.episodes import best_name
 from rules.consent import Kind, Subject
 from rules.domain import registrable
-from rules.observation import Name, Observation, Place, Source
+from rules.observation import Name, Observation, Place, Sign, Source
 from rules.operators import operator_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ MOST_OF_A_PHONE: Final = 64  # questions; tries beyond are counted
 MOST: Final = 4_096
 LONGEST_PUT_OFF: Final = 30 * 86_400.0  # seconds; what says more is of a clock that was wrong
 HTTP, TLS, DARK = "cleartext HTTP", "encrypted (TLS)", "not readable so far"
+PUSH, TUNNEL = "Xiaomi's push channel", "a tunnel: nobody sees what is in it"
 
 
 class Topic(NamedTuple):
@@ -83,17 +84,18 @@ class Question:
             "seen": [
                 seen.phone, seen.group, seen.proto, seen.addr.hex() if seen.addr else None, seen.port, seen.answered,
                 [[name.name, str(name.source)] for name in seen.said], seen.unfinished, seen.place,
+                seen.names_open, [str(sign) for sign in seen.signs],
             ],
         }
 
     @classmethod
     def from_row(cls, number: int, row: dict[str, Any]) -> Question:
         """Raises ValueError, TypeError, KeyError or IndexError for what `to_row` has not made."""
-        phone, group, proto, addr, port, answered, said, unfinished, place = row["seen"]
+        phone, group, proto, addr, port, answered, said, unfinished, place, names_open, signs = row["seen"]
         seen = Observation(
             phone, proto, bytes.fromhex(addr) if addr else None, port, tuple(map(tuple, answered)),
-            tuple(Name(name, Source(source)) for name, source in said), unfinished=unfinished, group=group,
-            place=Place(*place) if place is not None else None,
+            tuple(Name(name, Source(source)) for name, source in said), bool(names_open), bool(unfinished), group,
+            Place(*place) if place is not None else None, signs=tuple(map(Sign, signs)),
         )
         kind, what = row["subject"]
         topic = Topic(int(row["slot"]), Subject(Kind(kind), str(what)))
@@ -149,7 +151,8 @@ class Questions:
             question = Question(self._next, topic, seen, event.decision.rule, first=event.at)
             self._next += 1
             self._keep(question)
-        question.seen, question.rule = seen, event.decision.rule
+        if seen.port is not None or question.seen.port is None:  # no consent is for an echo request
+            question.seen, question.rule = seen, event.decision.rule
         question.count += 1
         question.last = event.at
         question.answer = ""
@@ -218,6 +221,11 @@ def _topic(slot: int, service: str, name: str, seen: Observation) -> Topic:
 
 
 def _readable(seen: Observation, before: str) -> str:
-    if any(name.source is Source.HTTP for name in seen.said):
+    sources = {name.source for name in seen.said}
+    if sources & {Source.HTTP, Source.HTTPDNS}:
         return HTTP
-    return TLS if seen.said else before
+    if Source.XIAOMI in sources or Sign.XIAOMI in seen.signs:
+        return PUSH
+    if Sign.TUNNEL in seen.signs:
+        return TUNNEL
+    return TLS if sources else before

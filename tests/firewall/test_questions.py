@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from ipaddress import ip_address
 
 from firewall import questions
 from firewall.events import FlowDecided
 from firewall.inputs import FlowKey
-from firewall.questions import DARK, HTTP, TLS, Question, Questions, Topic, place_of
+from firewall.questions import DARK, HTTP, PUSH, TLS, TUNNEL, Question, Questions, Topic, place_of
 from rules.consent import Kind, Subject
-from rules.observation import Name, Observation, Place, Source
+from rules.observation import Name, Observation, Place, Sign, Source
 from rules.verdict import Decision, Verdict
 
 THERE = ip_address("198.51.100.9").packed
@@ -70,6 +71,18 @@ def test_whether_it_could_be_read() -> None:
     fold(known, name="a.example", source=Source.HTTP)
     fold(known, name="a.example")
     assert question.readable == HTTP  # once is enough
+    assert fold(known, name="b.example", source=Source.QUIC).readable == TLS
+    assert fold(known, name="c.example", source=Source.XIAOMI).readable == PUSH
+    seen = asked(addr=ip_address("198.51.100.10").packed)
+    assert known.fold(replace(seen, seen=seen.seen._replace(signs=(Sign.TUNNEL,))), 1, by_service=False).readable == TUNNEL
+
+
+def test_an_echo_request_is_counted_and_no_consent_is_tried_on_it() -> None:
+    known = Questions()
+    question = fold(known, service="xiaomi-account", name="a.example")
+    echo = asked(service="xiaomi-account")
+    known.fold(replace(echo, seen=echo.seen._replace(proto="icmp", port=None)), 1, by_service=True)
+    assert (question.count, question.seen.proto, question.seen.port) == (2, "tcp", 443)
 
 
 def test_bounded_for_a_phone_and_in_all_and_the_rest_is_counted(monkeypatch) -> None:
@@ -123,6 +136,8 @@ def test_stored_ones_come_back_as_they_were_and_garbage_is_dropped() -> None:
     known = Questions()
     fold(known, name="api.account.xiaomi.com", service="xiaomi-account")
     fold(known, addr=ip_address("2001:db8::1").packed, place=None)
+    seen = asked(name="d.example")
+    known.fold(replace(seen, seen=seen.seen._replace(signs=(Sign.XIAOMI,), names_open=True)), 1, by_service=False)
     fold(known, name="\u202egpj.exe.example", source=Source.HTTP)
     rows = [(one.id, json.loads(json.dumps(one.to_row()))) for one in known]
     again = Questions([*rows, (77, {}), (78, {"seen": []}), (79, rows[0][1] | {"subject": ["magic", "x"]}), (80, rows[0][1] | {"names": 7}), (81, [])])
