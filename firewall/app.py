@@ -41,7 +41,7 @@ from firewall.state import State, StateError
 from firewall.trust import Trust, boot_id
 from firewall.verbs import all_verbs
 from firewall.verbs.past import backlog
-from firewall.verbs.phones import from_store, to_store
+from firewall.verbs.phones import from_store, renaming, to_store
 from rules.domain import registrable
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ class App:
             watched=lambda: {phone.name for phone in gateway.phones if gateway.phones.watches(phone)},
             phones=lambda: {phone.name for phone in gateway.phones},
             groups=lambda: {phone.group for phone in gateway.phones} | {STRICT, HOME},
+            renaming=partial(renaming, gateway.phones),
         )
 
     def lock(self, who: Author, *, locked: bool) -> None:

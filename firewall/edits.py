@@ -11,7 +11,7 @@ import contextlib
 import pwd
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from firewall.control import Refused
 from firewall.inputs import Author, PolicyRefused, PolicyReplaced
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from firewall.dryrun import DryRun
-    from firewall.inputs import Input
-    from firewall.state import State
+    from firewall.inputs import Input, PhoneChanged
+    from firewall.state import State, StoredPhone
     from rules.observation import Observation
     from rules.policy import Policy
     from rules.verdict import Decision
@@ -52,6 +52,15 @@ class Known:
     watched: Callable[[], Collection[str]]  # names of phones for whom nothing is blocked
     phones: Callable[[], Collection[str]]
     groups: Callable[[], Collection[str]]
+    # (name, new name, who): how a phone gets another name; None if there is no such phone, or the name is taken
+    renaming: Callable[[str, str, Author], Renaming | None] = lambda _old, _new, _who: None
+
+
+class Renaming(NamedTuple):
+    """A phone that is renamed in the same step as the rules that name it."""
+
+    stored: StoredPhone
+    change: PhoneChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +144,20 @@ class Edits:
                 raise RuleError((problem,)) from None
         return data, policy
 
-    def _remember(self, policy: Policy, act: str, text: str, who: Author, undoes: int | None) -> None:
+    def _remember(
+        self, policy: Policy, act: str, text: str, who: Author, undoes: int | None, phone: Renaming | None = None
+    ) -> None:
         """Raises StateError. Without a state the gate is locked, and nothing is remembered."""
         if self._state is None:
             return
         at = self._clock()
-        self._state.add_revision(policy.revision, at, who, act, policy.digest, text, undoes)
+        phones = (phone.stored,) if phone else ()
+        self._state.add_revision(policy.revision, at, who, act, policy.digest, text, undoes, phones)
         self.steps.add(Revision(policy.revision, at, who.name, who.uid, act, policy.digest, text, undoes))
 
-    def _use(self, data: bytes, policy: Policy, who: Author) -> None:
+    def _use(self, data: bytes, policy: Policy, who: Author, phone: Renaming | None = None) -> None:
         self.policy, self._loaded, self._problems = policy, data, ()
-        self._deliver((PolicyReplaced(policy, who),))
+        self._deliver((*((phone.change,) if phone else ()), PolicyReplaced(policy, who)))  # one turn: no packet between
 
     # -- editing -----------------------------------------------------------------------------------------------------
 
@@ -153,18 +165,36 @@ class Edits:
         """Do it; the answer of verb `rules.edit`. Raises Refused; then file, policy and revisions are as they were."""
         return await self._whole(self._edit(args, who))
 
-    async def _edit(self, args: dict[str, Any], who: Author) -> dict[str, Any]:
+    async def rename(self, old: str, new: str, phone: Renaming, who: Author) -> dict[str, Any]:
+        """The phone and all rules that name it, in one step that undo takes back whole. As `edit`."""
+        return await self._whole(self._edit({"edit": edit.Edit("rename", old, new)}, who, phone))
+
+    def names_phone(self, name: str) -> bool:
+        """Whether a rule of the owner's does."""
+        rules = self.policy.rules if self.policy else ()
+        return any(rule.source == MINE and edit.names_phone(rule, name) for rule in rules)
+
+    async def _edit(self, args: dict[str, Any], who: Author, phone: Renaming | None = None) -> dict[str, Any]:
         async with self._lock:
             if self._state is None:
                 raise Refused("state.db cannot be read, so no edit could be taken back; mend it first")
             plan = await asyncio.to_thread(self._fresh_plan, args)
-            cut, _ = await self._cuts(plan.policy)
-            self._seen = await asyncio.to_thread(self._write, plan, who)
-            self._use(_encoded(plan), plan.policy, who)
+            phone = phone or self._renamed_by(plan, args, who)
+            cut = 0 if phone else (await self._cuts(plan.policy))[0]  # its live flows still have the old name
+            self._seen = await asyncio.to_thread(self._write, plan, who, phone)
+            self._use(_encoded(plan), plan.policy, who, phone)
             return {
                 "revision": plan.policy.revision, "id": plan.id, "position": plan.position, "words": plan.words,
                 "undo": self.undo_words, "redo": self.redo_words, "cut": cut,
             }
+
+    def _renamed_by(self, plan: Plan, args: dict[str, Any], who: Author) -> Renaming | None:
+        """Undo and redo of a step in which a phone was renamed rename it as well, if it is still there to be."""
+        found = edit.RENAMED.search(plan.words) if plan.undoes is not None else None
+        if found is None:
+            return None
+        old, new = found.groups()
+        return self._known.renaming(*((old, new) if args.get("act") == "redo" else (new, old)), who)
 
     @property
     def undo_words(self) -> str:
@@ -226,7 +256,7 @@ class Edits:
             raise Refused(f"the text of revision {step.to} is no longer kept")
         return f"{'took back' if act == 'undo' else 'did again'}: {step.words}", revision.text, step.number
 
-    def _write(self, plan: Plan, who: Author) -> object:
+    def _write(self, plan: Plan, who: Author, phone: Renaming | None) -> object:
         """The file, then the revision; if that cannot be stored, the file becomes what it was. Its fingerprint."""
         name = self._file.path.name
         new = _encoded(plan)
@@ -234,7 +264,7 @@ class Edits:
             with self._file.locked():
                 fingerprint = self._file.replace(plan.before, new)
                 try:
-                    self._remember(plan.policy, plan.words, plan.text, who, plan.undoes)
+                    self._remember(plan.policy, plan.words, plan.text, who, plan.undoes, phone)
                 except StateError:
                     self._file.replace(new, plan.before)
                     raise
@@ -337,6 +367,10 @@ class Edits:
 
 def _wanted(args: dict[str, Any]) -> edit.Edit:
     """Raises Refused."""
+    if isinstance(ours := args.get("edit"), edit.Edit):
+        return ours
+    if args.get("act") == "rename":
+        raise Refused("act: a phone is renamed by phones.set, with the rules that name it")
 
     def text(key: str) -> str | None:
         value = args.get(key)

@@ -147,16 +147,7 @@ class State:
     def save_phones(self, phones: Iterable[StoredPhone], forgotten: Iterable[int] = (), heir: int = 0) -> None:
         """All of it or, with StateError, nothing. `heir`: slot of the phone that gets the forgotten ones' consents."""
         with self._told(), self._transaction() as db:
-            phones = tuple(phones)
-            for slot in (*forgotten, *(phone.slot for phone in phones)):
-                db.execute("DELETE FROM phones WHERE slot = ?", (slot,))
-                db.execute("DELETE FROM macs WHERE slot = ?", (slot,))
-            for slot in forgotten if heir else ():
-                db.execute("UPDATE consents SET slot = ? WHERE slot = ? AND ended = 0", (heir, slot))
-            for phone in phones:
-                values = (phone.slot, phone.name, phone.group, phone.mode, phone.named, phone.first, phone.last)
-                db.execute("INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-                db.executemany("INSERT OR REPLACE INTO macs VALUES (?, ?)", [(mac, phone.slot) for mac in phone.macs])
+            _save_phones(db, tuple(phones), tuple(forgotten), heir)
 
     def word(self, word: str, otherwise: str = "") -> str:
         """One of the few single facts (the mode). Raises StateError."""
@@ -232,10 +223,12 @@ class State:
             return Revision(*row) if row else None
 
     def add_revision(
-        self, number: int, at: float, who: Author, act: str, digest: str, text: str, undoes: int | None = None
+        self, number: int, at: float, who: Author, act: str, digest: str, text: str, undoes: int | None = None,
+        phones: tuple[StoredPhone, ...] = (),
     ) -> None:
-        """Raises StateError."""
+        """With the phones that the same act has changed. All of it or, with StateError, nothing."""
         with self._told(), self._transaction() as db:
+            _save_phones(db, phones)
             values = (number, at, who.name, who.uid, act, digest, text, undoes)
             db.execute("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
             db.execute("UPDATE revisions SET text = NULL WHERE number <= ?", (number - KEEP_REVISIONS,))
@@ -259,6 +252,20 @@ class State:
             yield
         except (OSError, sqlite3.Error) as error:
             raise StateError(f"{self._path}: {error}") from None
+
+
+def _save_phones(
+    db: sqlite3.Connection, phones: tuple[StoredPhone, ...], forgotten: tuple[int, ...] = (), heir: int = 0
+) -> None:
+    for slot in (*forgotten, *(phone.slot for phone in phones)):
+        db.execute("DELETE FROM phones WHERE slot = ?", (slot,))
+        db.execute("DELETE FROM macs WHERE slot = ?", (slot,))
+    for slot in forgotten if heir else ():
+        db.execute("UPDATE consents SET slot = ? WHERE slot = ? AND ended = 0", (heir, slot))
+    for phone in phones:
+        values = (phone.slot, phone.name, phone.group, phone.mode, phone.named, phone.first, phone.last)
+        db.execute("INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        db.executemany("INSERT OR REPLACE INTO macs VALUES (?, ?)", [(mac, phone.slot) for mac in phone.macs])
 
 
 _COLUMNS: Final = (

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from rules import owner
+from rules.expression import Expression, Term
 from rules.layout import PACKS, Layout, Piece, Unwritable
+from rules.matchers.phone import PhoneMatcher
 from rules.sentence import parse_sentence
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from rules.rule import Pack, Rule
 
 ACTS: Final = ("add", "change", "move", "enable", "disable", "remove")
+RENAMED: Final = re.compile(r'renamed "([^"]*)" to "([^"]*)", in \d+ rules?')  # in names there are no quotes
 NAME: Final = "rules.toml"
 
 
@@ -53,6 +56,17 @@ def apply(text: str, edit: Edit, packs: Sequence[Pack]) -> Edited:
     return _Editing(text, edit, packs).result()
 
 
+def names_phone(rule: Rule, name: str) -> bool:
+    return any(term.key == PhoneMatcher.key and name in term.matcher.values for term in rule.expression.terms)
+
+
+def _renamed(term: Term, old: str, new: str) -> Term:
+    if term.key != PhoneMatcher.key:
+        return term
+    values = dict.fromkeys(new if value == old else value for value in term.matcher.values)
+    return replace(term, matcher=PhoneMatcher(tuple(values)))
+
+
 class _Editing:
     def __init__(self, text: str, edit: Edit, packs: Sequence[Pack]) -> None:
         self._edit = edit
@@ -71,11 +85,11 @@ class _Editing:
     def result(self) -> Edited:
         acts: dict[str, Callable[[], tuple[str, int, str]]] = {
             "add": self._add, "change": self._change, "move": self._move, "remove": self._remove,
-            "enable": self._switch, "disable": self._switch,
+            "enable": self._switch, "disable": self._switch, "rename": self._rename,
         }
         act = acts.get(self._edit.act)
         if act is None:
-            raise EditError(f"act: {self._edit.act!r} is none of {', '.join(acts)}")
+            raise EditError(f"act: {self._edit.act!r} is none of {', '.join(ACTS)}")
         try:
             id_, position, words = act()
             self._keep_ids()
@@ -156,6 +170,18 @@ class _Editing:
         else:
             self._switch_packs(rule.id, [rule.id], enable=enable)
         return rule.id, at + 1, f"{self._edit.act}d {rule.id} ({rule})"
+
+    def _rename(self) -> tuple[str, int, str]:
+        """The phone `rule` is called `text` in all rules of the owner's; packs name no phones."""
+        old, new = self._edit.rule, self._edit.text or ""
+        found = [at for at, rule in enumerate(self._mine) if names_phone(rule, old)]
+        for at in found:
+            terms = (_renamed(term, old, new) for term in self._mine[at].expression.terms)
+            self._layout.set(self._layout.rules()[at], "match", str(Expression(tuple(terms))))
+        if not found:
+            raise EditError(f"no rule of yours names {old!r}")
+        rules = f"{len(found)} rule{'s' * (len(found) != 1)}"
+        return self._mine[found[0]].id, found[0] + 1, f'renamed "{old}" to "{new}", in {rules}'
 
     # -- which one ---------------------------------------------------------------------------------------------------
 

@@ -51,16 +51,22 @@ def _changed(ctx: click.Context, verb: str, *, as_json: bool, **args: str | bool
     with connect(ctx) as client:
         phone = client.ask(verb, **args).done
     click.echo(json.dumps(phone, ensure_ascii=False) if as_json else phone_line(phone))
+    if phone.get("rules") and not as_json:
+        click.echo(inert(phone["rules"]), err=True)
 
 
 @phones.command("name")
 @PHONE
 @click.argument("name")
+@click.option("--keep-rules", is_flag=True, help="Leave rules that name it as they are: about nobody then.")
 @as_json
 @click.pass_context
-def phones_name(ctx: click.Context, phone: str, name: str, *, as_json: bool) -> None:
-    """Call PHONE by another NAME from now on; rules that name it have to be changed by hand."""
-    _changed(ctx, "phones.set", phone=phone, name=name, as_json=as_json)
+def phones_name(ctx: click.Context, phone: str, name: str, *, keep_rules: bool, as_json: bool) -> None:
+    """Call PHONE by another NAME from now on, in your rules as well; `rules undo` takes back both.
+
+    What happened before stays under the old name: consentry history 'phone:OLD,NEW'
+    """
+    _changed(ctx, "phones.set", phone=phone, name=name, rules=not keep_rules, as_json=as_json)
 
 
 @phones.command("group")

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from firewall.control import Done, Refused, Verb
+from firewall.edits import Renaming
 from firewall.engine import wall
 from firewall.history.sums import Sums
 from firewall.inputs import ModeAsked, PhoneChanged
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from firewall.app import App
     from firewall.control import Peer
+    from firewall.inputs import Author
+    from firewall.phones import Phones
 
 
 class PhonesVerbs:
@@ -51,7 +54,7 @@ class PhonesVerbs:
     async def set(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         called = text(args, "phone")
         name, group, mode = (text(args, key) if key in args else None for key in ("name", "group", "mode"))
-        phones = self._app.gateway.phones
+        phones, edits = self._app.gateway.phones, self._app.edits
         did = [
             *([f"called {name}"] if name is not None else ()),
             *([f"put into group {group}"] if group is not None else ()),
@@ -64,8 +67,17 @@ class PhonesVerbs:
                 wanted = phones.edited(called, new_name=name, group=group, mode=mode)
             except PhoneError as error:
                 raise Refused(str(error)) from None
-            await self._change(wanted, f"{called} was {' and '.join(did)}", peer)
-        yield Done(self._told(phones.slot(wanted.slot)))
+            what, rules = f"{called} was {' and '.join(did)}", ""
+            if flag(args, "rules", otherwise=True) and wanted.name != called and edits.names_phone(called):
+                change = PhoneChanged(wanted, what, peer.author)
+                try:
+                    done = await edits.rename(called, wanted.name, Renaming(to_store(wanted), change), peer.author)
+                except Refused as error:
+                    raise Refused(f"{error} (the phone alone: --keep-rules)") from None
+                rules = done["words"]
+            else:
+                await self._change(wanted, what, peer)
+        yield Done(self._told(phones.slot(wanted.slot)) | {"rules": rules})
 
     async def join(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         called, into, consents = text(args, "phone"), text(args, "into"), flag(args, "consents", otherwise=True)
@@ -141,6 +153,15 @@ def _today(db: Connection) -> dict[str, dict[str, int]]:
 
 def _by_family(addr: bytes) -> tuple[int, bytes]:
     return len(addr), addr
+
+
+def renaming(phones: Phones, old: str, new: str, who: Author) -> Renaming | None:
+    """What takes a renaming back or does it again; None if the phone is gone or the name is taken."""
+    try:
+        wanted = phones.edited(old, new_name=new)
+    except PhoneError:
+        return None
+    return Renaming(to_store(wanted), PhoneChanged(wanted, f"{old} was called {new}", who))
 
 
 def from_store(phone: StoredPhone) -> Phone:

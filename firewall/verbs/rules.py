@@ -62,7 +62,9 @@ class RulesVerbs:
         })
 
     async def edit(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
-        yield Done(await self._app.edits.edit(args, peer.author))
+        async with self._app.saving:  # undo of a renaming renames the phone as well
+            done = await self._app.edits.edit(args, peer.author)
+        yield Done(done)
 
     async def test(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         yield Done(await self._app.edits.test(args))

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from firewall.edits import LOOK_SECONDS, Edits, Known
 from firewall.episodes import Episodes
 from firewall.events import FlowDecided
 from firewall.history import History
-from firewall.inputs import Author, FlowKey, PolicyRefused, PolicyReplaced
+from firewall.inputs import Author, FlowKey, PhoneChanged, PolicyRefused, PolicyReplaced
+from firewall.phones import Phones
 from firewall.state import State, StateError
+from firewall.verbs.phones import renaming
 from rules import store
 from rules.decide import decide
 from rules.observation import Name, Observation, Source
@@ -358,6 +361,52 @@ async def test_a_change_counts_once_it_has_been_there_for_two_looks(house: House
     watching.cancel()
     assert house.rules == ["block port:24"]
     assert len(house.delivered) == before + 1
+
+
+async def test_a_phone_is_renamed_with_the_rules_that_name_it_and_undo_takes_back_both(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    phones, turns = Phones(given={b"\2\0\0\0\1\1": "phone1", b"\2\0\0\0\1\2": "phone2"}), []
+
+    def deliver(batch) -> None:
+        turns.append(batch)
+        for one in batch:
+            if isinstance(one, PhoneChanged):
+                phones.change(one.phone)
+
+    text = '[[rule]]\naction = "block" # so\nmatch = "name:x.example phone:phone2,phone1"\nid = "x"\n\n[[rule]]\naction = "allow"\nmatch = "-phone:phone1"\nenabled = false\nid = "y"\n'
+    house.file.write_text(text)
+    known = Known(list, set, lambda: {"phone1"}, set, partial(renaming, phones))
+    edits = house.edits = Edits(house.file, house.state, deliver, known, DryRun(house.file.with_name("none")))
+    await edits.load(ANNA)
+    assert edits.names_phone("phone1") and edits.names_phone("phone2") and not edits.names_phone("anna's")
+
+    def now() -> tuple[str, list[str], list[str]]:
+        names = sorted(phone.name for phone in house.state.phones())
+        return house.file.read_text(), sorted(phone.name for phone in phones), names
+
+    renamed = text.replace("phone2,phone1", "phone2,anna's").replace("-phone:phone1", "-phone:anna's")
+    done = await edits.rename("phone1", "anna's", renaming(phones, "phone1", "anna's", ANNA), ANNA)
+    assert done["words"] == 'renamed "phone1" to "anna\'s", in 2 rules'
+    assert now() == (renamed, ["anna's", "phone2"], ["anna's"])
+    assert [type(one) for one in turns[-1]] == [PhoneChanged, PolicyReplaced]  # together: no packet is judged between
+    for act, file, name in (("undo", text, "phone1"), ("redo", renamed, "anna's"), ("undo", text, "phone1")):
+        await house.do(act)
+        assert now() == (file, sorted([name, "phone2"]), [name])
+    with monkeypatch.context() as patch:
+        patch.setattr(house.state, "add_revision", full)
+        with pytest.raises(Refused, match="nothing was changed"):
+            await edits.rename("phone1", "anna", renaming(phones, "phone1", "anna", ANNA), ANNA)
+    assert now() == (text, ["phone1", "phone2"], ["phone1"])
+    await house.do("redo")
+    phones.forget(phones.need("anna's").slot)
+    await house.do("undo")  # the phone is gone: then the rules alone
+    assert (now()[0], [type(one) for one in turns[-1]]) == (text, [PolicyReplaced])
+    with pytest.raises(Refused, match=r"phones\.set"):
+        await house.do("rename", "phone1", text="x")
+    assert renaming(phones, "phone2", "a,b", ANNA) is None
+
+
+def full(*_args, **_more) -> None:
+    raise StateError("the disk is full")
 
 
 async def test_the_rules_of_an_old_revision_are_looked_up_as_they_were(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,29 @@ def test_a_phone_is_named_and_its_rules_follow_it(tmp_path: Path) -> None:
         assert [row["name"] for row in ask(lab, "phones").items] == ["anna", "phone2"]  # it was on the disk
 
 
+def test_a_rule_follows_its_phone_to_its_new_name_and_back(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\naction = "block"\nmatch = "name:example.com phone:phone1"\n')
+    with lab_up(rules) as lab:
+        def answered(phone: str) -> bool:
+            url = ["curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}", "http://example.com/"]
+            return lab.phone(*url, phone=phone, check=False).stdout == "200"
+
+        assert [answered("phone1"), answered("phone2")] == [False, True]
+        done = lab.consentry("phones", "name", "phone1", "anna")
+        assert 'renamed "phone1" to "anna", in 1 rule' in done.stderr
+        assert "phone:anna" in rules.read_text()
+        assert [answered("phone1"), answered("phone2")] == [False, True]
+        lab.consentry("rules", "undo")
+        assert "phone:phone1" in rules.read_text()
+        assert [row["name"] for row in ask(lab, "phones").items] == ["phone1", "phone2"]
+        assert [answered("phone1"), answered("phone2")] == [False, True]
+        lab.consentry("phones", "name", "phone1", "anna", "--keep-rules")
+        assert answered("phone1")  # as it says: the rule is about nobody
+        rows = lab.history("phone:phone1,anna name:example.com")
+        assert {row["phone"] for row in rows} == {"phone1", "anna"}
+
+
 def test_a_restart_still_knows_names_and_verdicts_of_what_goes_on(tmp_path: Path) -> None:
     """The upload goes on over a kill; a later rule about its NAME still finds and stops it; bytes go on counting."""
     rules = tmp_path / "rules.toml"

@@ -225,3 +225,15 @@ def test_any_edits_do_what_they_say_and_nothing_else(file: tuple[str, list, list
         assert set(owner.read("", text, PACKS).off) == packs_off
         assert all(text.count(comment + "\r") + text.count(comment + "\n") + text.endswith(comment) == 1 for comment in comments)
         assert "\r\n" not in before or "\n" not in text.replace("\r\n", "")
+
+
+def test_a_phone_is_renamed_wherever_a_rule_of_the_owners_names_it() -> None:
+    file = TEXT + '\n[[rule]]\nid = "z"\naction = "ask"\nmatch = "-phone:\\"tv upstairs\\",tablet,anna port:80"\n\n[packs]\non = ["tiktok"]\n'
+    done = do(file, "rename", "tablet", text="anna")
+    assert done.words == 'renamed "tablet" to "anna", in 2 rules'
+    assert [rule for _, rule, _, _ in rules(done.text)] == ["block phone:anna", "allow name:tv.example", 'ask -phone:"tv upstairs",anna port:80']
+    assert [id_ for id_, *_ in rules(done.text)] == [id_ for id_, *_ in rules(file)]  # hits and history go on
+    assert (done.text.count("# for now"), done.text.count("# the children's")) == (1, 1)
+    assert do(file, "rename", "tv upstairs", text="tv").words.endswith("in 1 rule")
+    with pytest.raises(EditError, match="names 'nobody'"):
+        do(file, "rename", "nobody", text="x")

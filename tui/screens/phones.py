@@ -127,7 +127,7 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
     def action_name(self) -> None:
         if (phone := self._asked()) is not None:
             name = phone["name"]
-            words = f"Call {inert(name)}: letters, digits, no quotes, commas or colons. Rules speak of it by this name."
+            words = f"Call {inert(name)}: no quotes, commas or colons. Rules of yours that name it follow."
             self.prompt.ask(words, name, lambda text: self.act("phones.set", name, name=text))
 
     def action_group(self) -> None:
