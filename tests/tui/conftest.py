@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from judge import TooLate
+from judge import PATIENCE, TooLate
 
 from tui.app import Consentry
 
@@ -54,8 +54,8 @@ class Screen:
         await self.pilot.press(*keys)
 
     async def until(self, ready, what="it to happen"):
-        """Wait, at most fifteen seconds, until `ready()` is true; assertions inside count as not yet."""
-        end = time.monotonic() + 15
+        """Wait, at most half a minute, until `ready()` is true; assertions inside count as not yet."""
+        end = time.monotonic() + 10 * PATIENCE
         while True:
             try:
                 if ready():
@@ -99,6 +99,7 @@ def screen(gate):
             await shown.until(lambda: gate.followers == 1, "the screen to follow")
             await shown.shows("ENFORCING")
             await shown.until(lambda: len(app.screen.table.rows) == len(rows), "the backlog")
+            await pilot.pause()  # and drawn
             yield shown
 
     return open_screen

@@ -5,6 +5,9 @@ import dataclasses
 import statistics
 import time
 
+from judge import TooLate
+from textual import events
+
 from rules.observation import Place
 from tui.glyphs import ASCII
 
@@ -185,11 +188,14 @@ async def test_a_thousand_events_a_second_neither_stop_the_keys_nor_the_eye(scre
         waits = []
         while not flooding.done():
             pressed = time.monotonic()
-            await s.press("down")
+            s.app.post_message(events.Key("down", None))  # as a driver does, not waiting for anything
+            await s.until(lambda: len(moved) == len(waits) + 1)  # none is lost
             waits.append(moved[-1] - pressed)
+            await asyncio.sleep(0.03)
         lasted = time.monotonic() - began
         await flooding
-        assert len(moved) == len(waits) >= 3  # no key was lost
+        assert len(waits) > 10
         assert len(drawn) <= 10 * lasted + 2
-        assert statistics.median(waits) < 0.05
+        if statistics.median(waits) >= 0.05:
+            raise TooLate(f"a key waits {statistics.median(waits) * 1_000:.0f} ms")
         await s.until(lambda: len(table.rows) == 2_000 and table.rows[0].id == 2_499)
