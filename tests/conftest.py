@@ -14,7 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase, MultiplexedDataba
 # What `make fuzz` found is kept beside the tests, and tried first by every later run.
 FOUND = DirectoryBasedExampleDatabase(Path(__file__).parent / "fuzz")
 settings.register_profile("default", database=MultiplexedDatabase(DirectoryBasedExampleDatabase(".hypothesis/examples"), ReadOnlyDatabase(FOUND)))
-settings.register_profile("long", max_examples=10_000, deadline=None, database=FOUND, print_blob=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("long", max_examples=5_000, deadline=None, database=FOUND, print_blob=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
 
 PHONE = "10.77.0.10"
