@@ -1,6 +1,7 @@
 """[pure] A stream put together from pieces that come in any order, some of them twice (RFC 9293, 3.10.7.4).
 
 Two pieces may say different things for the same place, and a server may believe either: that is told, not decided.
+A keep-alive of an idle connection does so by itself (RFC 9293, 3.8.4: one byte of anything in front of the next).
 """
 
 from __future__ import annotations
