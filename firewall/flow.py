@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from firewall.commands import Watch
 from firewall.inputs import LiveFlow
-from firewall.speech import MORE, NO_NAME, NOTHING_NEW, UNFINISHED, Heard, Speech
+from firewall.speech import MORE, NO_NAME, NOTHING_NEW, UNFINISHED, Heard, Speech, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from firewall.dissect.ip import Packet
     from firewall.inputs import FlowKey
     from firewall.phones import Phone
+    from firewall.speech import Datagrams
     from rules.verdict import Decision
 
 MOST = 131_072  # flows remembered; the kernel remembers the verdicts of any beyond
@@ -46,14 +47,14 @@ class Flow:
 
     __slots__ = (
         "answered", "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac",
-        "may_say_more", "next_seq", "phone", "resumed", "said", "speech", "unfinished", "up", "watch",
+        "may_say_more", "next_seq", "phone", "resumed", "said", "signs", "speech", "unfinished", "up", "watch",
     )
 
-    def __init__(self, key: FlowKey, mac: bytes, phone: Phone) -> None:
+    def __init__(self, key: FlowKey, mac: bytes, phone: Phone, speech: Speech | Datagrams | None = None) -> None:
         self.key = key
         self.mac = mac
         self.phone = phone
-        self.speech: Speech | None = Speech() if key.proto == TCP else None
+        self.speech = speech
         self.next_seq: int | None = None  # of the phone's stream
         self.held: list[int] = []  # queue ids without an answer
         self.held_since = 0.0
@@ -61,6 +62,7 @@ class Flow:
         self.decision: Decision | None = None
         self.watch = Watch.NONE
         self.said = NO_NAME.said
+        self.signs = NO_NAME.signs
         self.unfinished = False
         self.answered: tuple[tuple[str, ...], ...] = ()  # by DNS, when it was judged
         self.may_say_more = False
@@ -82,6 +84,7 @@ class FlowTable:
         self._held_of: defaultdict[Phone, int] = defaultdict(int)
         # told of each flow let go of, the queue ids that it held, and whether the kernel lets it pass all the same
         self.gone: Callable[[Flow, list[int], bool], None] = lambda *_: None
+        self.listener: Callable[[int], Speech | Datagrams | None] = streams  # who listens to a new flow of a protocol
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -98,13 +101,14 @@ class FlowTable:
         if len(self._flows) >= MOST:
             oldest = next(iter(self._flows.values()))
             self._let_go(oldest, passing=oldest.decision is not None and not oldest.decision.verdict.refuses)
-        flow = self._flows[key] = Flow(key, mac, phone)
+        flow = self._flows[key] = Flow(key, mac, phone, self.listener(key.proto))
         return flow
 
     def resume(self, was: LiveFlow, phone: Phone) -> Flow:
         """A flow that an earlier process had let pass, with what that one knew of it."""
         flow = self.open(was.flow, was.mac, phone)
         flow.decision, flow.said, flow.unfinished = was.decision, was.said, was.unfinished
+        flow.signs = was.signs
         flow.may_say_more, flow.watch, flow.resumed = was.may_say_more, Watch(was.watch), True
         flow.up, flow.down, flow.answered = was.up, was.down, was.answered
         return flow
@@ -116,7 +120,7 @@ class FlowTable:
             if decision is not None and not decision.verdict.refuses:
                 yield LiveFlow(
                     flow.key, flow.mac, flow.said, flow.unfinished, flow.may_say_more, flow.watch, decision,
-                    flow.up, flow.down, flow.answered,
+                    flow.up, flow.down, flow.answered, flow.signs,
                 )
 
     def passing_from(self, addr: bytes) -> list[FlowKey]:
@@ -153,20 +157,11 @@ class FlowTable:
         """
         if flow.speech is None:
             return NO_NAME
-        data = raw[packet.payload : packet.end]
-        if flow.next_seq is None:
-            flow.next_seq = packet.seq
-        ahead = (packet.seq - flow.next_seq) % SEQUENCE
-        if ahead >= SEQUENCE // 2:  # begins in what was already heard
-            known = SEQUENCE - ahead
-            if flow.held:
-                return Hearing.AGAIN
-            if known >= len(data):
-                return Hearing.SAME
-            data = data[known:]
-        elif ahead:
-            return Hearing.AGAIN
-        flow.next_seq = (flow.next_seq + len(data)) % SEQUENCE
+        data: bytes | Hearing = raw[packet.payload : packet.end]
+        if packet.proto == TCP:
+            data = self._in_order(flow, packet.seq, raw[packet.payload : packet.end])
+        if isinstance(data, Hearing):
+            return data
         heard = flow.speech.hear(data)
         if heard is NOTHING_NEW:
             return Hearing.SAME
@@ -183,6 +178,24 @@ class FlowTable:
             return UNFINISHED
         flow.held.append(packet_id)
         return Hearing.WAIT
+
+    @staticmethod
+    def _in_order(flow: Flow, seq: int, data: bytes) -> bytes | Hearing:
+        """What of a segment is next in the phone's stream."""
+        if flow.next_seq is None:
+            flow.next_seq = seq
+        ahead = (seq - flow.next_seq) % SEQUENCE
+        if ahead >= SEQUENCE // 2:  # begins in what was already heard
+            known = SEQUENCE - ahead
+            if flow.held:
+                return Hearing.AGAIN
+            if known >= len(data):
+                return Hearing.SAME
+            data = data[known:]
+        elif ahead:
+            return Hearing.AGAIN
+        flow.next_seq = (flow.next_seq + len(data)) % SEQUENCE
+        return data
 
     def continues(self, flow: Flow, packet: Packet, raw: bytes, boot: float) -> bool:
         """Whether a packet of whose flow the kernel knows no verdict belongs to what this flow was judged for.

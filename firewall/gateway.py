@@ -174,8 +174,9 @@ class Gateway:
     ) -> None:
         """Answer what waited, remember, tell. `packet` is the first that has not passed."""
         decision = self.consents.afford(flow.key, flow.phone.slot, decision)
-        again = flow.decision is not None and flow.said == heard.said and flow.decision == decision
-        flow.decision, flow.said, flow.unfinished = decision, heard.said, heard.unfinished
+        before = flow.said, flow.signs, flow.decision
+        again = before == (heard.said, heard.signs, decision)
+        flow.decision, flow.said, flow.signs, flow.unfinished = decision, heard.said, heard.signs, heard.unfinished
         flow.answered = seen.answered
         flow.may_say_more = heard.may_say_more
         flow.watch = self.judge.watch(flow, seen)

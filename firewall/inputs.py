@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from firewall.commands import Command
     from firewall.consents import Consent
     from firewall.phones import Phone
-    from rules.observation import Name
+    from rules.observation import Name, Sign
     from rules.policy import Policy
     from rules.problem import Problem
     from rules.verdict import Decision
@@ -243,6 +243,7 @@ class LiveFlow(NamedTuple):
     up: int
     down: int
     answered: tuple[tuple[str, ...], ...] = ()
+    signs: tuple[Sign, ...] = ()
 
 
 class LearntName(NamedTuple):

@@ -50,11 +50,12 @@ class Judge:
             group=phone.group,
             place=self._place(key.dst),
             consents=self._consents.of(phone, key, now.boot),
+            signs=heard.signs,
         )
 
     def again(self, flow: Flow, now: Now) -> Observation:
         """A live flow with the names it was judged by, also if DNS's answer is long past, and those that came since."""
-        seen = self.observe(flow, NO_NAME._replace(said=flow.said, unfinished=flow.unfinished), now)
+        seen = self.observe(flow, NO_NAME._replace(said=flow.said, signs=flow.signs, unfinished=flow.unfinished), now)
         return seen._replace(answered=tuple(dict.fromkeys((*flow.answered, *seen.answered))))
 
     def decide(self, phone: Phone, seen: Observation) -> Decision:
@@ -90,5 +91,5 @@ class Judge:
         assert flow.decision is not None
         if not flow.may_say_more or flow.decision.verdict.refuses:
             return Watch.NONE
-        later = self.decide(flow.phone, seen._replace(said=(), names_open=True, unfinished=False))
+        later = self.decide(flow.phone, seen._replace(said=(), signs=(), names_open=True, unfinished=False))
         return Watch.NONE if later.verdict is flow.decision.verdict else Watch.HTTP

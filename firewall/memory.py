@@ -16,7 +16,7 @@ from firewall.engine import clock
 from firewall.inputs import FlowKey, LearntName, LiveFlow, Remembered
 from firewall.settings import write_atomically
 from firewall.trust import boot_id
-from rules.observation import Name, Source
+from rules.observation import Name, Sign, Source
 from rules.verdict import Decision, Verdict
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _flow(was: LiveFlow) -> dict[str, Any]:
         ],
         "bytes": [was.up, was.down],
         "answered": was.answered,
+        "signs": was.signs,
     }
 
 
@@ -120,6 +121,7 @@ def _to_flow(told: dict[str, Any]) -> LiveFlow:
         int(told["bytes"][0]),
         int(told["bytes"][1]),
         tuple(tuple(map(str, chain)) for chain in told["answered"]),
+        tuple(Sign(sign) for sign in told.get("signs", ())),
     )
 
 

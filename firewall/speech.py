@@ -56,6 +56,11 @@ def listener(proto: int) -> Speech | Datagrams | None:
     return Speech() if proto == 6 else Datagrams() if proto == 17 else None
 
 
+def streams(proto: int) -> Speech | None:
+    """Who listens while datagrams are judged by what is known of them without listening."""
+    return Speech() if proto == 6 else None
+
+
 class Speech:
     """A TCP flow: fed with the phone's stream in order and without gaps."""
 

@@ -36,6 +36,7 @@ from firewall.inputs import (
     FlowKey,
     LockAsked,
     ModeAsked,
+    Now,
     PacketSeen,
     PhoneChanged,
     QuerySeen,
@@ -45,7 +46,7 @@ from firewall.inputs import (
     Tick,
 )
 from firewall.phones import IDLE_SECONDS
-from rules.observation import Source
+from rules.observation import Sign, Source
 from rules.verdict import Verdict
 
 
@@ -60,6 +61,16 @@ def test_an_ordinary_hello_is_allowed_for_good(play: Play, wire) -> None:
     (event,) = play.decided()
     assert [n.name for n in event.seen.names] == ["en.wikipedia.org"]
     assert event.decision.rule == "default"
+
+
+def test_what_the_bytes_show_beside_names_is_ruled_on_and_kept(tmp_path: Path, wire) -> None:
+    play = Play('[[rule]]\naction = "block"\nmatch = "via:tunnel"\n', tmp=tmp_path)
+    packet = play.packet(wire.tcp(FRIEND, 2222, b"SSH-2.0-OpenSSH_9\r\n"))
+    assert play.verdicts() == [(packet, BLOCK, Watch.NONE)]
+    (event,) = play.decided()
+    assert event.seen.signs == (Sign.TUNNEL,)
+    ((seen, _),) = play.gateway.live(Now(play.boot, 1.7e9, True))
+    assert seen.signs == (Sign.TUNNEL,)
 
 
 @pytest.mark.parametrize("address", [FRIEND, "2001:db8:9::9"])

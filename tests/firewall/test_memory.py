@@ -8,7 +8,7 @@ from firewall import memory
 from firewall.gateway import Gateway
 from firewall.inputs import FlowKey, LiveFlow, Now, Remembered
 from firewall.phones import Phones
-from rules.observation import Name, Source
+from rules.observation import Name, Sign, Source
 from rules.verdict import Decision, Verdict
 
 MAC = b"\2\0\0\0\1\1"
@@ -25,7 +25,7 @@ async def test_a_picture_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytes
     watched = DECISION.__class__(Verdict.WATCH, "xiaomi/1", 'a "quoted" ‹name›\n', "xiaomi-account", 4)
     flows = (
         LiveFlow(V4, MAC, (Name("bücher.example", Source.SNI),), False, True, 1, DECISION, 10, 20),
-        LiveFlow(V6, MAC, (), True, False, 0, watched, 0, 0),
+        LiveFlow(V6, MAC, (), True, False, 0, watched, 0, 0, (), (Sign.TUNNEL,)),
     )
     gateway.handle([Remembered(flows, (), "digest", frozenset((V4, V6)))], Now(100.0, 1e9, trusted=True))
     gateway.names.learn(phone, ("a.example", "b.example"), (V4.dst,), 1e9, 100.0)
