@@ -23,7 +23,7 @@ from firewall.flow import HELD_SECONDS
 from firewall.inputs import Author, FlowKey, Now
 from firewall.recorded import Listener, Recorded
 from firewall.resolver.rebinding import is_home, is_local
-from firewall.speech import Speech
+from firewall.speech import Speech, listener
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Replay:
         self.other = 0  # without IP
         self.unknown_links: set[int] = set()
         self._gateway = gateway
+        gateway.flows.listener = listener  # here datagrams can be held as long as anybody likes
         self._all_names = all_names
         self._sets = Sets()
         self._ids = count(1)
@@ -345,8 +346,11 @@ class Replay:
 
     @staticmethod
     def _wanted(flow: Recorded) -> bool:
-        """The kernel queues what the phone says of it."""
-        return flow.verdict is Verdict.HELD or flow.watch is not commands.Watch.NONE
+        """The kernel queues what the phone says of it; datagrams until a handshake is over, or many said nothing."""
+        if flow.verdict is Verdict.HELD:
+            return True
+        over = flow.order is None and (flow.listener is None or flow.listener.done)
+        return flow.watch is not commands.Watch.NONE and not over
 
     def _heard_enough(self, flow: Recorded) -> bool:
         """No more names are wanted of it."""

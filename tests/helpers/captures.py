@@ -387,6 +387,10 @@ def _cases() -> None:
         (START + 1, udp(FAR, 443, PHONE, 40000, quicwriter.long_header(3, b"token" * 5))),
         (START + 2, udp(PHONE, 40000, FAR, 443, again)),
     ], quic)
+    refused = [quicwriter.initial(quicwriter.crypto(at, hello("dns.google", pad=1_500)[at : at + 800]), number=at // 800) for at in (0, 800)]
+    case("quic-refused-name", [(START + n, udp(PHONE, 40000, FAR, 443, one)) for n, one in enumerate(refused)],
+         {"name": "dns.google", "via": "quic", "verdict": "block"})
+    case("quic-never-finished", [(START, udp(PHONE, 40000, FAR, 443, refused[0]))], {"name": "", "via": "unfinished", "verdict": "block"})
     case("quic-noise-first", [(START, udp(PHONE, 40000, FAR, 443, b"\x40noise")), (START + 1, udp(PHONE, 40000, FAR, 443, whole[0]))], quic)
 
     wireguard = b"\x01\0\0\0" + bytes(range(144))

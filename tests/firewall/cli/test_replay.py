@@ -64,6 +64,17 @@ def test_rules_judge_as_the_gate_would_and_a_refused_flow_says_nothing_more(tmp_
     assert (row["verdict"], row["rule"]) == ("ask", "strict/1")
 
 
+def test_what_the_bytes_show_can_be_ruled_on(tmp_path: Path) -> None:
+    capture, rules = tmp_path / "x.pcap", tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\naction = "block"\nmatch = "via:tunnel"\n')
+    for case in ("ssh", "wireguard"):
+        capture.write_bytes(captures.CASES[case][0])
+        (row,) = map(json.loads, run(capture, "--json", "--rules", rules).stdout.splitlines())
+        assert (row["verdict"], row["via"]) == ("block", "tunnel")
+        (row,) = map(json.loads, run(capture, "--json").stdout.splitlines())
+        assert row["verdict"] == "allow"
+
+
 def test_several_files_and_a_broken_one(file: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.pcap"
     broken.write_bytes(file.read_bytes()[:-10])
