@@ -69,6 +69,8 @@ class _Told:
             "rule": ("decided by", lambda value: f"rule {value}"),
             "last": ("seen in the last", _span),
             "who": ("done by", str),
+            "to": ("shown as going to", str),
+            "run-by": ("shown as run by", str),
         }
 
     def phrase(self, term: Term) -> str:
