@@ -99,6 +99,7 @@ class LinuxBackend:
         self._learned: dict[Pair, float] = {}  # (MAC, address) -> until, monotonic: to put back if lost
         self._state: KernelState | None = None  # what the kernel holds, or shall
         self._fingerprint = ""
+        self._loaded_at = 0.0  # when, monotonic, a whole load was over
         self._unanswered = 0
         self._generation = 0  # nftables' own number of the commit after which all was well
         self._sources: list[Any] = []
@@ -214,7 +215,9 @@ class LinuxBackend:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._suspect = "somebody made many changes"
+                self._suspect = "somebody who made many changes"
+                # what was lost may have been about our elements; not if it was told by our own load, of very many
+                self._touched |= not self._whole.locked() and time.monotonic() - self._loaded_at > 2 * LOOK_SECONDS
                 self._look.set()
                 return
             if commits is None:
@@ -405,6 +408,7 @@ class LinuxBackend:
         state = replace(state, exempt=tuple(sorted(self._exempted)))
         self._rules.load(state, held, masquerade6=not has_global6(self._lan))
         self._fingerprint = self._rules.fingerprint()
+        self._loaded_at = time.monotonic()
 
     # -- what it knows -----------------------------------------------------------------------------------------------
 

@@ -81,6 +81,94 @@ async def check(backend, seen, come, sends, frame):
         await come(PacketSeen, before)
 """
 
+DEAFENED = """
+def deafen(backend):
+    # room for two or three messages in each socket, and nobody who reads them while the blows fall
+    for source in backend._sources:
+        getattr(source, "socket", source).setsockopt(socket.SOL_SOCKET, 33, 1)
+"""
+
+LOST_CHANGES = DEAFENED + """
+async def check(backend, seen, come, sends, frame):
+    backend.carry_out([Reconcile(KernelState(1, False, NETWORK, (), True))])
+    await come(Applied)
+    await asyncio.sleep(3)
+    deafen(backend)
+    before = len(seen)
+    for n in range(20):
+        nft("add", "table", "inet", f"other{n}")
+    nft("flush", "set", "inet", "consentry", "refused4")
+    for n in range(20):
+        nft("delete", "table", "inet", f"other{n}")
+    await come(Tampered, before)
+    assert "42.62.48" in nft("list", "set", "inet", "consentry", "refused4")
+"""
+
+LOST_LINKS = DEAFENED + """
+async def check(backend, seen, come, sends, frame):
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
+    await come(Applied)
+    deafen(backend)
+    before = len(seen)
+    for n in range(20):
+        shown("ip", "link", "add", f"d{n}", "type", "bridge")
+        shown("ip", "neigh", "replace", f"10.77.0.{100 + n}", "lladdr", "02:00:00:00:00:77", "dev", "lan0")
+    shown("ip", "-4", "rule", "del", "pref", "0", "iif", "lan0")
+    shown("ip", "neigh", "del", "10.77.0.10", "dev", "lan0")
+    for n in range(20):
+        shown("ip", "link", "del", f"d{n}")
+    await come(Tampered, before)
+    await asyncio.sleep(1)
+    assert "blackhole" in shown("ip", "-4", "rule", "show", "pref", "0")
+    assert "PERMANENT" in shown("ip", "neigh", "show", "10.77.0.10", "dev", "lan0")
+"""
+
+LOST_ENDS = DEAFENED + """
+MANY = "import socket; [socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('198.51.100.7', 10_000 + n)) for n in range(200)]"
+async def check(backend, seen, come, sends, frame):
+    from firewall.inputs import FlowCounted
+    ends = lambda: [i for i in seen if isinstance(i, FlowCounted) and i.ended]
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
+    await come(Applied)
+    await asyncio.to_thread(subprocess.run, PHONE + [MANY], check=True)
+    until = time.monotonic() + 8
+    while len(backend.flows()) < 200:
+        assert time.monotonic() < until, len(backend.flows())
+        await asyncio.sleep(0.05)
+    deafen(backend)
+    shown("conntrack", "-F")
+    await asyncio.sleep(0.3)
+    assert 0 < len(ends()) < 200, len(ends())
+    await sends("AF_INET", "198.51.100.7")
+    until = time.monotonic() + 8
+    while not backend.flows():
+        assert time.monotonic() < until
+        await asyncio.sleep(0.05)
+    told = len(ends())
+    shown("conntrack", "-F")
+    await asyncio.sleep(0.3)
+    assert len(ends()) > told, "what comes after is heard again"
+"""
+
+LOST_PACKETS = DEAFENED + """
+MANY = "import socket, time; [socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x' * 900, ('198.51.100.7', 10_000 + n)) for n in range(300)]"
+async def check(backend, seen, come, sends, frame):
+    backend.carry_out([Reconcile(KernelState(1, False, NETWORK, (), True)), AdmitPair(MAC, A4, 7)])
+    await come(Applied)
+    nft("-f", "-", given='table inet spy { chain f { type filter hook postrouting priority 400; ip daddr 198.51.100.7 counter; }; }')
+    deafen(backend)
+    subprocess.run(PHONE + [MANY], check=True)
+    subprocess.run(PHONE + [MANY.replace("198.51.100.7", "42.62.48.9")], check=True)
+    await asyncio.sleep(0.5)
+    asked = sum(isinstance(i, PacketSeen) for i in seen)
+    lost = backend.gauges().lost
+    assert 0 < asked < 300 and lost == 300 - asked, (asked, lost)
+    assert f"packets {asked} " in nft("list", "table", "inet", "spy"), "what nobody was asked about went nowhere"
+    before = len(seen)
+    await sends("AF_INET", "198.51.100.7")
+    await come(PacketSeen, before)
+"""
+
 NO_ADVERTISEMENTS = """
 async def check(backend, seen, come, sends, frame):
     assert Path("/proc/sys/net/ipv6/conf/wan0/accept_ra").read_text() == "0\\n"
@@ -96,6 +184,10 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(OTHER_BASE_CHAIN, id="a table with other base chains is replaced"),
         pytest.param(OTHERS_MARKS, id="a packet that was asked about keeps other programs' bits"),
         pytest.param(OTHERS_RESTORE_MARKS, id="a program that restores whole marks does not shut the phones out"),
+        pytest.param(LOST_CHANGES, id="more changes of the rules than the socket holds are looked after"),
+        pytest.param(LOST_LINKS, id="more changes of links and neighbours than the socket holds, too"),
+        pytest.param(LOST_ENDS, id="ends of flows that nobody was told of harm nobody"),
+        pytest.param(LOST_PACKETS, id="packets for which the queue has no room go nowhere, and are counted"),
         pytest.param(NO_ADVERTISEMENTS, id="who wants no router advertisements gets none"),
     ],
 )
