@@ -304,6 +304,34 @@ asyncio.run(main())
         house.state.close()
 
 
+@pytest.mark.parametrize("act", ["grant", "revoke"])
+def test_killed_exactly_between_the_disk_and_the_gate(tmp_path: Path, act: str) -> None:
+    """It was never said, and after the restart it is so: a grant is in force, a revoked one is over."""
+    code = """
+import asyncio, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from owners import House
+from firewall.consents import Life
+from firewall.granting import Wanted
+from firewall.inputs import Author
+from rules.consent import Subject
+
+async def main():
+    house = House(Path(sys.argv[1]))
+    wanted = (Wanted(1, "", "anna", Subject.parse("name:a.example"), Life.H1, "cli"),)
+    if sys.argv[3] == "revoke":
+        await house.granting.grant(wanted, Author("anna"))
+    house.granting._deliver = lambda batch: os.kill(os.getpid(), 9)
+    await (house.granting.revoke([1], Author("ben")) if sys.argv[3] == "revoke" else house.granting.grant(wanted, Author("anna")))
+    print("said", flush=True)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parents[1] / "helpers"), act], capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, ""), done.stderr
+    assert House(tmp_path).grants("anna") == ([1] if act == "grant" else [])
+
+
 # -- restarts, boots and clocks ----------------------------------------------------------------------------------------
 
 
