@@ -119,7 +119,10 @@ class Inbox:
             if looked % SLICE == 0:
                 await asyncio.sleep(0)
             tried = self.trial(question)
-            if tried is not None and tried.verdict is not Verdict.ASK:
+            if tried is not None and tried.verdict is Verdict.BLOCK:
+                # that it had said no name when it was refused decides nothing
+                tried = self.trial(question, names_open=question.seen.names_open)
+            if tried is not None and tried.verdict not in {Verdict.ASK, Verdict.HELD}:
                 self.close(question, answer)
 
     def close(self, question: Question, answer: str) -> None:
@@ -130,14 +133,19 @@ class Inbox:
         """Whoever follows is told."""
         self._untold.add(question.id)
 
-    def trial(self, question: Question, *more: Subject) -> Decision | None:
-        """What became of its newest try now, if its phone had consents for these as well. None: there are no rules."""
+    def trial(self, question: Question, *more: Subject, names_open: bool = False) -> Decision | None:
+        """What became of its newest try now, if its phone had consents for these as well. None: there are no rules.
+
+        As if it said no more than it had: most are refused before they say anything, and with a name still to come no
+        consent would be sure to be enough.
+        """
         policy = self._gateway.policy
         if policy is None:
             return None
         phone, boot = self._gateway.phones.slot(question.topic.slot), self._clock().boot
         grants = (*(Grant(0, subject) for subject in more), *self._gateway.consents.of(phone, NEXT_FLOW, boot))
-        return decide(policy, question.seen._replace(phone=phone.name, group=phone.group, consents=grants))
+        seen = question.seen._replace(phone=phone.name, group=phone.group, consents=grants, names_open=names_open)
+        return decide(policy, seen)
 
     def _answers(self, question: Question, subject: Subject) -> bool:
         tried = self.trial(question, subject)

@@ -34,7 +34,7 @@ from firewall.inputs import (
 )
 from firewall.state import StateError, StoredPhone
 from rules.consent import Subject
-from rules.observation import Observation
+from rules.observation import Observation, Source
 from rules.store import compiled
 from rules.verdict import Decision, Verdict
 
@@ -520,6 +520,27 @@ async def test_a_grant_closes_what_it_answers_and_its_end_opens_it_again(house: 
     house.tries("anna", ACCOUNT)
     assert house.waiting[0] == "anna service:xiaomi-account"
     assert next(iter(house.inbox.questions)).count == 4
+
+
+async def test_a_consent_for_something_else_closes_nothing_however_little_was_seen(house: House) -> None:
+    """Refused at its first packet, before it could say a name: a name that may still come is no answer."""
+    house.deliver((PolicyReplaced(compiled("rules.toml", '[[rule]]\naction = "ask"\nmatch = "addr:198.51.100.9"\n', 2), ANNA),))
+    house.tries("anna", names_open=True)
+    house.tries("anna", ACCOUNT, XIAOMI, source=Source.DNS, names_open=True)
+    assert house.waiting == ["anna addr:198.51.100.9", "anna service:xiaomi-account"]
+    await grant(house, subject=Subject.parse("name:b.example"))
+    await house.inbox.settle("consent 1 by anna", {1})
+    assert len(house.waiting) == 2
+    await grant(house)
+    await house.inbox.settle("consent 2 by anna", {1})
+    assert house.waiting == ["anna addr:198.51.100.9"]
+    await grant(house, subject=Subject.parse("addr:198.51.100.0/24"))
+    await house.inbox.settle("consent 3 by anna", {1})
+    assert house.waiting == []
+    house.deliver((PolicyReplaced(compiled("rules.toml", '[[rule]]\naction = "block"\nmatch = "via:none"\n[[rule]]\naction = "ask"\nmatch = "addr:198.51.100.10"\n', 3), ANNA),))
+    house.tries("tv", addr="198.51.100.10", names_open=True)
+    await house.inbox.settle("revision 3 of the rules")
+    assert house.waiting == ["tv addr:198.51.100.10"]
 
 
 async def test_other_rules_answer_questions_too(house: House) -> None:

@@ -77,14 +77,14 @@ class House:
         self.inbox.see(events)
         self.granting.see(events)
 
-    def tries(self, phone: str, name: str = "", addr: str = ELSEWHERE, *, times: int = 1, source: Source = Source.SNI, place=NOWHERE, port: int = 443, answered: bool = True) -> None:
+    def tries(self, phone: str, name: str = "", addr: str = ELSEWHERE, *, times: int = 1, source: Source = Source.SNI, place=NOWHERE, port: int = 443, answered: bool = True, names_open: bool = False) -> None:
         """A phone tries, and what the rules and its consents say of it is said."""
         who = self.phones.named(phone)
-        said = (Name(name, source),) if name else ()
+        said = (Name(name, source),) if name and source is not Source.DNS else ()
         chains = ((name,),) if name and answered else ()
         key = FlowKey(6, b"\x0a\x4d\0\x0a", 40_000, ip_address(addr).packed, port)
         consents = self.gateway.consents.of(who, key, self.time.boot)
-        seen = Observation(who.name, "tcp", key.dst, port, chains, said, group=who.group, place=place, consents=consents)
+        seen = Observation(who.name, "tcp", key.dst, port, chains, said, group=who.group, place=place, consents=consents, names_open=names_open)
         decision = decide(self.gateway.policy, seen)
         self.see(*[FlowDecided(self.time.wall, key.src, key, seen, decision)] * times)
 
