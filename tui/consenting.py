@@ -84,7 +84,7 @@ def used(consent: Mapping[str, Any]) -> str:
 def in_full(consent: Mapping[str, Any], passed: float, now: float, width: int, glyphs: Glyphs) -> list[Content]:
     """Four lines: who may what; by whom; how long; what became of it."""
     word = (f"{glyphs.verdicts['consent']} ", "$given bold")
-    reach = "might reach" if consent["state"] == ENDED else "may reach"
+    reach = "could reach" if consent["state"] == ENDED else "may reach"
     subject = f"  {inert(str(consent['kind']))}:{inert(str(consent['what']))}"
     head = Content.assemble(word, (f"{whom(consent)} {reach} {what(consent)}", "bold"), (subject, "$muted"))
     given = (

@@ -58,6 +58,7 @@ class AskKeeper:
         self.consents: list[dict[str, Any]] = []
         self.previewed: dict[str, Any] = {"includes": ["account and messaging alike: they share these hosts"], "refused": [], "cuts": 0}
         self.refuses = ""  # why it takes no answer
+        self.uncounted = 0
 
     def ask_verbs(self) -> dict[str, Verb]:
         return {
@@ -86,7 +87,7 @@ class AskKeeper:
         told = [one for one in self.questions if args.get("all") or not one["put_off"]]
         for one in told:
             yield one
-        yield Done({"count": len(told), "waiting": sum(not one["put_off"] for one in self.questions)})
+        yield Done({"count": len(told), "waiting": sum(not one["put_off"] for one in self.questions), "uncounted": self.uncounted})
 
     async def _later(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         self.asked.append(("asks.later", args))
@@ -126,7 +127,7 @@ class AskKeeper:
         self.consents.append(made)
         self._server.publish({"consent": made})
         self._count()
-        yield Done(made | {"words": f"{phone or args['group']} may reach {TITLES.get(what, what)}"})
+        yield Done(made | {"words": f"consent {made['id']} opens {TITLES.get(what, what)} for {phone or args['group']}, for {args['life']}"})
 
     async def _revoke(self, _peer: object, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         self.asked.append(("consents.revoke", args))

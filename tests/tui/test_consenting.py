@@ -62,7 +62,7 @@ def test_in_full(consent):
 
 def test_in_full_says_why_it_ended(consent):
     told = text(consent(1, state="ended", why="revoked by root", left=None) | {"ended": 1_000_000.0})
-    assert "might reach" in told
+    assert "could reach" in told
     assert ": revoked by root" in told
     assert "never used" in text(consent(1, state="ended", flows=0))
 

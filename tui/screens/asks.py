@@ -86,7 +86,9 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         self.table.tell(reply.items)
         self.table.teach(NOBODY)
         later = sum(bool(one["put_off"]) for one in reply.items)
-        self._aside(f"{later} put off" if later else "")
+        beyond = int(reply.done.get("uncounted") or 0)  # a phone that asks for too many things at once
+        words = (f"{later} put off" if later else "", f"{count(beyond, 'try', 'tries')} beyond these" if beyond else "")
+        self._aside("  ".join(filter(None, words)))
 
     def _aside(self, text: str) -> None:
         silent = "bell silent" if self.gate.bell_rings.silent else ""

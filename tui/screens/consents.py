@@ -94,7 +94,7 @@ is left. t says that the clock is right."""
         self.table.teach(NONE)
         states = [one["state"] for one in consents]
         holding, waiting = states.count("active"), states.count(consenting.SUSPENDED)
-        parts = ((f"{holding} active", "$muted"), (f"  {waiting} suspended" if waiting else "", "$warning"))
+        parts = ((f"{holding or 'none'} active", "$muted"), (f"  {waiting} suspended" if waiting else "", "$warning"))
         self.tabs.tell(Content.assemble(*parts))
         self.refresh_bindings()
 

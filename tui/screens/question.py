@@ -167,11 +167,9 @@ class Question(Box):
 
     def _outcome(self, verb: str, args: dict[str, Any], done: dict[str, Any]) -> str:
         if verb == "consents.grant":
-            words = inert(str(done.get("words") or self.subject))
-            spans = asking.FOR | {"revoked": "until it is revoked", "once": "for one flow"}
-            until = spans[args["life"]]
             self.gate.granted = done.get("id")
-            return f"granted, {until}: {words}; the next try passes; u takes it back, as does 5"
+            words = inert(str(done.get("words") or f"{self.subject}, {asking.FOR[args['life']]}"))
+            return f"granted: {words}; the next try passes; u takes it back, as does 5"
         if verb == "asks.later":
             return f"{inert(self._question['phone'])} is refused as before, and asks again in 1 h; 2 shows it"
         self.gate.granted = None

@@ -146,3 +146,11 @@ async def test_hostile_small_and_plain(screen, gate, question):
         await s.shows("wants to reach [blink]t")
         assert not set("\x1b\x07\u202e\u2066") & set(s.text)
         assert s.text.replace("‹", "").replace("›", "").isascii()
+
+
+async def test_tries_beyond_what_can_be_counted_are_said(screen, gate, question):
+    gate.uncounted = 1_204
+    async with screen() as s:
+        gate.wait(question(1, put_off=time.time() + 900))
+        await s.press("2")
+        await s.shows("1 put off  1,204 tries beyond these")

@@ -23,7 +23,7 @@ async def test_three_keys_from_anywhere_to_a_grant(screen, gate, question, row, 
         await s.press("2")
         await s.shows("wants to reach")
         await s.press("enter", key)
-        await s.shows("granted, ", "redmi-1s may reach Xiaomi account and messaging", "Nobody waits for an answer")
+        await s.shows("granted: consent 1 opens Xiaomi account and messaging for", "Nobody waits for an answer")
         assert asked(gate, "consents.grant") == [{"phone": "redmi-1s", "subject": "service:xiaomi-account", "life": life, "screen": "tui: asks", "ask": 7}]
 
 
@@ -33,7 +33,7 @@ async def test_two_keys_from_the_row_of_a_flow(screen, gate, question, row):
         await s.press("c")
         await s.shows("a question", "opens service:xiaomi-account for redmi-1s")
         await s.press("2")
-        await s.shows("granted, 1 h: ")
+        await s.shows("granted: consent")
         assert asked(gate, "consents.grant") == [{"phone": "redmi-1s", "subject": "service:xiaomi-account", "life": "1h", "screen": "tui: live", "ask": 7}]
 
 
@@ -69,7 +69,7 @@ async def test_wider_narrower_and_for_whom(screen, gate, question, keys, subject
         await s.press("enter", *keys)
         await s.shows(f"opens {subject} for {next(iter(who.values()))}")
         await s.press("2")
-        await s.shows("granted, 1 h")
+        await s.shows("granted: consent")
         assert asked(gate, "consents.grant") == [who | {"subject": subject, "life": "1h", "screen": "tui: asks", "ask": 1}]
         assert who | {"subject": subject, "ask": 1} in asked(gate, "consents.preview")
 
@@ -84,7 +84,7 @@ async def test_nothing_is_granted_before_it_is_said_what_it_opens(screen, gate, 
         await s.shows("is granted as soon as the gateway has said what it opens")
         assert not asked(gate, "consents.grant")
         gate.may_answer.set()
-        await s.shows("granted, 1 h")
+        await s.shows("granted: consent")
         assert len(asked(gate, "consents.grant")) == 1
 
 
@@ -100,7 +100,7 @@ async def test_a_refusal_that_came_after_the_key_is_shown_first(screen, gate, qu
         await s.shows("! would still be refused: rule k3f7", "not granted yet: the key again grants it all the same")
         assert not asked(gate, "consents.grant")
         await s.press("2")
-        await s.shows("granted, 1 h")
+        await s.shows("granted: consent")
 
 
 async def test_a_key_pressed_twice_grants_once(screen, gate, question):
@@ -113,7 +113,7 @@ async def test_a_key_pressed_twice_grants_once(screen, gate, question):
         dialog = s.app.screen
         dialog.action_grant("1h")
         dialog.action_grant("1h")
-        await s.shows("granted, 1 h")
+        await s.shows("granted: consent")
         assert len(asked(gate, "consents.grant")) == 1
 
 
@@ -149,7 +149,7 @@ async def test_u_takes_back_what_was_just_given(screen, gate, question):
         await s.press("2")
         await s.shows("redmi-1s wants")
         await s.press("enter", "2")
-        await s.shows("granted, 1 h", "u takes it back")
+        await s.shows("granted: consent", "u takes it back")
         await s.press("u")
         await s.shows("revoked: 2 running flows were reset")
         assert gate.consents[0]["state"] == "ended"
@@ -167,7 +167,7 @@ async def test_what_could_not_be_granted_is_said_and_nothing_is_lost(screen, gat
         await s.shows("not granted: the disk is full", "● n api.account.xiaomi.com")
         gate.refuses = ""
         await s.press("2")
-        await s.shows("granted, 1 h")
+        await s.shows("granted: consent")
 
 
 async def test_two_owners_answering_at_once(screen, another, gate, question):
@@ -179,7 +179,7 @@ async def test_two_owners_answering_at_once(screen, another, gate, question):
             await one.press("enter")
             await one.shows("opens service")
         await s.press("2")
-        await s.shows("granted, 1 h")
+        await s.shows("granted: consent")
         await other.press("1")
         await other.shows("there is no question 1: somebody else may have answered it")
         assert len(gate.consents) == 1
@@ -206,7 +206,7 @@ async def test_a_row_whose_question_is_not_in_the_inbox(screen, gate, row):
         await s.press("z")
         await s.shows("this is no open question")
         await s.press("2")
-        await s.shows("granted, 1 h")
+        await s.shows("granted: consent")
         assert asked(gate, "consents.grant") == [{"phone": "redmi-1s", "subject": "service:xiaomi-account", "life": "1h", "screen": "tui: live"}]
 
 
@@ -247,7 +247,7 @@ async def test_the_detail_and_the_history_have_the_key_too(screen, gate, questio
         await s.press("c")
         await s.shows("opens service:xiaomi-account for redmi-1s")
         await s.press("1")
-        await s.shows("granted, 15 min")
+        await s.shows("granted: consent")
         assert asked(gate, "consents.grant")[0]["screen"] == "tui: history"
 
 
