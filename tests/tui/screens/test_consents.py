@@ -120,10 +120,10 @@ async def test_c_gives_it_once_more(screen, gate, given):
 
 
 async def test_a_group_stays_a_group(screen, gate, consent):
-    gate.consents = [consent(1, "", slot=0)]
+    gate.consents = [consent(1, "", slot=0, state="ended", left=None, why="its time is up")]
     async with screen() as s:
         await s.press("5")
-        await s.shows("group family may reach")
+        await s.shows("group family could reach")
         await s.press("c")
         await s.shows("opens service:xiaomi-account for family", "● group family")
         await s.press("3")
