@@ -16,6 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.control import CHANGERS, LARGEST, PROTOCOL, READERS, Done, Peer, Refused, Verb
+from firewall.readers import asking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -97,6 +98,7 @@ class Server:
         assert task is not None
         self._tasks.add(task)
         self._of_user[uid] += 1
+        asking.set(uid)  # of this task and of those that answer its requests
         running: set[asyncio.Task[None]] = set()
         try:
             connection.send(self._greeting)

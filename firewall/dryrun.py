@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from firewall.control import LARGEST
 from firewall.history.schema import reader
 from firewall.history.search import Cursor, one_row, seen_before
+from firewall.readers import Turns
 from rules import store
 from rules.diff import compare
 
@@ -52,12 +53,12 @@ class DryRun:
         self._history = history
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
-        self._lock = asyncio.Lock()
+        self._turns = Turns(1)
 
     async def compare(self, before: str, after: str) -> dict[str, Any]:
         """Two texts of rules.toml on the last 24 hours: changed, of, rows, complete, examples, and trouble if any."""
         request = {"history": str(self._history), "since": self._clock() - DAY, "before": before, "after": after}
-        async with self._lock:
+        async with self._turns.one():
             process = await self._worker()
             assert process.stdin is not None
             assert process.stdout is not None
@@ -75,7 +76,7 @@ class DryRun:
                 raise
 
     async def close(self) -> None:
-        async with self._lock:
+        async with self._turns.one():
             await self._end()
 
     async def _worker(self) -> asyncio.subprocess.Process:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firewall import control, control_server
+from firewall import control, control_server, readers
 from firewall.control import LARGEST, AsyncClient, Done, Peer, Refused, Verb
 from firewall.control_server import Server
 
@@ -213,6 +213,20 @@ async def test_a_long_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
             assert (await other.ask("whoami")).done["uid"] == os.getuid()
         assert not long.done()
         assert len((await long).items) == 20_000
+    await server.close()
+
+
+async def test_a_request_is_known_to_be_its_users(tmp_path: Path) -> None:
+    async def asks(_peer, _args):
+        yield Done({"uid": await asyncio.ensure_future(later())})
+
+    async def later() -> int:
+        return readers.asking.get()
+
+    server = await serving(tmp_path / "g.sock", asks=asks)
+    async with AsyncClient(server._path) as client:
+        assert (await client.ask("asks")).done["uid"] == os.getuid()
+    assert readers.asking.get() == -1
     await server.close()
 
 
