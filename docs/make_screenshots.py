@@ -16,15 +16,18 @@ import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "tui")]
 
-from gatekeeper import Gatekeeper, episode  # noqa: E402  found beside the tests
+from askkeeper import consent, question  # noqa: E402  found beside the tests
+from gatekeeper import Gatekeeper, episode  # noqa: E402
 from pastkeeper import phone  # noqa: E402
 
+from rules.observation import NOWHERE, Place  # noqa: E402
 from tui.app import Consentry  # noqa: E402
 from tui.widgets.table import Table  # noqa: E402
 
@@ -43,10 +46,14 @@ SMALL, LARGE = (80, 24), (140, 36)
 PICTURES: tuple[tuple[tuple[int, int], str, *tuple[str, ...]], ...] = (
     (SMALL, "live"),
     (LARGE, "live"),
+    (SMALL, "asks", "2"),
+    (SMALL, "question", "2", "enter"),
+    (SMALL, "consents", "5"),
     (SMALL, "filter", "slash", *"verdict:refused nam:x"),
     (LARGE, "detail", "enter"),
     (SMALL, "history", "3"),
-    (LARGE, "groups", "3", "s"),
+    (SMALL, "groups", "3", "s"),
+    (LARGE, "groups", "3", "s", "s", "s"),
     (SMALL, "notes", "3", "o"),
     (SMALL, "phones", "6"),
     (LARGE, "phones", "6", "down"),
@@ -71,6 +78,15 @@ NETWORK = {
 PRIVATE_DNS = {
     "rule": "baseline/1", "service": "", "reason": "rule baseline/1 (baseline 2026-11) blocks proto:tcp port:853",
 }
+STANDS = {
+    "42.62.48.181": Place("CN", "CN", 63_855, "Xiaomi"), "1.2.4.8": Place("CN", "CN", 24_151, "CNNIC"),
+    "54.179.140.66": Place("SG", "US", 16_509, "Amazon.com"), "8.8.8.8": Place("US", "US", 15_169, "Google LLC"),
+    "142.250.74.78": Place("US", "US", 15_169, "Google LLC"), "142.250.74.86": Place("US", "US", 15_169, "Google LLC"),
+    "185.70.42.37": Place("CH", "CH", 62_371, "Proton AG"), "203.0.113.9": Place("DE", "DE", 64_496, "Example"),
+    "2001:67c:2564:a119::77": Place("NL", "NL", 1_133, "University of Twente"),
+    "2620:0:862:ed1a::1": Place("NL", "US", 14_907, "Wikimedia Foundation"),
+}
+RUN_BY = {"42.62.48.181": "xiaomi", "1.2.4.8": "cnnic"}
 BURST = {0: 1, 6: 1, 7: 2, 20: 1, 31: 3, 40: 4}
 
 
@@ -96,7 +112,8 @@ def story(now: float) -> list[Episode]:
         episode(13, "api.account.xiaomi.com", dst="42.62.48.181", port=80, via="http", verdict="ask", count=12,
                 first=now - 42, at=now - 1, tries=BURST, **ACCOUNT),
     ]
-    return [*(_earlier(now, hour) for hour in (2, 3, 5, 6, 7, 11, 12, 13, 14, 20, 21)), *rows]
+    rows = [*(_earlier(now, hour) for hour in (2, 3, 5, 6, 7, 11, 12, 13, 14, 20, 21)), *rows]
+    return [replace(row, place=STANDS.get(row.dst, NOWHERE), operator=RUN_BY.get(row.dst, "")) for row in rows]
 
 
 def _earlier(now: float, hour: int) -> Episode:
@@ -145,7 +162,7 @@ DRY_RUN = {
 }
 
 PHONES = [
-    phone(10, "phone1", vendor="Xiaomi Communications", allow=41, ask=208, block=2),
+    phone(10, "phone1", group="family", vendor="Xiaomi Communications", allow=41, ask=208, block=2),
     phone(11, "phone2", group="family", vendor="Google", allow=1_204, block=3),
     phone(12, "phone-4f", group="strict", named=False, random=True, vendor="", ask=6),
 ]
@@ -173,7 +190,17 @@ async def gateway(socket: Path | None) -> AsyncIterator[Path]:
         scripted.rows, scripted.rules, scripted.explained = story(time.time()), RULES, EXPLAINED
         scripted.vocabulary, scripted.dry_run = VOCABULARY, DRY_RUN
         scripted.phones, scripted.notes = PHONES, notes(time.time())
-        scripted.status["phones"] = len(PHONES)
+        scripted.questions = [
+            question(1, "phone1", at=time.time() - 1),
+            question(2, "phone1", "xiaomi-app-inventory", names={"policy.app.xiaomi.com": 2}, addr="54.179.140.66",
+                     country="SG", at=time.time() - 26),
+        ]
+        scripted.consents = [
+            consent(7, "phone1", "xiaomi-cloud", who="anna"),
+            consent(6, "phone2", "time.example", kind="name", life="12h", left=30_000.0, who="anna", flows=1, up=96),
+            consent(5, "phone1", life="15m", left=None, state="ended", why="its time is up", who="anna"),
+        ]
+        scripted.status |= {"phones": len(PHONES), "asks": 2, "consents": 2, "clock": True}
         await scripted.open()
         speaking = asyncio.ensure_future(_speak(scripted))
         try:

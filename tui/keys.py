@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
 
 ROUNDS: Final = 4  # up from the focus to the app: the key, what it did, and what came of that
-LONGEST: Final = 1.0  # seconds; a widget that goes away takes what waits in its queue with it
+LONGEST: Final = 3.0  # seconds; a widget that goes away takes what waits in its queue with it
 
 
 class OneByOne(App[ReturnType]):

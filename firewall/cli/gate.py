@@ -104,7 +104,11 @@ def show_tui(socket: Path, *, in_lab: bool = False) -> int:
 @click.command()
 @click.pass_context
 def tui(ctx: click.Context) -> None:
-    """Attach a TUI to the gateway that runs."""
+    """Attach a TUI to the gateway that runs.
+
+    Its screens: 1 Live, 2 Asks, 3 History, 4 Rules, 5 Consents, 6 Phones. ? explains the screen that is shown, with all
+    its keys; q leaves, and the gate goes on.
+    """
     connect(ctx).close()
     ctx.exit(show_tui(ctx.obj or control.default_socket()))
 

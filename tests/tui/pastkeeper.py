@@ -108,10 +108,11 @@ class PastKeeper:
         groups: dict[str, list[Any]] = {}
         for row in self._wanted("history.groups", args):
             groups.setdefault({"country": row.place.country or "", "operator": row.run_by, "name": row.to}.get(args["by"], getattr(row, args["by"], "")), []).append(row)
-        for key, rows in groups.items():
+        titles = {one["id"]: one["title"] for one in self.vocabulary["services"]} if args["by"] == "service" else {}
+        for key, rows in sorted(groups.items(), key=lambda group: -sum(row.count for row in group[1])):
             counts = {word: sum(row.count for row in rows if row.verdict == word) for word in ("allow", "ask", "block", "consent", "watch")}
             yield {
-                "key": key, "title": f"title of {key}" if args["by"] == "service" and key else key, "count": sum(counts.values()),
+                "key": key, "title": titles.get(key, f"title of {key}" if args["by"] == "service" and key else key), "count": sum(counts.values()),
                 "refused": counts["ask"] + counts["block"], "allowed": counts["allow"], "consented": counts["consent"], "watched": counts["watch"], "verdicts": counts,
                 "phones": len({row.phone for row in rows}), "up": 0, "down": 0, "last": max(row.last for row in rows),
             }
