@@ -113,7 +113,10 @@ def story(now: float) -> list[Episode]:
                 first=now - 42, at=now - 1, tries=BURST, **ACCOUNT),
     ]
     rows = [*(_earlier(now, hour) for hour in (2, 3, 5, 6, 7, 11, 12, 13, 14, 20, 21)), *rows]
-    return [replace(row, place=STANDS.get(row.dst, NOWHERE), operator=RUN_BY.get(row.dst, "")) for row in rows]
+    return [
+        replace(row, place=STANDS.get(row.dst, NOWHERE), operator=RUN_BY.get(row.dst, ""), group="family")
+        for row in rows
+    ]
 
 
 def _earlier(now: float, hour: int) -> Episode:
@@ -153,7 +156,8 @@ EXPLAINED = {
 VOCABULARY = {
     "services": [{"id": "xiaomi-account", "title": "Xiaomi account and messaging"},
                  {"id": "xiaomi-cloud", "title": "Xiaomi cloud"},
-                 {"id": "xiaomi-app-inventory", "title": "Xiaomi app inventory"}],
+                 {"id": "xiaomi-app-inventory", "title": "Xiaomi app inventory"},
+                 {"id": "cnnic-own", "title": "CNNIC's own network"}],
     "operators": [], "phones": ["phone1", "phone2"], "groups": ["home", "strict"],
 }
 DRY_RUN = {

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from askkeeper import consent, question
 from gatekeeper import rule
-
 from textual.widgets import Static
 
 from tui.screens.help import KEYS

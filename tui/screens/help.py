@@ -29,7 +29,8 @@ WORDS: Final = {
 KEYS: Final = {  # docs/tui.md has the same
     "live": "enter detail   a allow   b block   c consent   f freeze   / filter   y copy the name   u undo   U redo   "
     "g newest   G oldest   esc without filter",
-    "asks": "enter c answer   z not now   b never   m bell on, off   u undo   U redo   g G first, last   esc back to Live",
+    "asks": "enter c answer   z not now   b never   m bell on, off   u undo   U redo   g G first, last   "
+    "esc back to Live",
     "history": "enter detail   a allow   b block   c consent   / filter   s group   e export   o notes   v verify   "
     "y copy the name   u undo   U redo   g G first, last   esc back",
     "rules": "n new   e enter edit   t note   J K down, up   d disable, enable   x delete   u undo   U redo   "
