@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from firewall.dissect.ip import Packet
     from firewall.inputs import FlowKey
     from firewall.phones import Phone
-    from firewall.speech import Datagrams
+    from firewall.speech import Hears
     from rules.verdict import Decision
 
 MOST = 131_072  # flows remembered; the kernel remembers the verdicts of any beyond
@@ -50,7 +50,7 @@ class Flow:
         "may_say_more", "next_seq", "phone", "resumed", "said", "signs", "speech", "unfinished", "up", "watch",
     )
 
-    def __init__(self, key: FlowKey, mac: bytes, phone: Phone, speech: Speech | Datagrams | None = None) -> None:
+    def __init__(self, key: FlowKey, mac: bytes, phone: Phone, speech: Hears | None = None) -> None:
         self.key = key
         self.mac = mac
         self.phone = phone
@@ -84,7 +84,7 @@ class FlowTable:
         self._held_of: defaultdict[Phone, int] = defaultdict(int)
         # told of each flow let go of, the queue ids that it held, and whether the kernel lets it pass all the same
         self.gone: Callable[[Flow, list[int], bool], None] = lambda *_: None
-        self.listener: Callable[[int], Speech | Datagrams | None] = streams  # who listens to a new flow of a protocol
+        self.listener: Callable[[int], Hears | None] = streams  # who listens to a new flow of a protocol
 
     def __len__(self) -> int:
         return len(self._flows)

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.commands import Watch
-from firewall.speech import MORE, Heard, Speech, listener
+from firewall.speech import NOTHING_NEW, Heard, Said, Speech, listener
 from rules.observation import Name, Sign, Source
 from rules.verdict import Verdict
 
@@ -36,19 +36,23 @@ def text_of(addr: bytes) -> str:
 class Listener:
     """Reads all that the phone said on one flow, also after the gate has heard enough."""
 
-    __slots__ = ("_again", "_proto", "_speech", "done", "literals", "said", "signs", "waits")
+    __slots__ = ("_again", "_proto", "_speech", "done", "literals", "said", "signs")
 
     def __init__(self, proto: int) -> None:
         self.said: tuple[Name, ...] = ()
         self.literals: tuple[Name, ...] = ()  # addresses that stood where a name should
         self.signs: tuple[Sign, ...] = ()
-        self.waits = False  # a statement has begun and not ended
         self.done = False
         self._proto = proto
         self._speech = listener(proto)
         self._again = 0
 
-    def hear(self, data: bytes) -> None:
+    def begin(self) -> None:
+        """The gate takes the flow for a new one."""
+        if self._again or self.said or self._speech is None:
+            self._speech = listener(self._proto)
+
+    def hear(self, data: bytes) -> Said:
         """The next bytes of a stream, in order; the next datagram."""
         if self._speech is None or self._proto != TCP:
             self._again += 1
@@ -57,13 +61,12 @@ class Listener:
         fresh = self._speech is None
         if self._speech is None:
             if not _OPENING.match(data):
-                return
+                return NOTHING_NEW
             self._speech = listener(self._proto)
             assert self._speech is not None
         heard = self._speech.hear(data)
-        self.waits = heard is MORE
         if not isinstance(heard, Heard):
-            return
+            return heard
         new = tuple(name for name in heard.said if name not in self.said)
         self.said += new
         if heard.signs:
@@ -73,24 +76,24 @@ class Listener:
             found = (Name(address, source) for address in heard.addresses)
             self.literals = tuple(dict.fromkeys((*self.literals, *found)))
         if heard.may_say_more:
-            return
+            return heard
         self._speech = None
         self.done = any(name.source is Source.SNI for name in new)
         if not new and not fresh and self.said and _OPENING.match(data):
             self.hear(data)
+        return heard
 
     def lost(self, data: bytes) -> None:
         """Bytes of the stream are missing in front of these: only a beginning makes sense."""
         self._speech = listener(self._proto) if Speech.begins(data) else None
-        self.waits = False
 
 
 class Recorded:
     """One flow, from its first packet on. Bytes are those of IP packets with their headers, as conntrack counts."""
 
     __slots__ = (
-        "answered", "asked", "asks", "decision", "down", "first", "isn", "kept", "key", "last", "listener", "mac",
-        "order", "quiet", "said", "shown", "unfinished", "up", "verdict", "watch",
+        "answered", "asked", "asks", "begun", "decision", "down", "first", "isn", "kept", "key", "last", "listener",
+        "mac", "order", "quiet", "said", "shown", "unfinished", "up", "verdict", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, first: float) -> None:
@@ -102,6 +105,7 @@ class Recorded:
         self.order: Order | None = None
         self.listener: Listener | None = None
         self.shown = 0  # packets that were shown to the gate
+        self.begun = b""  # what was said while the gate was undecided
         self.kept: tuple[bytes, bytes] | None = None  # headers and payload of what will be
         self.quiet = False  # neither the gate nor the listener wants more of it
         # the kernel's connection mark

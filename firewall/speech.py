@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from firewall.dissect import NEED_MORE, NOT_MINE, h2, http, httpdns, quic, tls, tunnels, xiaomi
 from rules.observation import Name, Sign, Source
@@ -49,6 +49,12 @@ _MAY_START_TLS = re.compile(rb"(?i)(?:EHLO|LHLO|STLS|CAPA|AUTH TLS|\S{1,16} (?:S
 _TLS_FIRST = (b"\x16", b"\x15")
 _HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
 _XIAOMI_FIRST: Final = xiaomi.MAGIC[0]
+
+
+class Hears(Protocol):
+    """Who listens to a flow."""
+
+    def hear(self, data: bytes) -> Said: ...
 
 
 def listener(proto: int) -> Speech | Datagrams | None:

@@ -23,7 +23,7 @@ from firewall.flow import HELD_SECONDS
 from firewall.inputs import Author, FlowKey, Now
 from firewall.recorded import Listener, Recorded
 from firewall.resolver.rebinding import is_home, is_local
-from firewall.speech import Speech, listener
+from firewall.speech import MORE, Speech
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Replay:
         self.other = 0  # without IP
         self.unknown_links: set[int] = set()
         self._gateway = gateway
-        gateway.flows.listener = listener  # here datagrams can be held as long as anybody likes
+        gateway.flows.listener = self._listener
+        self._shown: Recorded | None = None  # whose packet the gate is being shown
         self._all_names = all_names
         self._sets = Sets()
         self._ids = count(1)
@@ -96,15 +97,16 @@ class Replay:
     def _play(self, frames: Iterable[Frame], progress: Callable[[], None] | None) -> Iterator[Recorded]:
         tcp_up, tcp_down = self._up[ip.TCP], self._down[ip.TCP]
         udp_up, udp_down = self._up[ip.UDP], self._down[ip.UDP]
+        tcp, udp, changes, plain, ethernet, mask = ip.TCP, ip.UDP, CHANGES, PLAIN, link.ETHERNET, PROGRESS - 1
         packets = size = 0
         for time, kind, frame in frames:
             packets += 1
             size += len(frame)
-            if not packets & (PROGRESS - 1):
+            if not packets & mask:
                 self.packets, self.size = packets, size
                 if progress is not None:
                     progress()
-            at = 14 if kind == link.ETHERNET and frame[12:15] in PLAIN else link.ip_at(kind, frame)
+            at = 14 if kind == ethernet and frame[12:15] in plain else link.ip_at(kind, frame)
             if at < 0:
                 self._strange(kind)
                 continue
@@ -121,8 +123,8 @@ class Replay:
                 length, more = 40 + payload, at + 53
             else:
                 proto = -1
-            if proto == ip.TCP:
-                if not frame[more] & CHANGES:
+            if proto == tcp:
+                if not frame[more] & changes:
                     flow = tcp_up.get(key)
                     if flow is not None:
                         if flow.quiet or payload == frame[more - 1] >> 4 << 2:
@@ -135,7 +137,7 @@ class Replay:
                             flow.down += length
                             flow.last = time
                             continue
-            elif proto == ip.UDP:
+            elif proto == udp:
                 flow = udp_up.get(key)
                 if flow is not None:
                     if flow.quiet:
@@ -308,10 +310,10 @@ class Replay:
     def _upload(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
         order = flow.order
         if order is None:
-            if flow.listener is not None and not self._heard_enough(flow):
-                flow.listener.hear(raw[packet.payload : packet.end])
             if self._wanted(flow):
                 self._ask(flow, raw)
+            elif flow.listener is not None and not self._heard_enough(flow):
+                flow.listener.hear(raw[packet.payload : packet.end])
             flow.quiet = not self._wanted(flow) and self._heard_enough(flow)
             return
         seq = packet.seq
@@ -338,10 +340,10 @@ class Replay:
             if order.gaps:
                 order.gaps = 0
                 listener.lost(data)
-            if not self._heard_enough(flow):
-                listener.hear(data)
             if self._wanted(flow):
                 self._show(flow, raw[:start], l4, data, known)
+            elif not self._heard_enough(flow):
+                listener.hear(data)
         flow.quiet = not self._wanted(flow) and self._heard_enough(flow)
 
     @staticmethod
@@ -351,6 +353,14 @@ class Replay:
             return True
         over = flow.order is None and (flow.listener is None or flow.listener.done)
         return flow.watch is not commands.Watch.NONE and not over
+
+    def _listener(self, proto: int) -> Listener | None:
+        """The gate listens with the row's own ears: what it heard need not be read twice."""
+        flow = self._shown
+        if flow is None or flow.listener is None or flow.key.proto != proto:
+            return None
+        flow.listener.begin()
+        return flow.listener
 
     def _heard_enough(self, flow: Recorded) -> bool:
         """No more names are wanted of it."""
@@ -364,14 +374,16 @@ class Replay:
         """
         flow.shown += 1
         seq = (_LONG.unpack_from(head, l4 + 4)[0] + known) % (1 << 32)
+        flow.begun += data
         if flow.kept:
             flow.kept = flow.kept[0], flow.kept[1] + data
-        elif flow.shown >= SEGMENTS and flow.verdict is Verdict.HELD and flow.listener is not None:
+        elif flow.shown >= SEGMENTS and flow.verdict is Verdict.HELD:
             flow.kept = head[: l4 + 4] + _LONG.pack(seq) + head[l4 + 8 :], data
         else:
             self._ask(flow, _sized(head[: l4 + 4] + _LONG.pack(seq) + head[l4 + 8 :] + data) if known else head + data)
+            flow.begun = flow.begun if flow.verdict is Verdict.HELD else b""
             return
-        if flow.listener is None or not flow.listener.waits or len(flow.kept[1]) > LARGEST:
+        if Speech().hear(flow.begun) is not MORE or len(flow.kept[1]) > LARGEST:
             head, data = flow.kept
             flow.kept = None
             self._ask(flow, _sized(head + data))
@@ -380,6 +392,7 @@ class Replay:
         """The kernel shows this packet to Python."""
         packet_id = next(self._ids)
         self._waiting[packet_id] = flow
+        self._shown = flow
         self._deliver((inputs.PacketSeen(packet_id, flow.mac, raw, watched=flow.verdict is not Verdict.HELD),))
 
     # -- names -------------------------------------------------------------------------------------------------------
