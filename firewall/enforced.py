@@ -60,11 +60,18 @@ class Enforced:
         watched = {phone.slot for phone in self._phones if phone.mode == WATCH}
         return tuple(sorted(watched | self._consents.exempt(self._phones)))
 
-    def changed_exempt(self) -> Iterator[Exempt]:
-        """What the kernel has to know of it since it was last told, without a whole load."""
+    def changed_exempt(self) -> Iterator[Command]:
+        """What the kernel has to know of it since it was last told, without a whole load.
+
+        What it learnt of such a phone goes too: under an address that is new the phone has no slot yet.
+        """
         before, self.exempted = set(self.exempted), self.exempt()
         for slot in sorted(before.symmetric_difference(self.exempted)):
             yield Exempt(slot, slot not in before)
+        macs = {mac for slot in self.exempted if slot not in before for mac in self._phones.slot(slot).macs}
+        for mac, addr in [pair for pair in self._refused if pair[0] in macs]:
+            del self._refused[mac, addr]
+            yield RefuseAddress(mac, addr, 0)
 
     def digest_of(self, policy: Policy | None) -> str:
         """Equal while the same is refused: of rules, modes and groups."""
@@ -84,7 +91,8 @@ class Enforced:
             phone.name, None, addr, None, answered=chains, names_open=True, group=phone.group, place=self._place(addr)
         )
         room = len(self._refused) < MOST or (mac, addr) in self._refused  # else Python
-        if room and not self._phones.watches(phone) and refusal(policy, seen) is not None:
+        asked = self._phones.watches(phone) or phone.slot in self.exempted  # each of its flows is, in Python
+        if room and not asked and refusal(policy, seen) is not None:
             self._refused[mac, addr] = boot + seconds
             yield RefuseAddress(mac, addr, seconds)
         elif self._refused.pop((mac, addr), None) is not None:  # another name for this address has come up since

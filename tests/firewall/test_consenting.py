@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from play import ALLOW, ASK, FRIEND, HELD, LISTED, MAC, MOVED, packed
 
-from firewall.commands import Exempt, ExpelPair, GiveVerdict, MarkFlow, OpenWay, Reconcile, Watch
+from firewall.commands import Exempt, ExpelPair, GiveVerdict, MarkFlow, OpenWay, Reconcile, RefuseAddress, Watch
 from firewall.consents import Consent, Life
 from firewall.events import ConsentGranted, ConsentOver, Trouble
 from firewall.inputs import (
@@ -54,6 +54,19 @@ def test_the_next_try_passes_and_the_kernel_knows_for_how_long(house: House, wir
     (event,) = house.decided()
     assert (event.decision.consent, event.decision.rule) == (given.id, "xiaomi/2")
     assert house.upload(wire, 40002, name="policy.app.xiaomi.com") is ASK
+
+
+def test_under_an_address_that_is_new_the_kernel_holds_nothing_against_it_either(house: House) -> None:
+    house.ask(HOST).answer((HOST,), MOVED)
+    refused = house.of(RefuseAddress)
+    assert refused.seconds > 0
+    house.give()
+    assert RefuseAddress(refused.mac, refused.addr, 0) in house.commands
+    house.ask(HOST).answer((HOST,), MOVED)
+    assert not [c for c in house.commands if isinstance(c, RefuseAddress)]
+    house.revoke(house.number)
+    house.ask(HOST).answer((HOST,), MOVED)
+    assert house.of(RefuseAddress).seconds > 0
 
 
 def test_what_had_been_refused_for_good_is_asked_about_again(house: House, wire) -> None:

@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from judge import Lab, lab_up, lines, wait_for
+from judge import Lab, consentry, fresh_name, lab_up, lines, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -148,6 +148,8 @@ def test_all_of_it_is_in_the_history_in_order_with_who_and_why(told: tuple[Lab, 
     for row in consented + asked:
         assert row["rule"].startswith("xiaomi/")
         assert row["rule"] in row["reason"]
+        then = lab.consentry("explain", row["phone"], row["name"], "--revision", str(row["revision"]), "--json")
+        assert json.loads(then.stdout)["rule"] == row["rule"]
 
 
 # -- decisions.md 9, live ----------------------------------------------------------------------------------------------
@@ -261,6 +263,32 @@ def test_everything_is_one_question_and_an_answer_takes_it_out_of_the_inbox(hous
     assert not passes(lab, 4, "policy.app.xiaomi.com")
     again = wait_for(lambda: asks(lab).get("xiaomi-app-inventory"), 5)
     assert again["phone"] == "phone1"
+
+
+STRANGER = """
+ip link set eth0 down; ip link set eth0 address 06:00:00:00:00:77; ip addr flush dev eth0; ip link set eth0 up
+ip addr add 10.77.0.77/24 dev eth0; ip addr add 2001:db8:77::77/64 dev eth0 nodad
+ip route add default via 10.77.0.1; ip -6 route add default via 2001:db8:77::1
+"""
+
+
+def test_14_a_phone_that_changes_its_mac_and_addresses_has_no_consent_any_more() -> None:
+    """A made-up MAC is a new phone of group `strict`; what was allowed stays with the phone that it was given to."""
+    name = fresh_name()
+    consentry("lab", "up", "--one-wire", lab=name)  # ports are not locked to their MACs: it can be tried
+    try:
+        lab = Lab(name)
+        given = grant(lab)
+        for family in (4, 6):
+            assert passes(lab, family, "api.account.xiaomi.com")
+        lab.phone("sh", "-c", STRANGER)
+        for family in (4, 6):
+            assert not passes(lab, family, "api.account.xiaomi.com")
+        stranger = wait_for(lambda: [row for row in lines(lab.consentry("asks", "--json").stdout) if row["phone"] != "phone1"], 5)[0]
+        assert stranger["group"] == "strict"
+        assert given["phone"] == "phone1"
+    finally:
+        consentry("lab", "down", lab=name)
 
 
 @BOTH
