@@ -106,6 +106,7 @@ class LinuxBackend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._whole = asyncio.Lock()  # one whole load, or look at it, at a time
+        self._strained = False  # the connection table fills
         self._suspect = ""  # who made the last change that was not ours
         self._touched = False  # and whether it was in our table: elements do not show in the fingerprint
         self._exempted: set[int] = set()  # slots, as the kernel has them or shall
@@ -161,7 +162,7 @@ class LinuxBackend:
             loop.add_reader(source.fileno(), read, source)
             self._sources.append(source)
         self._spawn(self._keep_looking())
-        self._spawn(keep_counting(deliver))
+        self._spawn(keep_counting(deliver, self._strain))
         self._pairs.pin_all()
         self._deliver([PairsFound(tuple((*pair, slot) for pair, slot in self._pairs.slots().items()))])
 
@@ -400,11 +401,16 @@ class LinuxBackend:
         self._catch_up()
         self._deliver([Applied(command.desired.generation)])
 
+    def _strain(self, strained: bool) -> None:  # noqa: FBT001  the one thing it is told
+        self._strained = strained
+        if self._state is not None:
+            self._spawn(self._apply(Reconcile(self._state)))
+
     def _load(self, state: KernelState) -> None:
         now = time.monotonic()
         learned = {pair: int(until - now) for pair, until in list(self._learned.items()) if until > now + 1}
         pairs = self._loaded = self._pairs.slots()
-        held = Held(learned, pairs, self._sides.had, self._ways.left())
+        held = Held(learned, pairs, self._sides.had, self._ways.left(), self._strained)
         state = replace(state, exempt=tuple(sorted(self._exempted)))
         self._rules.load(state, held, masquerade6=not has_global6(self._lan))
         self._fingerprint = self._rules.fingerprint()

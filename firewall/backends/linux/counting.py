@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from firewall.backends.linux import marks, nfnl
+from firewall.backends.linux.nftables import A_SECOND
 from firewall.inputs import FlowCounted, Strained
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
 MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
 SAID_SECONDS: Final = 30.0  # between words about a full table
 FULL: Final = 0.95  # of the connection table: said
+FILLS, CALM = 0.5, 0.4  # of it: from here on each phone has its share of what is left, and from there no longer
 _FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _MOST_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 
@@ -59,14 +61,21 @@ def passing() -> list[FlowKey]:
         dump.close()
 
 
-async def keep_counting(deliver: Callable[[Sequence[Input]], None]) -> None:
-    """For ever: how far the live flows are, every two seconds."""
+async def keep_counting(deliver: Callable[[Sequence[Input]], None], strain: Callable[[bool], None]) -> None:
+    """For ever: how far the live flows are, every two seconds, and whether their table fills."""
+    strained = False
     dump = nfnl.Netlink()
     quiet = 0.0  # until when a full table has been said
     try:
         while True:
             await asyncio.sleep(COUNT_SECONDS)
             there, most = int(_FLOWS.read_text()), int(_MOST_FLOWS.read_text())
+            if strained is not (there >= (CALM if strained else FILLS) * most):
+                strained = not strained
+                strain(strained)
+                if strained:
+                    share = f"until it is not, each phone may begin {A_SECOND} flows a second"
+                    deliver([Strained(f"the connection table fills, {there} of {most}: {share}")])
             if there >= FULL * most and time.monotonic() > quiet:
                 quiet = time.monotonic() + SAID_SECONDS
                 full = "the connection table is full, new flows may be dropped"

@@ -31,6 +31,7 @@ GROUP: Final = 66  # of NFLOG
 SPOOFED: Final = "spoofed"  # the prefix of what it logs of packets in another phone's name
 XTABLES: Final = (("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy"))
 CHILDREN: Final[deque[int]] = deque(maxlen=64)  # pids of the programs started here: what they commit is ours
+A_SECOND, BURST = 200, 1_000  # flows that a phone may begin while the connection table fills
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")  # what of dev_valid_name() is safe between nft's quotes
 
 
@@ -41,6 +42,7 @@ class Held(NamedTuple):
     pairs: Mapping[Pair, int] = {}  # (MAC, its address) -> slot
     sides: Sequence[int] = ()  # indexes that the phones' interface has had
     ways: Mapping[Way, float] = {}  # that consents open -> seconds left; inf: until told
+    strained: bool = False  # the connection table fills: no phone may begin more than its share
 
 
 class Ruleset:
@@ -110,6 +112,7 @@ class Ruleset:
             group=GROUP,
             dns_port=DNS_PORT,
             undecided="drop" if state.locked else "goto undecided",
+            strained=self._budget() if held.strained else "",
             queue="" if self._tools else f"meta mark & 0x{marks.ASK:08x} == 0x{marks.ASK:08x} queue num {self._queue}",
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
@@ -189,6 +192,11 @@ class Ruleset:
         for tool in self._tools:
             while run(tool, "-w", "-t", "mangle", "-D", "FORWARD", *self._rule()).returncode == 0:
                 pass
+
+    def _budget(self) -> str:
+        """Loaded only while it is needed: who is allowed for good pays nothing for it, and else nobody does."""
+        limit = f"meta mark & 0x{marks.SLOT:08x} limit rate over {A_SECOND}/second burst {BURST} packets"
+        return f'iifname "{self._lan}" ct state new update @budgets {{ {limit} }} counter name strained drop'
 
     def _rule(self) -> Sequence[str]:
         ask = f"0x{marks.ASK:x}/0x{marks.ASK:x}"

@@ -169,6 +169,39 @@ async def check(backend, seen, come, sends, frame):
     await come(PacketSeen, before)
 """
 
+FILLING = """
+MANY = "import socket; [socket.socket(socket.AF_{0}, socket.SOCK_DGRAM).sendto(b'x', ('{1}', 10_000 + n)) for n in range({2})]"
+async def check(backend, seen, come, sends, frame):
+    from firewall.backends.linux import counting
+    from firewall.inputs import Strained
+    counting._MOST_FLOWS = Path(backend._sysctls._memory.parent, "most")   # the kernel's own is the whole machine's
+    counting._MOST_FLOWS.write_text("1000")
+    other = socket.inet_pton(10, "fd77::10")
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, other, 8)])
+    await come(Applied)
+    async def flood(family, to, count):
+        before = sum(isinstance(i, PacketSeen) for i in seen)
+        await asyncio.to_thread(subprocess.run, PHONE + [MANY.format(family, to, count)], check=True)
+        await asyncio.sleep(0.5)
+        return sum(isinstance(i, PacketSeen) for i in seen) - before
+    assert "budgets" not in nft("list", "chain", "inet", "consentry", "permit")
+    assert await flood("INET", "198.51.100.7", 600) == 600
+    await come(Strained)
+    until = time.monotonic() + 8
+    while "budgets" not in nft("list", "chain", "inet", "consentry", "permit"):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+    got = await flood("INET", "198.51.100.7", 4000)
+    assert 900 <= got <= 2500, got
+    assert await flood("INET6", "2001:db8:7::7", 100) == 100, "another phone has its own share"
+    assert "packets 0 " not in nft("list", "counter", "inet", "consentry", "strained")
+    shown("conntrack", "-F")
+    while "budgets" in nft("list", "chain", "inet", "consentry", "permit"):
+        assert time.monotonic() < until + 10
+        await asyncio.sleep(0.05)
+    assert not any(isinstance(i, (Tampered, CommandFailed)) for i in seen)
+"""
+
 NO_ADVERTISEMENTS = """
 async def check(backend, seen, come, sends, frame):
     assert Path("/proc/sys/net/ipv6/conf/wan0/accept_ra").read_text() == "0\\n"
@@ -188,6 +221,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(LOST_LINKS, id="more changes of links and neighbours than the socket holds, too"),
         pytest.param(LOST_ENDS, id="ends of flows that nobody was told of harm nobody"),
         pytest.param(LOST_PACKETS, id="packets for which the queue has no room go nowhere, and are counted"),
+        pytest.param(FILLING, id="one phone does not fill the connection table"),
         pytest.param(NO_ADVERTISEMENTS, id="who wants no router advertisements gets none"),
     ],
 )
