@@ -33,7 +33,8 @@ class Question(Box):
         Binding("enter", "hint", show=False),
         *(Binding(key, f"grant('{life}')", show=False) for key, life in asking.KEYS.items()),
         Binding("z", "later", "not now"),
-        Binding("b", "never", "never"),
+        Binding("b", "never(False)", "never"),
+        Binding("B", "never(True)", show=False),
         Binding("tab", "what(1)", "what", priority=True),
         Binding("shift+tab", "who(1)", "for whom", priority=True),
         Binding("down", "what(1)", show=False, priority=True),
@@ -108,11 +109,11 @@ class Question(Box):
         else:
             self._answer("asks.later", id=self._question["id"], seconds=LATER_SECONDS)
 
-    def action_never(self) -> None:
+    def action_never(self, everyone: bool) -> None:  # noqa: FBT001  a key binding has no keywords
+        scope = "all" if everyone else self._whose[self._who].scope
         if self._question["id"] is None:
-            self._answer("rules.edit", act="add", text=self._rule())
+            self._answer("rules.edit", act="add", text=self._rule(scope))
         else:
-            scope = self._whose[self._who].scope
             self._answer("asks.never", id=self._question["id"], subject=self.subject, **{"for": scope})
 
     # -- the gateway
@@ -173,12 +174,13 @@ class Question(Box):
         if verb == "asks.later":
             return f"{inert(self._question['phone'])} is refused as before, and asks again in 1 h; 2 shows it"
         self.gate.granted = None
-        return f"made the rule: {inert(self._rule())}; revision {done.get('revision')}; u takes it back"
+        rule = args.get("text") or self._rule(args["for"])
+        return f"made the rule: {inert(rule)}; revision {done.get('revision')}; u takes it back"
 
     # -- drawing
 
-    def _rule(self) -> str:
-        return asking.refusal(self._question, self._widths[self._what], self._whose[self._who].scope)
+    def _rule(self, scope: str) -> str:
+        return asking.refusal(self._question, self._widths[self._what], scope)
 
     def _lives(self) -> str:
         return "   ".join(f"{key} {asking.FOR[life]}" for key, life in asking.KEYS.items())
@@ -189,6 +191,7 @@ class Question(Box):
         title = inert(str(self._widths[self._what if question["id"] is None else 0]["title"]))
         who = cut(inert(question["phone"] or f"group {question['group']}"), 24, glyphs.ellipsis)
         circumstances = asking.circumstances(question, time.time())
+        rule = inert(self._rule(self._whose[self._who].scope))
         lines = [
             Content.assemble(
                 (f"{glyphs.verdicts['ask']} {who}", "$warning bold"),
@@ -204,9 +207,10 @@ class Question(Box):
             Content.assemble(
                 (f"{'Refuse':<{LABEL}}", "bold"),
                 *(_key("z", "not now, ask again in 1 h   ") if question["id"] is not None else ()),
-                *_key("b", "never: makes the rule"),
+                *_key("b", "never: makes the rule   "),
+                *_key("B", "everyone"),
             ),
-            Content.assemble(" " * LABEL, (cut(inert(self._rule()), room - LABEL, glyphs.ellipsis), "$error")),
+            Content.assemble(" " * LABEL, (cut(rule, room - LABEL, glyphs.ellipsis), "$error")),
             Content(""),
             *self._future(),
         ]

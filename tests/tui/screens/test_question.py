@@ -143,6 +143,16 @@ async def test_not_now_and_never(screen, gate, question):
         assert asked(gate, "asks.never") == [{"id": 2, "subject": "name:xiaomi.com", "for": "group"}]
 
 
+async def test_a_capital_letter_means_everyone(screen, gate, question):
+    async with screen() as s:
+        gate.wait(question(1))
+        await s.press("2")
+        await s.shows("redmi-1s wants")
+        await s.press("enter", "B")
+        await s.shows("made the rule: block service:xiaomi-account; revision 4")
+        assert asked(gate, "asks.never") == [{"id": 1, "subject": "service:xiaomi-account", "for": "all"}]
+
+
 async def test_u_takes_back_what_was_just_given(screen, gate, question):
     async with screen() as s:
         gate.wait(question(1))
