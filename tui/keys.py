@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from textual import events
-from textual.app import App, ReturnType
+from textual.app import App, ReturnType, ScreenStackError
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
@@ -28,12 +28,22 @@ class OneByOne(App[ReturnType]):
         self._typed: deque[events.Key] = deque()  # the first is under way
 
     async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not self._can_read:
+            return
         if isinstance(event, events.Key) and not event.is_forwarded:
             self._typed.append(event)
             if len(self._typed) == 1:
                 await self._press(event)
         else:
             await super().on_event(event)
+
+    @property
+    def _can_read(self) -> bool:
+        """Not while the app is being closed."""
+        try:
+            return self.screen is not None
+        except ScreenStackError:
+            return False
 
     async def _press(self, key: events.Key) -> None:
         way = self._way
@@ -60,5 +70,5 @@ class OneByOne(App[ReturnType]):
         """To the next key, once."""
         if self._typed and self._typed[0] is done:
             self._typed.popleft()
-            if self._typed:
+            if self._typed and self._can_read:
                 await self._press(self._typed[0])
