@@ -51,6 +51,9 @@ ERRORS: Final = {
 PLAIN: Final = frozenset((b"\x08\x00\x45", *(b"\x86\xdd" + bytes((first,)) for first in range(0x60, 0x70))))
 CHANGES: Final = ip.SYN | ip.FIN | ip.RST
 
+# length, fragment, protocol, addresses and ports as one key, and of TCP the data offset and the flags
+_IPV4 = Struct("!2xH2xHxB2x12s8xBB")
+_IPV6 = Struct("!4xHBx36s8xBB")
 _PORTS = Struct("!HH")
 _LONG = Struct("!I")
 
@@ -98,6 +101,7 @@ class Replay:
         tcp_up, tcp_down = self._up[ip.TCP], self._down[ip.TCP]
         udp_up, udp_down = self._up[ip.UDP], self._down[ip.UDP]
         tcp, udp, changes, plain, ethernet, mask = ip.TCP, ip.UDP, CHANGES, PLAIN, link.ETHERNET, PROGRESS - 1
+        four, six = _IPV4.unpack_from, _IPV6.unpack_from
         packets = size = 0
         for time, kind, frame in frames:
             packets += 1
@@ -113,21 +117,21 @@ class Replay:
             if time >= self._due:
                 self._tick(time)
             # Most packets belong to flows that nobody asks about any more: they are counted, and that is all.
-            if frame[at] == 0x45 and len(frame) >= at + 34 and not (frame[at + 6] & 0x3F or frame[at + 7]):
-                proto, key = frame[at + 9], frame[at + 12 : at + 24]
-                length = frame[at + 2] << 8 | frame[at + 3]
-                payload, more = length - 20, at + 33
-            elif frame[at] >> 4 == 6 and len(frame) >= at + 54:
-                proto, key = frame[at + 6], frame[at + 8 : at + 44]
-                payload = frame[at + 4] << 8 | frame[at + 5]
-                length, more = 40 + payload, at + 53
-            else:
-                proto = -1
+            raw = frame[at:] if at else frame
+            proto = -1
+            if raw[0] == 0x45 and len(raw) >= 34:
+                length, fragment, proto, key, offset, flags = four(raw)
+                payload = length - 20
+                if fragment & 0x3FFF:
+                    proto = -1
+            elif raw[0] >> 4 == 6 and len(raw) >= 54:
+                payload, proto, key, offset, flags = six(raw)
+                length = payload + 40
             if proto == tcp:
-                if not frame[more] & changes:
+                if not flags & changes:
                     flow = tcp_up.get(key)
                     if flow is not None:
-                        if flow.quiet or payload == frame[more - 1] >> 4 << 2:
+                        if flow.quiet or payload == offset >> 4 << 2:
                             flow.up += length
                             flow.last = time
                             continue
@@ -148,7 +152,7 @@ class Replay:
                     flow.down += length
                     flow.last = time
                     continue
-            self._packet(time, kind, frame, frame[at:] if at else frame)
+            self._packet(time, kind, frame, raw)
             if self._over:
                 yield from self._over
                 self._over.clear()
