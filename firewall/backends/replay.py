@@ -14,7 +14,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from firewall import commands, events, inputs
-from firewall.backends.model import Sets
+from firewall.backends.model import Sets, answers, sized, without_syn
 from firewall.capture import CaptureError
 from firewall.dissect import NOT_MINE, dns, ip, link
 from firewall.dissect.fragments import Fragments
@@ -41,8 +41,6 @@ SEGMENTS: Final = 8  # of a hello, shown as they are; the gate holds ten
 LARGEST: Final = 1 << 15  # bytes of the rest of it
 PROGRESS: Final = 1 << 14  # packets
 OWNER: Final = Author("replay")
-# Ports that answer more often than they ask, for flows whose beginning was not recorded.
-SERVERS: Final = frozenset((53, 80, 443, 853, 993, 995, 465, 587, 5222, 5223, 5228, 8080, 8443))
 # Errors and neighbours' talk: never asked about, and no flows of their own.
 ERRORS: Final = {
     ip.ICMP: frozenset((3, 4, 5, 9, 10, 11, 12)), ip.ICMPV6: frozenset((1, 2, 3, 4, *range(130, 138), 143)),
@@ -253,7 +251,7 @@ class Replay:
             self._forget(flow)  # its ports are used again
             flow = None
         if flow is None:
-            up = begins or not _answers(packet)
+            up = begins or not answers(packet)
             flow = self._open(key if up else back, link.macs(kind, frame)[not up])
             if packet.proto == ip.TCP and packet.flags & ip.SYN and packet.end >= packet.l4 + 12:
                 flow.isn = packet.seq if up else (_LONG.unpack_from(whole, packet.l4 + 8)[0] - 1) % (1 << 32)
@@ -324,7 +322,7 @@ class Replay:
         if packet.flags & ip.SYN:
             seq = (seq + 1) % (1 << 32)
             if packet.payload < packet.end:
-                raw = _without_syn(raw, packet.l4, seq)  # the kernel drops data in a SYN, and the phone sends it again
+                raw = without_syn(raw, packet.l4, seq)  # the kernel drops data in a SYN, and the phone sends it again
         if packet.payload < packet.end:
             begins = order.next is None and Speech.begins(raw[packet.payload : packet.end])
             self._heard(flow, order.add(seq, (raw, packet.l4, packet.payload, packet.end), begins=begins))
@@ -384,13 +382,13 @@ class Replay:
         elif flow.shown >= SEGMENTS and flow.verdict is Verdict.HELD:
             flow.kept = head[: l4 + 4] + _LONG.pack(seq) + head[l4 + 8 :], data
         else:
-            self._ask(flow, _sized(head[: l4 + 4] + _LONG.pack(seq) + head[l4 + 8 :] + data) if known else head + data)
+            self._ask(flow, sized(head[: l4 + 4] + _LONG.pack(seq) + head[l4 + 8 :] + data) if known else head + data)
             flow.begun = flow.begun if flow.verdict is Verdict.HELD else b""
             return
         if Speech().hear(flow.begun) is not MORE or len(flow.kept[1]) > LARGEST:
             head, data = flow.kept
             flow.kept = None
-            self._ask(flow, _sized(head + data))
+            self._ask(flow, sized(head + data))
 
     def _ask(self, flow: Recorded, raw: bytes) -> None:
         """The kernel shows this packet to Python."""
@@ -439,25 +437,3 @@ class Replay:
         if chain not in self._gateway.names.chains(phone, addresses[0], self._now):
             # refused by one of its names; in the recording the phone was told the address all the same
             self._gateway.names.learn(phone, chain, addresses, answer.ttl, self._now)
-
-
-def _answers(packet: ip.Packet) -> bool:
-    """Whether the first packet that was recorded of a flow is one of its answers."""
-    if packet.proto == ip.TCP and packet.flags & ip.SYN:
-        return bool(packet.flags & ip.ACK)
-    if packet.proto not in (ip.TCP, ip.UDP):
-        return False
-    if (packet.sport in SERVERS) != (packet.dport in SERVERS):
-        return packet.sport in SERVERS
-    return packet.sport < 1024 <= packet.dport
-
-
-def _sized(raw: bytes) -> bytes:
-    """With the length that it has."""
-    if raw[0] >> 4 == 4:
-        return raw[:2] + _PORTS.pack(len(raw), 0)[:2] + raw[4:]
-    return raw[:4] + _PORTS.pack(len(raw) - 40, 0)[:2] + raw[6:]
-
-
-def _without_syn(raw: bytes, l4: int, seq: int) -> bytes:
-    return raw[: l4 + 4] + _LONG.pack(seq) + raw[l4 + 8 : l4 + 13] + bytes((raw[l4 + 13] & ~ip.SYN,)) + raw[l4 + 14 :]
