@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rules.verdict import Decision
 
 SOON = 1.0  # seconds
+QUIET_SECONDS = 60.0  # between two words about commands of one kind that the world refused
 
 
 class Turn(NamedTuple):
@@ -69,6 +70,7 @@ class Gateway:
         self._rejudge = Rejudge(self.judge, self.flows, self.consents, self._out)
         self._consenting = consenting = Consenting(self.consents, phones, self.flows, self._rejudge, self._out)
         self._locked_by = self._kept = ""  # why it is locked; why the newest rules are not the ones in use
+        self._quiet: dict[type, float] = {}  # kind of command -> boot time until which its failures have been said
         self._unknown: frozenset[FlowKey] = frozenset()  # flows that pass, and nobody knows why any more
         phones.busy = lambda addr: bool(self.flows.passing_from(addr))
         phones.gone = self._phone_gone
@@ -395,7 +397,10 @@ class Gateway:
             self._become(wanted, self._kept, now)
 
     def _command_failed(self, seen: inputs.CommandFailed, now: Now) -> None:
-        self._out.events.append(events.Trouble(now.wall, f"{type(seen.command).__name__}: {seen.error}"))
+        kind = type(seen.command)
+        if self._quiet.get(kind, now.boot) <= now.boot:  # a phone can bring about thousands of them
+            self._quiet[kind] = now.boot + QUIET_SECONDS
+            self._out.events.append(events.Trouble(now.wall, f"{kind.__name__}: {seen.error}"))
         if isinstance(seen.command, OpenWay):
             self._consenting.not_opened(seen.command, now)
         if isinstance(seen.command, Reconcile):

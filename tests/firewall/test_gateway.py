@@ -32,6 +32,7 @@ from firewall.events import (
 from firewall.inputs import (
     Applied,
     Author,
+    CommandFailed,
     FlowCounted,
     FlowKey,
     LockAsked,
@@ -472,3 +473,17 @@ def test_packets_that_waited_are_answered_when_their_flow_is_over(play: Play, wi
     (flow,) = play.gateway.flows
     play << FlowCounted(flow.key, 1, 0, ended=True)
     assert play.verdicts() == [(one, HELD, Watch.NONE)]
+
+
+def test_a_thousand_commands_that_the_kernel_refuses_are_one_note_a_minute(tmp_path) -> None:
+    play = Play("", tmp_path)
+    said = []
+    for n in range(1_000):
+        play << CommandFailed(RefuseAddress(MAC, n.to_bytes(4), 60), "Too many open files in system")
+        said += play.events
+    play << CommandFailed(AdmitPair(MAC, bytes(4), 1), "Too many open files in system")
+    said += play.events
+    assert [event.text.partition(":")[0] for event in said if isinstance(event, Trouble)] == ["RefuseAddress", "AdmitPair"]
+    play.boot += 61
+    play << CommandFailed(RefuseAddress(MAC, bytes(4), 60), "Too many open files in system")
+    assert any(isinstance(event, Trouble) for event in play.events)
