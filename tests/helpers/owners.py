@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from firewall.consents import Life
 from firewall.events import FlowDecided
 from firewall.gateway import Gateway
-from firewall.granting import Granting
+from firewall.granting import Granting, Wanted
 from firewall.inbox import Inbox
 from firewall.inputs import Author, FlowKey, Now, PolicyReplaced, Tick
 from firewall.phones import Phone, Phones
 from firewall.state import State, StateError
+from rules.consent import Subject
 from rules.decide import decide
 from rules.observation import NOWHERE, Name, Observation, Source
 from rules.store import compiled
@@ -91,3 +93,15 @@ class House:
     @property
     def waiting(self) -> list[str]:
         return [f"{self.phones.slot(one.topic.slot).name} {one.topic.subject}" for one in self.inbox.questions.waiting(self.time.wall)]
+
+
+ANNA, BEN = Author("anna", 1000), Author("ben", 1001)
+SERVICE = Subject.parse("service:xiaomi-account")
+
+
+def wanted(life: Life = Life.H1, subject: Subject = SERVICE, slot: int = 1, group: str = "", left: float | None = None) -> Wanted:
+    return Wanted(slot, group, "anna" if slot else "", subject, life, "cli", left)
+
+
+async def grant(house: House, who: Author = ANNA, answered=None, **more):
+    return (await house.granting.grant((wanted(**more),), who, answered))[0]
