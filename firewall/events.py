@@ -32,6 +32,7 @@ class FlowDecided:
     flow: FlowKey | None
     seen: Observation
     decision: Decision
+    tried: int = 0  # payload bytes of the packet that was refused with it
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ class Gateway:
             self._out.commands.append(ResetServer(packet))
         flow.settled(now.boot)
         if not again:
-            self._out.decided(flow, seen, decision, now)
+            self._out.decided(flow, seen, decision, now, _payload(packet) if decision.verdict.refuses else 0)
 
     def _refused_by_kernel(self, seen: inputs.RefusedSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
@@ -438,3 +438,8 @@ class Gateway:
             return now.boot
         wanted = self.flows.next_due(), self.enforced.retry_at, self.consents.next_end
         return min((time for time in wanted if time is not None), default=None)
+
+
+def _payload(raw: bytes) -> int:
+    packet = ip.parse(raw)
+    return 0 if packet is NOT_MINE else packet.end - packet.payload

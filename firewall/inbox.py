@@ -99,6 +99,7 @@ class Inbox:
             "addr": str(ip_address(question.seen.addr)) if question.seen.addr else "",
             "port": question.seen.port or 0,
             "proto": question.seen.proto or "",
+            "tried": question.tried,
             "readable": question.readable,
             "put_off": question.put_off if question.is_put_off(wall) else None,
             "answer": question.answer,

@@ -49,6 +49,7 @@ class Question:
     last: float = 0.0
     names: dict[str, int] = field(default_factory=dict)  # name -> tries
     more: int = 0  # tries under names that are not kept
+    tried: int = 0  # payload bytes of the packets that were refused
     readable: str = DARK
     put_off: float = 0.0  # not shown until then
     answer: str = ""  # what closed it: "consent 7 by anna"; "" while it is open
@@ -80,7 +81,7 @@ class Question:
         return {
             "slot": self.topic.slot, "subject": list(self.topic.subject), "rule": self.rule,
             "count": self.count, "first": self.first, "last": self.last, "names": self.names, "more": self.more,
-            "readable": self.readable, "put_off": self.put_off, "answer": self.answer,
+            "tried": self.tried, "readable": self.readable, "put_off": self.put_off, "answer": self.answer,
             "seen": [
                 seen.phone, seen.group, seen.proto, seen.addr.hex() if seen.addr else None, seen.port, seen.answered,
                 [[name.name, str(name.source)] for name in seen.said], seen.unfinished, seen.place,
@@ -101,7 +102,7 @@ class Question:
         topic = Topic(int(row["slot"]), Subject(Kind(kind), str(what)))
         names = {str(name): int(count) for name, count in row["names"].items()}
         counts = int(row["count"]), float(row["first"]), float(row["last"]), names, int(row["more"])
-        rest = str(row["readable"]), float(row["put_off"]), str(row["answer"])
+        rest = int(row.get("tried", 0)), str(row["readable"]), float(row["put_off"]), str(row["answer"])
         return cls(number, topic, seen, str(row["rule"]), *counts, *rest)
 
 
@@ -154,6 +155,7 @@ class Questions:
         if seen.port is not None or question.seen.port is None:  # no consent is for an echo request
             question.seen, question.rule = seen, event.decision.rule
         question.count += 1
+        question.tried += event.tried
         question.last = event.at
         question.answer = ""
         if name:

@@ -40,8 +40,8 @@ class Out:
         self.commands: list[Command] = []
         self.events: list[Event] = []
 
-    def decided(self, flow: Flow, seen: Observation, decision: Decision, now: Now) -> None:
-        self.events.append(events.FlowDecided(now.wall, flow.key.src, flow.key, seen, decision))
+    def decided(self, flow: Flow, seen: Observation, decision: Decision, now: Now, tried: int = 0) -> None:
+        self.events.append(events.FlowDecided(now.wall, flow.key.src, flow.key, seen, decision, tried))
 
 
 class Rejudge:

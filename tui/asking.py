@@ -11,7 +11,7 @@ from rules.countries import country_name
 from rules.domain import registrable
 from rules.operators import OPERATORS
 from tui import offers
-from tui.format import clock, count, cut, cut_name, moment
+from tui.format import clock, count, cut, cut_name, moment, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +120,8 @@ def tried(question: Mapping[str, Any], now: float) -> str:
         return ""  # it was not asked
     since = moment(question["first"], now)
     word = "refused" if question["count"] == 1 else "all refused"
-    return f"{count(question['count'], 'try', 'tries')} since {since}, {word}"
+    kept = f", {size(question['tried'])} bytes kept back" if question.get("tried") else ""
+    return f"{count(question['count'], 'try', 'tries')} since {since}, {word}{kept}"
 
 
 def readable(question: Mapping[str, Any]) -> str:

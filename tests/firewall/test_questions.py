@@ -24,6 +24,17 @@ def asked(name: str = "", *, source: Source = Source.SNI, at: float = 10.0, serv
     return FlowDecided(at, THERE, FlowKey(6, THERE, 1, addr, 443), seen, Decision(Verdict.ASK, "xiaomi/2", "why", service, 3))
 
 
+def test_what_was_kept_back_is_added_up_and_stored() -> None:
+    known = Questions()
+    for tried in (400, 0, 112):
+        question = known.fold(replace(asked("a.example"), tried=tried), 1, by_service=False)
+    assert question.tried == 512
+    assert Question.from_row(1, question.to_row()).tried == 512
+    old = question.to_row()
+    del old["tried"]  # as an earlier version stored it
+    assert Question.from_row(1, old).tried == 0
+
+
 def fold(known: Questions, slot: int = 1, **more) -> Question | None:
     return known.fold(asked(**more), slot, by_service=bool(more.get("service")))
 

@@ -295,8 +295,8 @@ def _cases() -> None:
     case("nanoseconds-big-endian", _tls(), www, nano=True, order=">")
     case("pcapng", _tls(), www, write=pcapng)
     case("pcapng-big-endian", _tls(), www, write=pcapng, order=">")
-    CASES["gzipped"] = gzip.compress(CASES["big-endian"][0]), [www]
-    CASES["pcapng-gzipped"] = gzip.compress(CASES["pcapng"][0]), [www]
+    CASES["gzipped"] = gzip.compress(CASES["big-endian"][0], mtime=0), [www]
+    CASES["pcapng-gzipped"] = gzip.compress(CASES["pcapng"][0], mtime=0), [www]
 
     for dst in (FAR, FAR6):
         family = "-ipv6" if dst is FAR6 else ""
