@@ -193,23 +193,23 @@ class Granting:
         return await self._whole(self._revoke(numbers, who))
 
     async def _revoke(self, numbers: Sequence[int], who: Author) -> tuple[list[StoredConsent], int, str]:
+        """What passes is cut first, however long the disk takes; it is said when it is stored."""
+        known = [self._active[number] for number in numbers if number in self._active]
+        if not known:
+            raise Refused(f"there is no consent {' or '.join(map(str, numbers))} in force; list: consents list")
+        wall = self._clock().wall
+        why = f"revoked by {who.name}"
+        ended = [
+            replace(self._counted(one), consent=replace(one.consent, ended=wall, why=why), ender=who.name)
+            for one in known
+        ]
+        cut = sum(self.passing(one.consent.id) for one in known)
+        for one in ended:
+            self._active[one.consent.id] = one
+            self._deliver((ConsentEnded(one.consent.id, why, who),))
+            self._active.pop(one.consent.id, None)
         async with self._lock:
-            known = [self._active[number] for number in numbers if number in self._active]
-            if not known:
-                raise Refused(f"there is no consent {' or '.join(map(str, numbers))} in force; list: consents list")
-            wall = self._clock().wall
-            why = f"revoked by {who.name}"
-            ended = [
-                replace(self._counted(one), consent=replace(one.consent, ended=wall, why=why), ender=who.name)
-                for one in known
-            ]
-            trouble = await self._save(ended)
-            cut = sum(self.passing(one.consent.id) for one in known)
-            for one in ended:
-                self._active[one.consent.id] = one
-                self._deliver((ConsentEnded(one.consent.id, why, who),))
-                self._active.pop(one.consent.id, None)
-            return ended, cut, trouble
+            return ended, cut, await self._save(ended)
 
     async def _save(self, changed: Sequence[StoredConsent]) -> str:
         """What the disk says against it; "" if nothing. What has ended is tried again."""
@@ -251,9 +251,17 @@ class Granting:
             self._of_flow.pop(flow, None)
         elif self._of_flow.get(flow) != number:
             self._flows[number] += new
+            self._take(number)
             self._of_flow[flow] = number
             if len(self._of_flow) > MOST_FLOWS:
                 del self._of_flow[next(iter(self._of_flow))]
+
+    def _take(self, number: int) -> None:
+        """A "once" is that flow's from now on, also if the next process knows nothing of the flow."""
+        one, now = self._active[number], self._clock()
+        if one.consent.life is Life.ONCE and one.consent.until is not None and one.consent.until > now.boot:
+            one = replace(one, consent=replace(one.consent, until=now.boot))
+            self._active[number] = self._unsaved[number] = one
 
     def _count_bytes(self, event: FlowBytes) -> None:
         number = self._of_flow.pop(event.flow, 0) if event.ended else self._of_flow.get(event.flow, 0)

@@ -257,6 +257,12 @@ class State:
 def _save_phones(
     db: sqlite3.Connection, phones: tuple[StoredPhone, ...], forgotten: tuple[int, ...] = (), heir: int = 0
 ) -> None:
+    for slot in () if heir else forgotten:
+        _end_consents(db, slot)
+    for phone in phones:  # a place that another phone has now
+        had = {mac for (mac,) in db.execute("SELECT mac FROM macs WHERE slot = ?", (phone.slot,))}
+        if had and had.isdisjoint(phone.macs):
+            _end_consents(db, phone.slot)
     for slot in (*forgotten, *(phone.slot for phone in phones)):
         db.execute("DELETE FROM phones WHERE slot = ?", (slot,))
         db.execute("DELETE FROM macs WHERE slot = ?", (slot,))
@@ -266,6 +272,12 @@ def _save_phones(
         values = (phone.slot, phone.name, phone.group, phone.mode, phone.named, phone.first, phone.last)
         db.execute("INSERT INTO phones VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         db.executemany("INSERT OR REPLACE INTO macs VALUES (?, ?)", [(mac, phone.slot) for mac in phone.macs])
+
+
+def _end_consents(db: sqlite3.Connection, slot: int) -> None:
+    """With the phone, in the same transaction: whoever gets its place next has nothing of it."""
+    end = "UPDATE consents SET ended = unixepoch(), why = ?, ender = ? WHERE slot = ? AND ended = 0"
+    db.execute(end, ("the phone was forgotten", "the gate", slot))
 
 
 _COLUMNS: Final = (

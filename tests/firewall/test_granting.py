@@ -202,14 +202,47 @@ async def test_a_year_forward_or_back_in_the_middle_of_a_consent(house: House) -
 # -- ends --------------------------------------------------------------------------------------------------------------
 
 
-async def test_revoking_is_stored_first_and_what_the_core_ends_is_stored_soon(house: House) -> None:
-    given, other = await grant(house), await grant(house, slot=2)
-    house.delivered.clear()
-    order = []
-    house.granting._deliver = lambda batch: order.append([one.consent.id for one in house.state.consents()])
+async def test_revoking_cuts_first_and_is_said_when_it_is_stored(house: House) -> None:
+    """Also behind a disk that is busy with somebody else's grant."""
+    given, order = await grant(house), []
+    deliver, save, add = house.deliver, house.state.save_consents, house.state.add_consents
+    house.granting._deliver = lambda batch: (order.append("cut"), deliver(batch))
+    house.state.save_consents = lambda known: (time.sleep(0.2), save(known), order.append("stored"))
+    house.state.add_consents = lambda new: (time.sleep(0.3), order.append("granted"), add(new))[2]
+    other = asyncio.ensure_future(grant(house, slot=2))
+    await asyncio.sleep(0.05)
     await house.granting.revoke([given.id], BEN)
-    assert order == [[other.id]]
-    house.granting._deliver = house.deliver
+    order.append("said")
+    await other
+    assert order == ["cut", "granted", "cut", "stored", "said"]  # the second is the grant's own delivery
+
+
+async def test_a_once_that_was_taken_is_not_given_again_by_a_restart(house: House) -> None:
+    given = await grant(house, life=Life.ONCE)
+    house.tries("anna", ACCOUNT)
+    assert house.waiting == []  # it passed
+    await house.granting.store()
+    house.start()
+    house.tick()
+    house.tries("anna", ACCOUNT)
+    assert house.waiting == ["anna service:xiaomi-account"]
+    assert [one.consent.id for one in house.granting.ended(5)] == [given.id]
+
+
+@pytest.mark.parametrize("evicted", [False, True])
+async def test_the_next_phone_in_a_place_has_nothing_of_the_one_before(house: House, evicted: bool) -> None:
+    """Also if the power goes before the gate could store the ends of its consents."""
+    house.state.save_phones([StoredPhone(1, "anna", "home", "", True, 1.0, 1.0, (b"anna01",))])
+    await grant(house)
+    if not evicted:
+        house.state.save_phones([], forgotten=[1])
+    house.state.save_phones([StoredPhone(1, "phone-0707", "strict", "", False, 2.0, 2.0, (b"rnd707",))])
+    assert house.state.consents() == ()
+
+
+async def test_what_the_core_ends_is_stored_soon(house: House) -> None:
+    given, other = await grant(house), await grant(house, slot=2)
+    await house.granting.revoke([given.id], BEN)
     house.wait(3_599.0)
     house.tick()
     assert [one.id for one in house.granting.active] == [other.id]
