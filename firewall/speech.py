@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from itertools import islice
 from typing import Final, Literal, NamedTuple, Protocol
 
 from firewall.dissect import NEED_MORE, NOT_MINE, h2, http, httpdns, quic, tls, tunnels, xiaomi
@@ -44,11 +45,15 @@ Said = Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]
 
 # All registered methods are upper case. What begins otherwise is hardly ever HTTP: it is let go on, and listened to.
 _METHOD_LIKELY = re.compile(rb"[\r\n]*[A-Z]{1,20}(?: |$)")
-# Mail and file transfer begin in the clear and may go on as TLS (RFC 3207, 2595, 4217).
+# Mail and file transfer begin in the clear and may go on as TLS (RFC 3207, 2595, 4217). A phone may choose any method
+# and any target, so only what HTTP's reader has turned away is asked this.
 _MAY_START_TLS = re.compile(rb"(?i)(?:EHLO|LHLO|STLS|CAPA|AUTH TLS|\S{1,16} (?:STARTTLS|CAPABILITY|ID))\b")
 _TLS_FIRST = (b"\x16", b"\x15")
+_HELLO_FIRST = re.compile(rb"\x16(?:\x03|\Z)")
+_MOST_HELLOS = 8  # in one piece of text, that are tried
 _HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
 _XIAOMI_FIRST: Final = xiaomi.MAGIC[0]
+_PREFACE_FIRST: Final = h2.PREFACE[0]
 
 
 class Hears(Protocol):
@@ -70,11 +75,12 @@ def streams(proto: int) -> Speech | None:
 class Speech:
     """A TCP flow: fed with the phone's stream in order and without gaps."""
 
-    __slots__ = ("_addresses", "_begun", "_in_clear", "_likely", "_requests", "_said", "_signs")
+    __slots__ = ("_addresses", "_begun", "_in_clear", "_likely", "_opening", "_requests", "_said", "_signs")
 
     def __init__(self) -> None:
         self._likely = True  # False: it began unlike HTTP, and is only listened to
-        self._begun = b""  # of an opening that is not whole yet
+        self._begun = b""  # of a hello or frame that is not whole yet
+        self._opening: bytes | None = None  # what may become the first request's head
         self._in_clear = False  # it began as text that may become TLS
         self._requests: http.Requests | h2.Requests | None = None
         self._said: tuple[Name, ...] = ()  # by requests whose packets are kept back, or were judged last
@@ -93,11 +99,11 @@ class Speech:
         if self._requests is not None:
             return self._next(self._requests, data)
         data = self._begun + data
-        heard = self._later(data) if self._in_clear else self._opening(data)
+        heard = self._later(data) if self._in_clear else self._open(data)
         self._begun = data if heard is MORE and self._requests is None else b""
         return heard
 
-    def _opening(self, data: bytes) -> Said:
+    def _open(self, data: bytes) -> Said:
         """The first bytes decide the protocol, on whatever port."""
         first = data[0]
         if first in (tls.HANDSHAKE, tls.ALERT):
@@ -108,20 +114,26 @@ class Speech:
                 return said_by(hello, Source.SNI)
         elif first == _XIAOMI_FIRST:
             return self._xiaomi(data)
-        else:
-            tunnel = tunnels.tcp(data)
-            if tunnel is not NOT_MINE:
-                return NO_NAME._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
-            if h2.PREFACE.startswith(data[: len(h2.PREFACE)]):
-                if len(data) < len(h2.PREFACE):
-                    return MORE
-                self._requests = h2.Requests()
-                return self._first(self._requests, data)
-            if _MAY_START_TLS.match(data):
-                self._in_clear = True
-                return self._later(data)
+        elif first == _PREFACE_FIRST and h2.PREFACE.startswith(data[: len(h2.PREFACE)]):
+            if len(data) < len(h2.PREFACE):
+                return MORE
+            self._requests = h2.Requests()
+            return self._first(self._requests, data)
         self._requests = http.Requests()
         return self._first(self._requests, data)
+
+    def _unlike_http(self, data: bytes) -> Said:
+        """A beginning that HTTP's reader has turned away. In text that is not before a first line's end."""
+        data = data.lstrip(b"\r\n")
+        tunnel = tunnels.tcp(data)
+        if tunnel is not NOT_MINE:
+            return NO_NAME._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
+        if not _MAY_START_TLS.match(data):
+            return NO_NAME
+        self._requests, self._in_clear = None, True
+        heard = self._later(data)
+        self._begun = data if heard is MORE else b""
+        return heard
 
     @staticmethod
     def _xiaomi(data: bytes) -> Said:
@@ -135,21 +147,23 @@ class Speech:
 
     def _later(self, data: bytes) -> Said:
         """Of text that may become TLS: the hello, when it comes."""
-        at = data.find(b"\x16\x03")
-        if at < 0:
-            return NO_NAME_YET
-        hello = tls.client_hello(data[at:])
-        if hello is NEED_MORE:
-            return MORE
-        return NO_NAME_YET if hello is NOT_MINE else said_by(hello, Source.SNI)
+        for begin in islice(_HELLO_FIRST.finditer(data), _MOST_HELLOS):
+            hello = tls.client_hello(data[begin.start() :])
+            if hello is NEED_MORE:
+                return MORE
+            if hello is not NOT_MINE:
+                return said_by(hello, Source.SNI)
+        return NO_NAME_YET
 
     # -- requests ------------------------------------------------------------------------------------------------
 
     def _first(self, requests: http.Requests | h2.Requests, data: bytes) -> Said:
         found = requests.feed(data)
         if found is NOT_MINE:
-            return NO_NAME
+            return self._unlike_http(data)
         if found is NEED_MORE:
+            if isinstance(requests, http.Requests):
+                self._opening = data.lstrip(b"\r\n")
             # A client of HTTP/2 may wait for the server's first frame before its first request.
             self._likely = _METHOD_LIKELY.match(data) is not None
             return MORE if requests.begun and self._likely else NO_NAME_YET
@@ -161,8 +175,11 @@ class Speech:
             requests = self._requests = h2.Requests()
         found = requests.feed(data)
         if found is NOT_MINE:
-            return NO_NAME
+            opening, self._opening = self._opening, None
+            return NO_NAME if opening is None else self._unlike_http(opening + data)
         if found is NEED_MORE:
+            if self._opening is not None:
+                self._opening = (self._opening + data).lstrip(b"\r\n")
             return MORE if requests.begun and self._likely else NOTHING_NEW
         if not found and not requests.begun and not requests.opaque:
             return NOTHING_NEW
@@ -185,7 +202,7 @@ class Speech:
                 elif asked := httpdns.asked(request.target):
                     self._signs += (Sign.HTTPDNS,)
                     names += [Name(name, Source.HTTPDNS) for name in asked.names]
-            self._likely = True
+            self._likely, self._opening = True, None
             self._said = tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
         elif fresh:
             self._said = ()

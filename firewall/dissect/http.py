@@ -25,6 +25,7 @@ _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")  # of an abso
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")  # RFC 9112, 7.1
 _CHUNKED: Final = -1
+_PREFACE_LINE: Final = b"PRI * HTTP/2.0\r"  # with no field below it, HTTP/2 begins (RFC 9113, 3.4)
 _MATTERING: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
 
 
@@ -146,7 +147,7 @@ class Requests:
     def _read(self, head: bytes, found: list[Request]) -> None:
         line, _, rest = head.partition(b"\n")
         parts = _request_line(line)
-        if parts is None:
+        if parts is None or (line == _PREFACE_LINE and rest in (b"", b"\r")):
             self._give_up(line)
             return
         method, target, version = parts
@@ -226,12 +227,9 @@ def _may_begin_request(begun: bytearray) -> bool:
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """Method, target, version. Lenient servers take any white space for the separator (RFC 9112, 3).
-
-    PRI begins HTTP/2 (RFC 9113, 3.4) and is no method.
-    """
+    """Method, target, version. Lenient servers take any white space for the separator (RFC 9112, 3)."""
     words = line.split()
-    if len(words) < 3 or _METHOD.match(line) is None or _VERSION.fullmatch(words[-1]) is None or words[0] == b"PRI":
+    if len(words) < 3 or _METHOD.match(line) is None or _VERSION.fullmatch(words[-1]) is None:
         return None
     return words[0], b" ".join(words[1:-1]), words[-1]
 

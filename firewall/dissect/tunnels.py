@@ -16,12 +16,16 @@ MOST_METHODS = 9  # of a SOCKS5 greeting; IANA has assigned nine
 
 _OPENVPN_OPCODES: Final = frozenset(opcode << 3 for opcode in (1, 7, 10))  # the client's first; key id 0
 _OPENVPN_MACS: Final = (16, 20, 28, 32, 48, 64)  # bytes of --tls-auth's HMAC
+_SSH = re.compile(rb"SSH-[12]\.[0-9]{1,3}-")  # RFC 4253, 4.2
 _TOR = re.compile(r"www\.(?=[a-z]*[2-7])[a-z2-7]{10,25}\.(?:com|net)")
 
 
 def tcp(data: bytes) -> str | NotMine:
-    """Which tunnel a TCP stream begins with. It does not wait for more: other binary protocols begin like these."""
-    if data.startswith(b"SSH-"):
+    """Which tunnel a TCP stream begins with. It does not wait for more: other binary protocols begin like these.
+
+    Ask HTTP's reader first: "SSH-2.0-x" is a possible method too.
+    """
+    if _SSH.match(data):
         return "ssh"
     if _is_socks(data):
         return "socks"

@@ -204,13 +204,25 @@ def test_a_body_of_connect():
 
 @pytest.mark.parametrize("data", [
     b"\x16\x03\x01", b"\0", b"SSH-2.0-OpenSSH_9.2 Debian\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"EHLO me\r\n", b"GET /\r\n",
-    b"A" * 33, b" GET / HTTP/1.1", b"get(\r\n", b"PRI * HTTP/2.0\r\n", b"\r\nUSER x\n",
+    b"A" * 33, b" GET / HTTP/1.1", b"get(\r\n", b"\r\nUSER x\n",
 ])
 def test_something_else(data):
     machine = Requests()
     assert machine.feed(data) is NOT_MINE
     assert machine.opaque
     assert machine.feed(GET) is NOT_MINE
+
+
+def test_pri_is_a_method_like_any_other_unless_http_2_begins():
+    for line in (b"PRI /x HTTP/1.1", b"PRI * HTTP/1.1", b"PRI /x HTTP/2.0", b"PRI * HTTP/2.0"):
+        for cut in range(len(line) + 8):
+            machine, data = Requests(), head(b"Host: miui.com", line=line)
+            assert machine.feed(data[:cut]) is NEED_MORE
+            assert machine.feed(data[cut:])[0].hosts == ("miui.com",)
+    machine = Requests()
+    assert machine.feed(b"PRI * HTTP/2.0\r\n") is NEED_MORE
+    assert machine.feed(b"\r\nSM\r\n\r\n") is NOT_MINE
+    assert hosts(GET + b"PRI * HTTP/2.0\r\n\r\n")[1].unsure
 
 
 def test_garbage_after_a_request():

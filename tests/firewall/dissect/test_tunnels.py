@@ -40,6 +40,7 @@ def test_streams(data, what):
 @pytest.mark.parametrize("data", [
     b"", b"\0", b"\x05", b"\x05\x01", b"\x05\x01\x00\x77", b"\x05\x20" + bytes(32), b"\x04\x01\x00\x50", b"\x04\x03\x00\x50\x01\x01\x01\x01\0",
     b"\0\x0e\x38", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", bytes(200), b"\x38" + bytes(13),
+    b"SSH-A /x HTTP/1.1\r\n", b"SSH- / HTTP/1.1\r\n",
 ])
 def test_what_only_begins_like_one(data):
     assert tunnels.tcp(data) is NOT_MINE
