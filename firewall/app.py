@@ -85,7 +85,9 @@ class App:
         self.granting = Granting(
             self.state, self.gateway, self.engine.deliver, self.server.publish, self.now, self._boot_id
         )
-        self.inbox = Inbox(self.state, self.gateway, self.now, self.server.publish, self.granting.has_passed)
+        self.inbox = Inbox(
+            self.state, self.gateway, self.now, self.server.publish, self.granting.has_passed, self.server.followed
+        )
         self.trial = DryRun(settings.history_file, clock=wall)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
         self._ended = asyncio.Event()

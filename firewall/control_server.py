@@ -77,6 +77,10 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._path.unlink(missing_ok=True)
 
+    def followed(self) -> bool:
+        """Whether what is published goes to anybody."""
+        return bool(self._followers)
+
     def publish(self, item: dict[str, Any]) -> None:
         """To everybody who follows. Of a row, only its newest state is kept until it can be sent."""
         for follower in self._followers:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 STORE_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 0.5
-SLICE: Final = 64  # questions looked at again before packets have their turn
+SLICE: Final = 64  # questions looked at again, or written down, before packets have their turn
+MOST_TOLD: Final = 32  # in one turn; the others in the next
 
 
 class Inbox:
@@ -39,15 +40,21 @@ class Inbox:
     def __init__(
         self, state: State | None, gateway: Gateway, clock: Callable[[], Now],
         publish: Callable[[dict[str, Any]], None], passed: Callable[[FlowKey | None], bool] = lambda _: False,
+        followed: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`passed`: whether a flow was let pass by a consent until now, so that its refusal is no new try."""
+        """`passed`: whether a flow was let pass by a consent until now, so that its refusal is no new try.
+
+        `followed`: whether there is anybody for whom `publish` does something.
+        """
         self._state = state
         self._passed = passed
         self._gateway = gateway
         self._clock = clock
         self._publish = publish
-        self.questions = Questions(_stored(state))
-        self._untold: set[int] = set()
+        self._followed = followed
+        self.questions = Questions(_stored(state), lambda slot: gateway.phones.slot(slot).named)
+        self._untold: dict[int, None] = {}  # ids, in the order in which they changed
+        self._storing = asyncio.Lock()  # the newest state of a question is stored last
         self._by_service: dict[str, bool] = {}  # id of a rule -> it asks for services
         self._policy: Policy | None = None
         self._when_gone, gateway.phones.gone = gateway.phones.gone, self._phone_gone
@@ -65,7 +72,7 @@ class Inbox:
                 by_service = bool(decision.service) and self._asks_for_services(decision.rule)
                 question = self.questions.fold(event, phone.slot, by_service=by_service)
                 if question is not None:
-                    self._untold.add(question.id)
+                    self._untold[question.id] = None
 
     def _phone(self, event: FlowDecided) -> Phone:
         phones = self._gateway.phones
@@ -75,12 +82,18 @@ class Inbox:
     def waiting(self) -> int:
         return len(self.questions.waiting(self._clock().wall))
 
-    def to_json(self, question: Question) -> dict[str, Any]:
-        """As the verb `asks` tells it."""
+    def to_json(self, question: Question, *, ordered: bool = True) -> dict[str, Any]:
+        """As the verb `asks` tells it. `ordered`: the widths that would be enough stand first, by the rules of now.
+
+        That takes as many decisions as there are widths, which nobody needs who is only told that something changed.
+        """
         phone = self._gateway.phones.slot(question.topic.slot)
         policy = self._gateway.policy
         names = sorted(question.names.items(), key=lambda one: -one[1])
         wall = self._clock().wall
+        widths = question.widths
+        if ordered:
+            widths.sort(key=lambda one: not self._answers(question, one))
         return {
             "id": question.id,
             "phone": phone.name,
@@ -105,7 +118,7 @@ class Inbox:
             "answer": question.answer,
             "widths": [
                 {"kind": str(subject.kind), "what": subject.what, "title": _title(policy, subject)}
-                for subject in sorted(question.widths, key=lambda one: not self._answers(question, one))
+                for subject in widths
             ],
         }
 
@@ -128,11 +141,13 @@ class Inbox:
 
     def close(self, question: Question, answer: str) -> None:
         self.questions.close(question, answer)
-        self._untold.add(question.id)
+        self._untold[question.id] = None
 
     def changed(self, question: Question) -> None:
-        """Whoever follows is told."""
-        self._untold.add(question.id)
+        """It was put off, or answered: whoever follows is told."""
+        if question.answer:
+            self.questions.close(question, question.answer)
+        self._untold[question.id] = None
 
     def trial(self, question: Question, *more: Subject, names_open: bool = False) -> Decision | None:
         """What became of its newest try now, if its phone had consents for these as well. None: there are no rules.
@@ -167,12 +182,21 @@ class Inbox:
     # -- keeping it --------------------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """To whoever follows: the newest state of each question that changed."""
-        untold, self._untold = self._untold, set()
-        for number in untold:
+        """To whoever follows: the newest state of each question that changed, of so many that packets do not wait.
+
+        Their widths are in no order: who wants to answer one fetches it.
+        """
+        if not self._followed():
+            self._untold.clear()  # who begins to follow fetches all of them
+            return
+        told = 0
+        while self._untold and told < MOST_TOLD:
+            number = next(iter(self._untold))
+            del self._untold[number]
             question = self.questions.get(number)
             if question is not None:
-                self._publish({"question": self.to_json(question)})
+                told += 1
+                self._publish({"question": self.to_json(question, ordered=False)})
 
     async def keep(self) -> None:
         """For ever: store what changed. Tried again with the next ones if the disk does not take it."""
@@ -184,18 +208,27 @@ class Inbox:
     async def store(self) -> None:
         """Raises StateError; then all of it is still to be stored."""
         questions = self.questions
-        if self._state is None or not (questions.changed or questions.gone):
-            return
-        changed, gone = questions.changed, questions.gone
-        questions.changed, questions.gone = set(), set()
-        found = (questions.get(number) for number in sorted(changed))
-        rows = [(question.id, json.dumps(question.to_row())) for question in found if question is not None]
-        try:
-            await asyncio.to_thread(self._state.save_questions, rows, gone)
-        except StateError:
-            questions.changed |= changed
-            questions.gone |= gone
-            raise
+        async with self._storing:
+            if self._state is None or not (questions.changed or questions.gone):
+                return
+            changed, gone = questions.changed, questions.gone
+            questions.changed, questions.gone = set(), set()
+            try:
+                rows = await self._rows(sorted(changed))
+                await asyncio.to_thread(self._state.save_questions, rows, gone)
+            except (StateError, asyncio.CancelledError):
+                questions.changed |= changed
+                questions.gone |= gone
+                raise
+
+    async def _rows(self, numbers: list[int]) -> list[tuple[int, str]]:
+        rows: list[tuple[int, str]] = []
+        for at in range(0, len(numbers), SLICE):
+            if at:
+                await asyncio.sleep(0)
+            found = (self.questions.get(number) for number in numbers[at : at + SLICE])
+            rows += [(question.id, json.dumps(question.to_row())) for question in found if question is not None]
+        return rows
 
 
 def _stored(state: State | None) -> list[tuple[int, dict[str, Any]]]:

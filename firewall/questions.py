@@ -17,7 +17,7 @@ from rules.observation import Name, Observation, Place, Sign, Source
 from rules.operators import operator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from firewall.events import FlowDecided
 
@@ -107,15 +107,27 @@ class Question:
 
 
 class Questions:
-    """Fed with decisions; what changed since it was last taken is in `changed`, what is no more in `gone`."""
+    """Fed with decisions; what changed since it was last taken is in `changed`, what is no more in `gone`.
 
-    def __init__(self, stored: Iterable[tuple[int, dict[str, Any]]] = ()) -> None:
+    Where places are short, what has been answered makes way, then what the phones ask that nobody has named: whoever
+    invents MACs takes the places of those, never of the owner's phones. Nothing here looks at all questions per try.
+    """
+
+    def __init__(
+        self, stored: Iterable[tuple[int, dict[str, Any]]] = (), named: Callable[[int], bool] = lambda _: True
+    ) -> None:
+        """`named`: whether a person has named the phone of this slot; it stays so until the phone is forgotten."""
         self.changed: set[int] = set()
         self.gone: set[int] = set()
-        self.uncounted: dict[int, int] = {}  # slot -> tries for which there was no place
+        self.uncounted: dict[int, int] = {}  # slot -> tries for which there was no place, or is none any more
+        self._named = named
         self._by_id: dict[int, Question] = {}
         self._by_topic: dict[Topic, Question] = {}
-        self._of_slot: dict[int, int] = {}
+        self._of_slot: dict[int, dict[int, Question]] = {}
+        self._closed: dict[int, Question] = {}  # answered; the one answered longest ago first
+        self._closed_of: dict[int, dict[int, Question]] = {}  # slot -> the same
+        # slots by how many questions they have, without those that were found to be named
+        self._sizes: tuple[dict[int, None], ...] = tuple({} for _ in range(MOST_OF_A_PHONE + 1))
         self._next = 1
         for number, row in stored:
             self._next = max(self._next, number + 1)
@@ -123,8 +135,14 @@ class Questions:
                 question = Question.from_row(number, row)
             except (ValueError, TypeError, KeyError, IndexError, AttributeError):
                 self.gone.add(number)
+                continue
+            if question.topic in self._by_topic or self._size(question.topic.slot) >= MOST_OF_A_PHONE:
+                self.gone.add(number)  # garbage: never stored like that
             else:
                 self._keep(question)
+        for question in sorted(self, key=lambda one: one.last):
+            if question.answer:
+                self._shelve(question)
 
     def __iter__(self) -> Iterator[Question]:
         return iter(self._by_id.values())
@@ -158,6 +176,7 @@ class Questions:
         question.tried += event.tried
         question.last = event.at
         question.answer = ""
+        self._unshelve(question)
         if name:
             if name in question.names or len(question.names) < NAMES_KEPT:
                 question.names[name] = question.names.get(name, 0) + 1
@@ -171,7 +190,9 @@ class Questions:
     def close(self, question: Question, answer: str) -> None:
         """It is answered; `answer` says how and by whom."""
         question.answer = answer
-        self.changed.add(question.id)
+        if self._by_id.get(question.id) is question:  # it may have made way meanwhile
+            self._shelve(question)
+            self.changed.add(question.id)
 
     def put_off(self, question: Question, until: float) -> None:
         question.put_off = until
@@ -179,33 +200,85 @@ class Questions:
 
     def forget(self, slot: int) -> None:
         """The phone is no more."""
-        for question in [one for one in self._by_id.values() if one.topic.slot == slot]:
+        for question in list(self._of_slot.get(slot, {}).values()):
             self._drop(question)
         self.uncounted.pop(slot, None)
 
     def _make_room(self, slot: int) -> bool:
-        """For one more of this phone; what has been answered makes way."""
-        if self._of_slot.get(slot, 0) < MOST_OF_A_PHONE and len(self._by_id) < MOST:
+        """For one more of this phone."""
+        if self._size(slot) >= MOST_OF_A_PHONE:
+            closed = self._closed_of.get(slot)
+            leaves = next(iter(closed.values())) if closed else None
+        elif len(self._by_id) < MOST:
             return True
-        of_phone = self._of_slot.get(slot, 0) >= MOST_OF_A_PHONE
-        closed = (one for one in self._by_id.values() if one.answer and (not of_phone or one.topic.slot == slot))
-        oldest = min(closed, key=lambda one: one.last, default=None)
-        if oldest is None:
+        elif self._closed:
+            leaves = next(iter(self._closed.values()))
+        elif (leaves := self._of_a_stranger(slot)) is not None:
+            other = leaves.topic.slot
+            self.uncounted[other] = self.uncounted.get(other, 0) + leaves.count
+        if leaves is None:
             return False
-        self._drop(oldest)
+        self._drop(leaves)
         return True
 
+    def _of_a_stranger(self, slot: int) -> Question | None:
+        """The oldest question of the unnamed phone that has the most, for one of a phone that has fewer.
+
+        Unnamed ones take a place only of who would still have as many as they: else two would take it in turns.
+        """
+        least = 1 if self._named(slot) else self._size(slot) + 2
+        for size in range(MOST_OF_A_PHONE, least - 1, -1):
+            slots = self._sizes[size]
+            while slots:
+                other = next(iter(slots))
+                if not self._named(other):
+                    return min(self._of_slot[other].values(), key=lambda one: (bool(one.answer), one.last))
+                del slots[other]  # it was named since, which it stays
+        return None
+
+    def _size(self, slot: int) -> int:
+        return len(self._of_slot.get(slot, ()))
+
     def _keep(self, question: Question) -> None:
+        slot = question.topic.slot
         self._by_id[question.id] = question
         self._by_topic[question.topic] = question
-        self._of_slot[question.topic.slot] = self._of_slot.get(question.topic.slot, 0) + 1
+        of_slot = self._of_slot.setdefault(slot, {})
+        self._resize(slot, len(of_slot), len(of_slot) + 1)
+        of_slot[question.id] = question
 
     def _drop(self, question: Question) -> None:
+        slot = question.topic.slot
         del self._by_id[question.id]
         del self._by_topic[question.topic]
-        self._of_slot[question.topic.slot] -= 1
+        self._unshelve(question)
+        of_slot = self._of_slot[slot]
+        self._resize(slot, len(of_slot), len(of_slot) - 1)
+        del of_slot[question.id]
+        if not of_slot:
+            del self._of_slot[slot]
         self.changed.discard(question.id)
         self.gone.add(question.id)
+
+    def _resize(self, slot: int, before: int, after: int) -> None:
+        if before:
+            known = slot in self._sizes[before]
+            self._sizes[before].pop(slot, None)
+        else:
+            known = True
+        if after and known:
+            self._sizes[after][slot] = None
+
+    def _shelve(self, question: Question) -> None:
+        self._closed[question.id] = question
+        self._closed_of.setdefault(question.topic.slot, {})[question.id] = question
+
+    def _unshelve(self, question: Question) -> None:
+        if self._closed.pop(question.id, None) is not None:
+            of_slot = self._closed_of[question.topic.slot]
+            del of_slot[question.id]
+            if not of_slot:
+                del self._closed_of[question.topic.slot]
 
 
 def place_of(question: Question) -> dict[str, Any]:
