@@ -99,7 +99,7 @@ def _flow(was: LiveFlow) -> dict[str, Any]:
         "watch": was.watch,
         "decision": [
             str(decision.verdict), decision.rule, decision.reason, decision.service, decision.revision,
-            decision.consent,
+            decision.consent, decision.also,
         ],
         "bytes": [was.up, was.down],
         "answered": was.answered,
@@ -109,7 +109,7 @@ def _flow(was: LiveFlow) -> dict[str, Any]:
 
 def _to_flow(told: dict[str, Any]) -> LiveFlow:
     proto, src, sport, dst, dport = told["flow"]
-    verdict, *rest = told["decision"]
+    verdict, rule, reason, service, revision, consent, *also = told["decision"]
     return LiveFlow(
         FlowKey(int(proto), bytes.fromhex(src), int(sport), bytes.fromhex(dst), int(dport)),
         bytes.fromhex(told["mac"]),
@@ -117,7 +117,7 @@ def _to_flow(told: dict[str, Any]) -> LiveFlow:
         bool(told["unfinished"]),
         bool(told["may_say_more"]),
         int(told["watch"]),
-        Decision(Verdict(verdict), *rest),
+        Decision(Verdict(verdict), rule, reason, service, revision, consent, tuple(also[0]) if also else ()),
         int(told["bytes"][0]),
         int(told["bytes"][1]),
         tuple(tuple(map(str, chain)) for chain in told["answered"]),

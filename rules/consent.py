@@ -74,10 +74,10 @@ class Grant(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What a phone's consents say to one `ask`: YES, it is answered, by this one of them."""
+    """What a phone's consents say to one `ask`: YES, it is answered, by these: each of them is needed."""
 
     answer: Answer
-    by: Grant | None = None
+    by: tuple[Grant, ...] = ()
 
 
 class Consented:
@@ -101,11 +101,11 @@ class Consented:
         for at, grant in enumerate(grants):
             kind, what = grant.subject
             if kind is Kind.SERVICE:
-                self._services.setdefault(what, Answered(_covers(case, policy.service_bit(what)), grant))
+                self._services.setdefault(what, Answered(_covers(case, policy.service_bit(what)), (grant,)))
             elif kind is Kind.NAME:
-                self._any.append(Answered(by_name(own, 1 << at, opening=True), grant))
+                self._any.append(Answered(by_name(own, 1 << at, opening=True), (grant,)))
             else:
-                self._any.append(Answered(known(case.seen.addr, bool(own.addr & 1 << at)), grant))
+                self._any.append(Answered(known(case.seen.addr, bool(own.addr & 1 << at)), (grant,)))
 
     def answers(self, rule: CompiledRule) -> Answered:
         """Whether this ask is answered. Where a flow belongs to several of its services, each needs a consent.
@@ -130,16 +130,17 @@ class Consented:
         perhaps = [service for service, belongs in asked if belongs is Answer.NOT_YET]
         if self._services.keys().isdisjoint((*needed, *perhaps)):
             return Answered(Answer.NO)
-        result, by = Answer.YES, None
+        result: Answer = Answer.YES
+        by: list[Grant] = []
         for service in (*needed, *perhaps):
-            answer, grant = self._services.get(service, Answered(Answer.NO))
+            answer, grants = self._services.get(service, Answered(Answer.NO))
             if answer is Answer.NO and service in needed:
                 return Answered(Answer.NO)
             if answer is Answer.YES:
-                by = by or grant
+                by += grants
             else:
                 result = Answer.NOT_YET
-        return Answered(result, by)
+        return Answered(result, tuple(by))
 
     def _belongs(self, service: str) -> Answer:
         """As for a refusal: any source is enough."""

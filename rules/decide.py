@@ -49,7 +49,8 @@ def _decide_consented(policy: Policy, case: Case) -> Decision:
     outcomes: dict[Verdict, CompiledRule | None] = {}  # and who says so, in the end the sure one; ask is a block here
     unanswered = True  # every rule counts still: no ask has been met and answered for sure
     answered: CompiledRule | None = None  # the ask that was, or may have been
-    by: Grant | None = None
+    by: tuple[Grant, ...] = ()
+    below: list[Grant] = []  # what answers the asks below it
     for rule in policy.compiled if case.seen.missing else policy.likely(case):  # only what is missing is NOT_YET
         action = rule.rule.action
         if action is not Verdict.ASK and not unanswered:
@@ -61,13 +62,15 @@ def _decide_consented(policy: Policy, case: Case) -> Decision:
         if action is not Verdict.ASK:
             outcomes[Verdict.BLOCK if action.refuses else action] = rule
         else:
-            reply, grant = consented.answers(rule)
+            reply, grants = consented.answers(rule)
             if reply is not Answer.YES:
                 outcomes[Verdict.BLOCK] = rule
             if unanswered and reply is not Answer.NO and (sure or not answered):
-                answered, by = rule, grant
+                answered, by = rule, grants
             elif sure and reply is Answer.NO:
                 answered = None
+            else:
+                below += grants
         unanswered = unanswered and not sure
         if not unanswered and not answered:
             break
@@ -78,7 +81,7 @@ def _decide_consented(policy: Policy, case: Case) -> Decision:
     if len(outcomes) > 1:
         return _held(policy, case)
     if answered and by:
-        return _by_consent(policy, answered, by, case)
+        return _by_consent(policy, answered, (*by, *below), case)
     (deciding,) = outcomes.values()
     return _by_rule(policy, deciding, case)
 
@@ -97,14 +100,15 @@ def _by_rule(policy: Policy, sure: CompiledRule | None, case: Case) -> Decision:
     return Decision(sure.rule.action, sure.rule.id, _reason(policy, sure, case, service), service, policy.revision)
 
 
-def _by_consent(policy: Policy, rule: CompiledRule, grant: Grant, case: Case) -> Decision:
+def _by_consent(policy: Policy, rule: CompiledRule, grants: tuple[Grant, ...], case: Case) -> Decision:
+    grant, *others = dict.fromkeys(grants)
     kind, what = grant.subject
     subject = f"service {policy.services[what].title}" if kind is Kind.SERVICE else what
     name = _name(policy, rule, case)
     reason = f"consent {grant.id} for {subject} answers rule {rule.rule.id} ({rule.rule.source})"
     return Decision(
         Verdict.CONSENT, rule.rule.id, f"{reason}: {name}" if name else reason, policy.service_of(case),
-        policy.revision, grant.id,
+        policy.revision, grant.id, tuple(other.id for other in others),
     )
 
 

@@ -39,3 +39,4 @@ class Decision:
     service: str  # id of the service the flow belongs to, "" if none
     revision: int  # of the policy that judged
     consent: int = 0  # id of the consent that lets it pass
+    also: tuple[int, ...] = ()  # others without which it would not: they answer other asks

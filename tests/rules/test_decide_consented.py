@@ -71,6 +71,16 @@ def test_behind_an_answered_ask_the_others_still_ask(make) -> None:
     assert verdict(make.policy(f"ask {A}", "ask country:CN", services=True), seen._replace(consents=make.grants(f"name:{HOST}"))) == "consent"
 
 
+@pytest.mark.parametrize("rules", [("ask service:xiaomi-account,xiaomi-app-inventory",), ("ask service:xiaomi-app-inventory", f"ask {A}")])
+def test_all_that_it_needs_is_told(make, rules) -> None:
+    """A host of two services, by an alias: it ends with either consent."""
+    policy = make.policy(*rules, services=True)
+    seen = make.seen(sni=HOST, consents=[A, "service:xiaomi-app-inventory"])._replace(answered=((HOST, "policy.app.xiaomi.com"),))
+    told = decide(policy, seen)
+    assert (told.verdict, {told.consent, *told.also}) == ("consent", {7, 8})
+    assert decide(policy, seen._replace(consents=seen.consents[:1])).verdict == "ask"
+
+
 def test_what_one_service_has_in_anothers_network_is_answered_by_consent_to_the_former(make) -> None:
     policy = make.policy(packs=True)
     host, room = "policy.app.xiaomi.com", "42.62.48.182"  # a host of the inventory, in the account's network
