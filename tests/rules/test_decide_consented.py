@@ -75,7 +75,7 @@ def test_behind_an_answered_ask_the_others_still_ask(make) -> None:
 def test_all_that_it_needs_is_told(make, rules) -> None:
     """A host of two services, by an alias: it ends with either consent."""
     policy = make.policy(*rules, services=True)
-    seen = make.seen(sni=HOST, consents=[A, "service:xiaomi-app-inventory"])._replace(answered=((HOST, "policy.app.xiaomi.com"),))
+    seen = make.seen(consents=[A, "service:xiaomi-app-inventory"])._replace(answered=((HOST, "policy.app.xiaomi.com"),))
     told = decide(policy, seen)
     assert (told.verdict, {told.consent, *told.also}) == ("consent", {7, 8})
     assert decide(policy, seen._replace(consents=seen.consents[:1])).verdict == "ask"
