@@ -59,6 +59,10 @@ class Answered(Protocol):
 
     id: int
     answer: str
+    answering: str
+
+    @property
+    def taken(self) -> str: ...
 
 
 class Granting:
@@ -126,8 +130,8 @@ class Granting:
 
     async def _grant(self, all_wanted: Sequence[Wanted], who: Author, answered: Answered | None) -> list[Consent]:
         async with self._lock:
-            if answered is not None and answered.answer:
-                raise Refused(f"question {answered.id} has been answered already: {answered.answer}")
+            if answered is not None and answered.taken:
+                raise Refused(f"question {answered.id} {answered.taken}")
             for wanted in all_wanted:
                 self.check(wanted)
             now = self._clock()
@@ -135,13 +139,12 @@ class Granting:
             if len(self._active) + len(new) > MOST:
                 raise Refused(f"not granted: {MOST} consents are in force already; revoke some")
             if answered is not None:
-                answered.answer = f"{who.name} is answering it"
+                answered.answering = who.name
             try:
                 ids = await asyncio.to_thread(self._add, new)
-            except Refused:
+            finally:
                 if answered is not None:
-                    answered.answer = ""
-                raise
+                    answered.answering = ""
             consents = [replace(one.consent, id=number) for one, number in zip(new, ids, strict=True)]
             for one, consent in zip(new, consents, strict=True):
                 self._active[consent.id] = replace(one, consent=consent)

@@ -53,6 +53,14 @@ class Question:
     readable: str = DARK
     put_off: float = 0.0  # not shown until then
     answer: str = ""  # what closed it: "consent 7 by anna"; "" while it is open
+    answering: str = ""  # who is at it, while the disk works: nobody else may, and one more try changes nothing
+
+    @property
+    def taken(self) -> str:
+        """Why it is too late to answer it; "" if it is not."""
+        if self.answering:
+            return f"is being answered by {self.answering}"
+        return f"has been answered already: {self.answer}" if self.answer else ""
 
     def waits(self, now: float) -> bool:
         """Whether its owner is to see it. `now` in epoch seconds."""

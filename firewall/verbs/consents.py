@@ -94,12 +94,11 @@ class ConsentsVerbs:
             raise Refused(f"for: one of {', '.join(FOR)}", 2)
         rule = Expression((*parse_rule(str(subject)).terms, *who))
         note = f"never, said {peer.name} when it was asked about"
-        question.answer = f"{peer.name} is answering it"
+        question.answering = peer.name
         try:
             done = await self._app.edits.edit({"act": "add", "text": f"block {rule}", "note": note}, peer.author)
-        except BaseException:
-            question.answer = ""
-            raise
+        finally:
+            question.answering = ""
         self._app.inbox.close(question, f"rule {done['id']} by {peer.name}")
         yield Done(done)
 
@@ -108,8 +107,8 @@ class ConsentsVerbs:
         question = self._app.inbox.questions.get(number(args, "id", 0, 1 << 53))
         if question is None:
             raise Refused(f"there is no question {args.get('id')}; list: asks")
-        if question.answer:
-            raise Refused(f"question {question.id} has been answered already: {question.answer}")
+        if question.taken:
+            raise Refused(f"question {question.id} {question.taken}")
         return question
 
     def _about(self, question: Question) -> str:

@@ -100,6 +100,19 @@ async def test_two_owners_with_different_answers_to_one_question(house: House) -
     assert len(house.granting.active) == 1
 
 
+async def test_a_try_while_one_owner_answers_gives_the_question_to_no_other(house: House) -> None:
+    house.tries("anna", ACCOUNT)
+    (question,) = house.inbox.questions
+    add = house.state.add_consents
+    house.state.add_consents = lambda new: (time.sleep(0.2), add(new))[1]
+    first = asyncio.ensure_future(grant(house, answered=question))
+    await asyncio.sleep(0.05)
+    house.tries("anna", ACCOUNT)
+    assert question.taken == "is being answered by anna"
+    given = await first
+    assert question.taken == f"has been answered already: consent {given.id} by anna"
+
+
 async def test_an_answer_that_could_not_be_given_leaves_the_question_open(house: House) -> None:
     house.tries("anna", ACCOUNT)
     (question,) = house.inbox.questions
