@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from firewall import events
 from firewall.commands import OpenWay
 from firewall.inputs import Author
+from firewall.rejudge import AT_ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from firewall import inputs
     from firewall.consents import Consent, Consents
@@ -48,7 +49,8 @@ class Consenting:
                 self._end([consent], FORGOTTEN, GATE, now)
         self._out.commands += self._consents.renew(now.boot)
         phones = [phone for phone in self._phones if any(consent.is_for(phone) for consent in consents)]
-        self._rejudge.at_once(self._consents.users(phone.slot for phone in phones), now, "its consent is suspended")
+        users = self._consents.users(phone.slot for phone in phones)
+        self._rejudge.at_once(dict.fromkeys(users, "its consent is suspended"), now)
         self._rejudge.more(flow for flow in list(self._flows) if flow.phone in phones)
 
     def taken_back(self, seen: inputs.ConsentEnded, now: Now) -> None:
@@ -80,7 +82,7 @@ class Consenting:
             self._out.commands += self._consents.settle(flow.key, flow.phone.slot, number, now.boot)
         else:
             self._out.commands.append(OpenWay(flow.phone.slot, flow.key.dst, flow.key.dport, 0))
-            self._rejudge.at_once([flow.key], now, f"consent {number} is over")
+            self._rejudge.at_once({flow.key: f"consent {number} is over"}, now)
 
     def not_opened(self, command: OpenWay, now: Now) -> None:
         """The kernel did not take it: what passes by that way is refused there, and so it is here."""
@@ -93,9 +95,25 @@ class Consenting:
 
     def _end(self, consents: Iterable[Consent], why: str, who: Author, now: Now) -> None:
         """A flow that another consent is for as well passes by that one from now on."""
+        whys, slots = dict[int, str](), dict[int, int]()
         for consent in consents:
             self._consents.drop(consent.id)
             over = replace(consent, ended=now.wall, why=why)
             self._out.events.append(events.ConsentOver(now.wall, consent.id, why, who, over))
-            slots = [consent.slot] if consent.slot else [phone.slot for phone in self._phones if consent.is_for(phone)]
-            self._rejudge.at_once(self._consents.users(slots), now, f"consent {consent.id} is over, {why}")
+            whys[consent.id] = f"consent {consent.id} is over, {why}"
+            for slot in [consent.slot] if consent.slot else [p.slot for p in self._phones if consent.is_for(p)]:
+                slots.setdefault(slot, consent.id)
+        users = self._consents.users(slots)
+        if len(users) > AT_ONCE:
+            # The ways that only these kept open, before anything is decided anew: what waits then does not pass. Fewer
+            # are decided within the turn, and a way that another consent is for as well is not shut in between.
+            self._out.commands += self._consents.renew(now.boot)
+            users = self._consents.users(slots)
+        flows = {key: flow for key in users if (flow := self._flows.get(key))}
+        self._rejudge.at_once({key: whys[self._because(flow, whys, slots)] for key, flow in flows.items()}, now)
+
+    @staticmethod
+    def _because(flow: Flow, ended: Collection[int], slots: Mapping[int, int]) -> int:
+        """The consent whose end it is for this flow: its own, or one that it needed as well."""
+        number = flow.decision.consent if flow.decision else 0
+        return number if number in ended else slots.get(flow.phone.slot, next(iter(ended)))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ONCE_SECONDS: Final = 120.0  # within which the first flow takes a "once"
 MOST_WAYS: Final = 16_000  # of all phones; the kernel's sets hold a few more
 MOST_OF_A_PHONE: Final = 1_024
+MOST_FLOWS: Final = 4_096  # of a phone by consent: all of them are judged again when one ends
 SHARED_SECONDS: Final = 1.0  # where consents with several ends share a way, so that the first end is not that of all
 
 
@@ -82,6 +83,7 @@ class Consents:
         self._uses: dict[FlowKey, tuple[Way, int]] = {}
         self._ways: dict[Way, Counter[int]] = {}  # -> how many flows of which consents
         self._of_phone: Counter[int] = Counter()  # slot -> ways
+        self._flows_of: Counter[int] = Counter()  # slot -> flows
         self._told: dict[Way, float | None] = {}  # until when the kernel lets pass
 
     def __len__(self) -> int:
@@ -168,25 +170,32 @@ class Consents:
     # -- ways --------------------------------------------------------------------------------------------------------
 
     def users(self, slots: Iterable[int]) -> list[FlowKey]:
-        """Flows of these phones that pass by a consent."""
+        """Flows of these phones that pass by a consent; first those whose way is open."""
         wanted = set(slots)
-        return [flow for flow, (way, _) in self._uses.items() if way[0] in wanted]
+        found = [(flow, way) for flow, (way, _) in self._uses.items() if way[0] in wanted]
+        return [flow for flow, _ in sorted(found, key=lambda one: self.shut(one[1]))]
+
+    def shut(self, way: Way) -> bool:
+        """The consents of all the flows that it was open for are over: the kernel lets none of them pass."""
+        return way in self._ways and way not in self._told
 
     def on(self, way: Way) -> list[FlowKey]:
         """Flows that pass by this way."""
         return [flow for flow, (used, _) in self._uses.items() if used == way]
 
     def afford(self, flow: FlowKey, slot: int, decision: Decision) -> Decision:
-        """The decision; or a refusal, if this phone has so many ways open by consent that the kernel takes no more."""
-        if not decision.consent:
-            return decision
+        """The decision; or a refusal, if this phone has so many flows or ways by consent that there is no more room."""
         way = slot, flow.dst, flow.dport
-        if way in self._ways:
+        before = self._uses.get(flow)
+        if not decision.consent or (before is not None and before[0] == way):
             return decision
-        if len(self._ways) < MOST_WAYS and self._of_phone[slot] < MOST_OF_A_PHONE:
+        if self._flows_of[slot] >= MOST_FLOWS:
+            full = f"{self._flows_of[slot]:,} flows pass by consent already"
+        elif way in self._ways or (len(self._ways) < MOST_WAYS and self._of_phone[slot] < MOST_OF_A_PHONE):
             return decision
-        reason = f"{self._of_phone[slot]:,} ways are open by consent already: {decision.reason}"
-        return replace(decision, verdict=Verdict.ASK, reason=reason, consent=0)
+        else:
+            full = f"{self._of_phone[slot]:,} ways are open by consent already"
+        return replace(decision, verdict=Verdict.ASK, reason=f"{full}: {decision.reason}", consent=0)
 
     def settle(self, flow: FlowKey, slot: int, number: int, boot: float) -> list[OpenWay]:
         """From now on the flow passes because of this consent (0: of none). What the kernel has to know of it, first.
@@ -210,6 +219,7 @@ class Consents:
                 self._ways[way] = Counter()
                 self._of_phone[slot] += 1
             self._ways[way][number] += 1
+            self._flows_of[slot] += 1
         touched = dict.fromkeys((*((before[0],) if before else ()), *((way,) if number else ())))
         return [command for one in touched for command in self._tell(one, boot)]
 
@@ -219,6 +229,7 @@ class Consents:
 
     def _leave(self, flow: FlowKey, way: Way, number: int) -> None:
         del self._uses[flow]
+        self._flows_of[way[0]] -= 1
         flows = self._ways[way]
         flows[number] -= 1
         if not flows[number]:

@@ -175,7 +175,11 @@ class Gateway:
         self, flow: Flow, seen: Observation, decision: Decision, heard: Heard, ids: list[int], packet: bytes, now: Now
     ) -> None:
         """Answer what waited, remember, tell. `packet` is the first that has not passed."""
-        decision = self.consents.afford(flow.key, flow.phone.slot, decision)
+        decision = self.judge.afford(flow, decision)
+        if decision.consent and self._rejudge.shut(flow.key, flow.phone.slot):  # the phone tries again
+            self._out.commands += [GiveVerdict(packet_id, Verdict.HELD) for packet_id in ids]
+            self.flows.forget(flow.key)
+            return
         before = flow.said, flow.signs, flow.decision
         again = before == (heard.said, heard.signs, decision)
         flow.decision, flow.said, flow.signs, flow.unfinished = decision, heard.said, heard.signs, heard.unfinished
@@ -306,7 +310,7 @@ class Gateway:
         if gone is not None:
             self.flows.hand_over(gone, phone)
         self._out.events.append(events.OwnerActed(now.wall, "phone", seen.text, seen.who))
-        self._rejudge.at_once(self.consents.users([phone.slot]), now, "its phone was changed")
+        self._rejudge.at_once(dict.fromkeys(self.consents.users([phone.slot]), "its phone was changed"), now)
         self._judge_all_again()
 
     def _phone_gone(self, phone: Phone) -> None:

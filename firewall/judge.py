@@ -61,11 +61,18 @@ class Judge:
     def decide(self, phone: Phone, seen: Observation) -> Decision:
         """By the rules; or what they would have said, if the owner of this phone only watches."""
         assert self.policy is not None
-        decision = decide(self.policy, seen)
+        return self.only_watched(phone, decide(self.policy, seen))
+
+    def only_watched(self, phone: Phone, decision: Decision) -> Decision:
+        """A refusal, whoever thought of it, is none for a phone that is only watched."""
         if decision.verdict.refuses and self._phones.watches(phone):
             reason = f"would be refused, and is only watched: {decision.reason}"
             return replace(decision, verdict=Verdict.WATCH, reason=reason)
         return decision
+
+    def afford(self, flow: Flow, decision: Decision) -> Decision:
+        """The decision, if there is room for one more flow by consent."""
+        return self.only_watched(flow.phone, self._consents.afford(flow.key, flow.phone.slot, decision))
 
     def early(self, flow: Flow, now: Now) -> tuple[Observation, Decision] | None:
         """A decision that no name still to come can change, or None."""

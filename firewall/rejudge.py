@@ -6,6 +6,7 @@ consent that is over at once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from firewall.inputs import Now
 from rules.verdict import Decision, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from firewall.consents import Consents
     from firewall.events import Event
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rules.observation import Observation
 
 A_TURN: Final = 256  # live flows
+AT_ONCE: Final = 1_024  # live flows whose consent is over, in the turn in which it ends
 LEARNT_A_TURN: Final = 64  # refusals put into the kernel again, each one netlink commit
 
 
@@ -55,6 +57,7 @@ class Rejudge:
         self._out = out
         self._to_learn: Iterator[Command] = iter(())
         self._waiting: Iterator[Flow] = iter(())
+        self._ending: OrderedDict[FlowKey, str] = OrderedDict()  # flows whose consent may be over, and why
 
     def all(self, learnt: Iterator[Command]) -> None:
         """Every flow; and what the kernel has to learn again. Whatever else was to be done is in it."""
@@ -71,26 +74,45 @@ class Rejudge:
         """Some more of what waits."""
         learnt = list(islice(self._to_learn, LEARNT_A_TURN))
         self._out.commands += learnt
+        self._end(A_TURN, now)
         flows = list(islice(self._waiting, A_TURN))
         if self._judge.policy is not None:
             for flow in flows:
                 self._out.commands += self._again(flow, now)
-        self.going_on = bool(learnt) or len(flows) == A_TURN
+        self.going_on = bool(learnt) or bool(self._ending) or len(flows) == A_TURN
 
-    def at_once(self, keys: Iterable[FlowKey], now: Now, why: str) -> None:
-        """All of these: the kernel's ways are shut before anything else is said. `why` they pass no longer."""
-        commands = [
-            command for key in keys if (flow := self._flows.get(key)) for command in self._again(flow, now, why)
-        ]
-        self._out.commands += sorted(commands, key=lambda command: not isinstance(command, OpenWay))
+    def at_once(self, whys: Mapping[FlowKey, str], now: Now) -> None:
+        """These, before all others: the kernel's ways are shut first. And why they pass no longer.
+
+        Of more than AT_ONCE the rest follows in slices: whoever ends consents shuts the ways before it calls this.
+        """
+        if whys:
+            self._ending.update(whys)
+            self._end(AT_ONCE, now)
+            self.going_on = self.going_on or bool(self._ending)
+
+    def shut(self, flow: FlowKey, slot: int) -> bool:
+        """Whether its way has to stay shut for a moment: others there, whose consent is over, are still to be cut."""
+        return bool(self._ending) and self._consents.shut((slot, flow.dst, flow.dport))
+
+    def _end(self, most: int, now: Now) -> None:
+        commands = self._out.commands
+        start = len(commands)
+        while most and self._ending:  # a flow that begins anew may end a "once", and be here again
+            most -= 1
+            key, why = self._ending.popitem(last=False)
+            flow = self._flows.get(key)
+            if flow is not None:
+                commands += self._again(flow, now, why)
+        commands[start:] = sorted(commands[start:], key=lambda command: not isinstance(command, OpenWay))
 
     def refuse(self, flow: Flow, why: str, now: Now) -> None:
-        """Whatever the rules say."""
+        """Whatever the rules say; unless its owner only watches."""
         assert flow.decision is not None
         decision = replace(flow.decision, verdict=Verdict.ASK, consent=0, reason=f"{why}; {flow.decision.reason}")
-        flow.decision = decision
+        flow.decision = decision = self._judge.only_watched(flow.phone, decision)
         self._out.commands += self._consents.settle(flow.key, flow.phone.slot, 0, now.boot)
-        self._out.commands.append(MarkFlow(flow.key, Verdict.ASK))
+        self._out.commands.append(MarkFlow(flow.key, decision.verdict))
         self._out.decided(flow, self._judge.again(flow, now), decision, now)
 
     def _again(self, flow: Flow, now: Now, why: str = "") -> list[Command]:
@@ -99,7 +121,8 @@ class Rejudge:
             return []
         seen = self._judge.again(flow, now)
         decision = self._decide(flow, seen, before)
-        if before.verdict.refuses and not decision.verdict.refuses:
+        anew = before.verdict.refuses and not decision.verdict.refuses
+        if anew or (decision.consent and self.shut(flow.key, flow.phone.slot)):
             # its next packet is judged as a first one (a TCP connection has been reset and will not come back)
             self._flows.forget(flow.key)
             return [MarkFlow(flow.key, Verdict.HELD)]
@@ -118,6 +141,5 @@ class Rejudge:
 
     def _decide(self, flow: Flow, seen: Observation, before: Decision) -> Decision:
         if self._judge.policy is None:  # at the start: what was let pass by a consent that is there no more
-            return replace(before, verdict=Verdict.ASK, consent=0)
-        decision = self._judge.decide(flow.phone, seen)
-        return self._consents.afford(flow.key, flow.phone.slot, decision)
+            return self._judge.only_watched(flow.phone, replace(before, verdict=Verdict.ASK, consent=0))
+        return self._judge.afford(flow, self._judge.decide(flow.phone, seen))

@@ -352,6 +352,85 @@ def test_a_way_that_the_kernel_does_not_take_is_no_way(house: House, wire) -> No
     assert house.marks() == []
 
 
+# -- many flows at once ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(house: House, wire, monkeypatch) -> House:
+    """Twenty flows by one consent, six of them by a way that another consent keeps open too; four are cut a turn."""
+    monkeypatch.setattr("firewall.rejudge.AT_ONCE", 4)
+    monkeypatch.setattr("firewall.consenting.AT_ONCE", 4)
+    monkeypatch.setattr("firewall.rejudge.A_TURN", 4)
+    house.give()
+    house.give("name:policy.app.xiaomi.com")
+    for sport in range(40000, 40020):
+        assert house.upload(wire, sport, to=MOVED if sport >= 40014 else FRIEND) is CONSENT
+    assert house.upload(wire, 41000, "policy.app.xiaomi.com", to=MOVED) is CONSENT
+    return house
+
+
+def test_of_many_flows_the_ways_are_shut_before_any_is_decided_and_the_rest_follows_in_slices(many: House) -> None:
+    ended = many.number - 1
+    many.revoke(ended)
+    assert (many.commands[0].addr, many.commands[0].seconds) == (packed(FRIEND), 0)
+    assert len(many.ways()) == len({way.addr for way in many.ways()})
+    assert len(many.decided()) <= 8, "not all of them in one turn"
+    assert [sport for sport, _ in many.marks()][:6] == list(range(40014, 40020)), "first what the kernel still lets pass"
+    marks, turns = many.marks(), 0
+    while many.wake_at == many.boot:
+        many.tick()
+        marks += many.marks()
+        turns += 1
+    assert turns == 4
+    assert sorted(marks) == [(sport, ASK) for sport in range(40000, 40020)]
+    assert {flow.key.sport for flow in many.gateway.flows if flow.decision.consent} == {41000}
+    assert list(many.gateway.consents.ways) == [(many.gateway.phones.named("phone1").slot, packed(MOVED), 443)]
+
+
+def test_no_way_is_opened_again_while_flows_that_are_over_wait_there(many: House, wire) -> None:
+    other = many.give("name:xiaomi.com")  # for all of them
+    assert many.upload(wire, 42000, to=FRIEND) is CONSENT
+    many.revoke(other.id - 2)
+    many.revoke(other.id)
+    third = many.give(f"name:{HOST}")
+    while many.wake_at == many.boot:
+        waiting = [flow for flow in many.gateway.flows if flow.decision.consent and not many.gateway.consents.get(flow.decision.consent)]
+        if waiting:
+            assert many.upload(wire, 43000, to=FRIEND) is HELD
+            assert not [way for way in many.ways() if way.addr == packed(FRIEND) and way.seconds != 0]
+        many.tick()
+    assert many.upload(wire, 43000, to=FRIEND) is CONSENT
+    assert many.decided()[-1].decision.consent == third.id
+
+
+def test_many_consents_whose_time_is_up_together_decide_each_flow_once(house: House, wire) -> None:
+    given = [house.give(f"name:{HOST}", seconds=60) for _ in range(20)]
+    for sport in range(40000, 40010):
+        house.upload(wire, sport)
+    house.tick(60)
+    assert len(house.over()) == len(given)
+    assert [event.decision.reason.split(",")[0] for event in house.decided()] == [f"consent {given[0].id} is over"] * 10
+
+
+# -- who is only watched -----------------------------------------------------------------------------------------------
+
+
+def test_a_consent_takes_nothing_from_a_phone_that_is_only_watched(house: House, wire, monkeypatch) -> None:
+    monkeypatch.setattr("firewall.consents.MOST_OF_A_PHONE", 1)
+    house << ModeAsked("watch", ANNA)
+    assert house.upload(wire, 39999) is Verdict.WATCH
+    house.give()
+    (way,) = house.ways()
+    assert house.upload(wire, 40000) is CONSENT
+    assert house.upload(wire, 40001, to=MOVED) is Verdict.WATCH  # no room for a second way
+    (event,) = house.decided()
+    assert (event.decision.verdict, event.decision.consent) == (Verdict.WATCH, 0)
+    assert "1 ways are open" in event.decision.reason
+    house << CommandFailed(way, "Too many open files in system")
+    assert house.marks() == [(39999, Verdict.WATCH), (40000, Verdict.WATCH)]
+    assert house.decided()[0].decision.consent == 0
+
+
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 

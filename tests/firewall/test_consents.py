@@ -142,3 +142,19 @@ def test_a_phone_cannot_open_more_ways_than_the_kernel_has_room_for(house: Conse
     assert house.afford(key(1, 3), 3, yes) is yes
     allowed = replace(yes, verdict=Verdict.ALLOW, consent=0)
     assert house.afford(key(1, 9), 3, allowed) is allowed
+
+
+def test_a_phone_cannot_have_more_flows_by_consent_than_can_be_judged_again_at_once(house: Consents, monkeypatch) -> None:
+    monkeypatch.setattr(consents, "MOST_FLOWS", 2)
+    house.put(consent(1))
+    yes = Decision(Verdict.CONSENT, "xiaomi/2", "consent 1 for a.example answers", "", 1, 1)
+    for sport in (1, 2):
+        assert house.afford(key(sport), 3, yes) is yes
+        house.settle(key(sport), 3, 1, 50.0)
+    no = house.afford(key(3), 3, yes)
+    assert (no.verdict, no.consent) == (Verdict.ASK, 0)
+    assert no.reason.startswith("2 flows pass by consent already")
+    assert house.afford(key(2), 3, yes) is yes  # one of them
+    assert house.afford(key(3), 4, yes) is yes  # another phone
+    house.settle(key(1), 3, 0, 50.0)
+    assert house.afford(key(3), 3, yes) is yes
