@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from firewall import events
-from firewall.commands import OpenWay
+from firewall.commands import MarkFlow, OpenWay
 from firewall.inputs import Author
 from firewall.rejudge import AT_ONCE
+from rules.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from firewall import inputs
     from firewall.consents import Consent, Consents
     from firewall.flow import Flow, FlowTable
-    from firewall.inputs import Now
+    from firewall.inputs import FlowKey, Now
     from firewall.phones import Phone, Phones
     from firewall.rejudge import Out, Rejudge
 
@@ -83,6 +84,13 @@ class Consenting:
         else:
             self._out.commands.append(OpenWay(flow.phone.slot, flow.key.dst, flow.key.dport, 0))
             self._rejudge.at_once({flow.key: f"consent {number} is over"}, now)
+
+    def lost(self, flows: Iterable[FlowKey]) -> None:
+        """They pass by a consent, nobody knows which: its end would not cut them if another opens the same way."""
+        keys = sorted(flows)
+        ways = {(self._phones.at(key.src).slot, key.dst, key.dport) for key in keys}
+        self._out.commands += [OpenWay(*way, 0) for way in sorted(ways - set(self._consents.ways))]
+        self._out.commands += [MarkFlow(key, Verdict.HELD) for key in keys]
 
     def not_opened(self, command: OpenWay, now: Now) -> None:
         """The kernel did not take it: what passes by that way is refused there, and so it is here."""

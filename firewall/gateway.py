@@ -355,15 +355,14 @@ class Gateway:
             if phone is not self.phones.stranger and name.until > now.boot:
                 self.names.remember(phone, name.chain, name.addr, name.until)
         for was in seen.flows:
-            if was.flow in seen.alive:
+            if was.flow in seen.alive and (was.decision.consent or was.flow not in seen.consented):  # else: older
                 flow = self.flows.resume(was, self.phones.of(was.mac, now.wall))
                 again = self.judge.again(flow, now)
                 self._out.events.append(events.FlowResumed(now.wall, was.flow.src, was.flow, again, was.decision))
                 self._consenting.resumed(flow, now)
         self._unknown = seen.alive - {flow.key for flow in self.flows}
-        # some of them may pass by a consent: their ways are shut
-        ways = {(self.phones.at(key.src).slot, key.dst, key.dport) for key in self._unknown if key.dport}
-        self._out.commands += [OpenWay(*way, 0) for way in sorted(ways - set(self.consents.ways))]
+        self._consenting.lost(self._unknown & seen.consented)
+        self._unknown -= seen.consented
 
     def _policy_refused(self, seen: inputs.PolicyRefused, now: Now) -> None:
         kept = self.policy.revision if self.policy else 0

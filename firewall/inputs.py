@@ -263,6 +263,7 @@ class Remembered:
     names: tuple[LearntName, ...]
     digest: str  # of the rules and modes that it had last put into the kernel
     alive: frozenset[FlowKey]
+    consented: frozenset[FlowKey] = frozenset()  # those of them that pass while their way is open
 
 
 @dataclass(slots=True)

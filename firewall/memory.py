@@ -20,7 +20,7 @@ from rules.observation import Name, Sign, Source
 from rules.verdict import Decision, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from firewall.gateway import Gateway
@@ -54,8 +54,11 @@ async def save(path: Path, gateway: Gateway) -> None:
         return
 
 
-def load(path: Path, alive: Iterable[FlowKey]) -> Remembered:
-    """The last picture. What cannot be read, or is old, is removed and not remembered; that is never an error."""
+def load(path: Path, alive: Mapping[FlowKey, Verdict]) -> Remembered:
+    """The last picture, and what the kernel lets pass.
+
+    What cannot be read, or is old, is removed and not remembered; that is never an error.
+    """
     digest, flows, names = "", list[LiveFlow](), list[LearntName]()
     try:
         first, *rows = path.read_text("utf-8").split("\n")
@@ -75,7 +78,8 @@ def load(path: Path, alive: Iterable[FlowKey]) -> Remembered:
         digest, flows, names = "", [], []
         with suppress(OSError):
             path.unlink(missing_ok=True)
-    return Remembered(tuple(flows), tuple(names), digest, frozenset(alive))
+    consented = frozenset(key for key, verdict in alive.items() if verdict is Verdict.CONSENT)
+    return Remembered(tuple(flows), tuple(names), digest, frozenset(alive), consented)
 
 
 async def _rows(seen: Iterable[Any], row: Any) -> list[str]:  # noqa: ANN401  any shape and its way to JSON

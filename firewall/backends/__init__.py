@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from firewall.commands import Command
     from firewall.inputs import FlowKey, Input
     from firewall.settings import Settings
+    from rules.verdict import Verdict
 
 
 class BackendError(Exception):
@@ -39,8 +40,11 @@ class Backend(Protocol):
 
     def gauges(self) -> Gauges: ...
 
-    def flows(self) -> list[FlowKey]:
-        """The flows that the kernel lets pass now. It may wait: call it in a thread."""
+    def flows(self) -> dict[FlowKey, Verdict]:
+        """The flows that the kernel lets pass now: ALLOW for good, CONSENT while their way is open.
+
+        It may wait: call it in a thread.
+        """
 
     def mac_of(self, address: bytes) -> bytes | None:
         """The MAC of a neighbour on the phones' side; None if there is none."""

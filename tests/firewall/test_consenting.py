@@ -439,9 +439,10 @@ def restarted(house: House, tmp: Path, *consents: Consent, extra=()) -> House:
     again = House(None, tmp)
     again.boot, again.number = house.boot + 5, house.number
     alive = frozenset({flow.flow for flow in flows} | set(extra))
+    consented = frozenset({flow.flow for flow in flows if flow.decision.consent} | set(extra))
     mine = house.gateway.phones.named("phone1")
     turn = again.gateway.handle(
-        [PairsFound(((MAC, packed("10.77.0.10"), mine.slot),)), ConsentsRemembered(consents), Remembered(flows, (), house.gateway.enforced.digest, alive)], Now(again.boot, 1.7e9, trusted=True)
+        [PairsFound(((MAC, packed("10.77.0.10"), mine.slot),)), ConsentsRemembered(consents), Remembered(flows, (), house.gateway.enforced.digest, alive, consented)], Now(again.boot, 1.7e9, trusted=True)
     )
     again.commands, again.events = turn.commands, turn.events
     return again
@@ -496,6 +497,15 @@ def test_a_way_that_was_opened_just_before_the_death_is_shut(house: House, wire,
     lost, beside = flow.key._replace(sport=9, dport=8443), flow.key._replace(sport=9)
     again = restarted(house, tmp_path, given, extra=(lost, beside))
     assert [(way.port, way.seconds) for way in again.ways()] == [(443, 3595.0), (8443, 0)]
+    # nobody knows by which consent they pass: another's way must not let them go on
+    assert [(c.flow, c.verdict) for c in again.commands if isinstance(c, MarkFlow)] == [(beside, HELD), (lost, HELD)]
+
+
+def test_a_flow_that_a_picture_knows_as_allowed_and_the_kernel_by_consent_begins_anew(house: House, wire, tmp_path: Path) -> None:
+    house.upload(wire, 40001, "en.wikipedia.org")
+    (flow,) = house.gateway.flows
+    again = restarted(house, tmp_path, extra=(flow.key,))
+    assert (again.marks(), list(again.gateway.flows)) == ([(40001, HELD)], [])
 
 
 def test_consents_that_are_remembered_are_no_news_and_suspended_ones_come_into_force_later(house: House, wire) -> None:

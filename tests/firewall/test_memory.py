@@ -31,18 +31,19 @@ async def test_a_picture_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytes
     gateway.names.learn(phone, ("a.example", "b.example"), (V4.dst,), 1e9, 100.0)
     file = tmp_path / "live.json"
     await memory.save(file, gateway)
-    again = memory.load(file, [V4])
+    again = memory.load(file, {V4: Verdict.CONSENT, V6: Verdict.ALLOW})
     assert again.flows == flows
+    assert again.consented == {V4}
     (name,) = again.names
     assert (name.mac, name.addr, name.chain) == (MAC, V4.dst, ("a.example", "b.example"))
-    assert (again.digest, again.alive) == ("digest", {V4})
+    assert (again.digest, again.alive) == ("digest", {V4, V6})
 
 
 @pytest.mark.parametrize("text", ["", "no json", "{}", '{"digest": 1}\n{"flow": [1]}', '{"digest": ""}\n{"mac": "x"}', "[]\n[]", '{"digest": "d"}\n{"flow": [6, "zz", 1, "", 2]}', '{"digest": "d"}\n3'])
 def test_what_cannot_be_read_is_not_remembered(tmp_path: Path, text: str) -> None:
     file = tmp_path / "live.json"
     file.write_text(text)
-    again = memory.load(file, [V4])
+    again = memory.load(file, {V4: Verdict.ALLOW})
     assert (again.flows, again.names) == ((), ())
     assert again.alive == {V4}
 
@@ -58,10 +59,10 @@ async def test_an_old_picture_is_removed_unread(tmp_path: Path, monkeypatch: pyt
         now[0], boots[0] = 10_000.0, "this boot"
         await memory.save(file, gateway)
         now[0], boots[0] = 10_000.0 + later, boot
-        assert len(memory.load(file, [V4]).flows) == remembered
+        assert len(memory.load(file, {V4: Verdict.ALLOW}).flows) == remembered
         assert file.exists() is bool(remembered)
 
 
 async def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
     await memory.save(tmp_path / "none" / "live.json", Gateway(Phones()))
-    assert memory.load(tmp_path / "none" / "live.json", ()) == Remembered((), (), "", frozenset())
+    assert memory.load(tmp_path / "none" / "live.json", {}) == Remembered((), (), "", frozenset())

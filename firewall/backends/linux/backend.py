@@ -429,7 +429,7 @@ class LinuxBackend:
             self._unanswered = nfnl.counter_packets(self._calls, TABLE, "unanswered")
         return Gauges(waiting, lost, self._unanswered, self._rules.kind)
 
-    def flows(self) -> list[FlowKey]:
+    def flows(self) -> dict[FlowKey, Verdict]:
         return passing()
 
     def mac_of(self, address: bytes) -> bytes | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from firewall.inputs import FlowKey, Input
+    from rules.verdict import Verdict
 
 A_TURN: Final = 64  # flows told at once
 COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows
@@ -51,12 +52,13 @@ def ended(source: nfnl.Netlink) -> list[Input]:
     return found
 
 
-def passing() -> list[FlowKey]:
-    """The flows that the kernel lets pass now. It may wait."""
+def passing() -> dict[FlowKey, Verdict]:
+    """The flows that the kernel lets pass now, and whether for good or while their way is open. It may wait."""
     dump = nfnl.Netlink()
     try:
         entries = dump.dump(nfnl.dump_marked(marks.PASSING, marks.PASSING))
-        return [counted.flow for _, body in entries if (counted := nfnl.counted(body)) is not None]
+        there = [counted for _, body in entries if (counted := nfnl.counted(body)) is not None]
+        return {counted.flow: marks.passing(counted.mark) for counted in there}
     finally:
         dump.close()
 

@@ -47,3 +47,8 @@ def connection(verdict: Verdict, watch: Watch) -> int:
     if verdict is Verdict.CONSENT:
         return CONSENTED | watch << WATCH_SHIFT
     return BLOCKED if verdict.refuses else 0
+
+
+def passing(mark: int) -> Verdict:
+    """Of a flow that passes: for good, or while its way is open."""
+    return Verdict.CONSENT if mark & VERDICT == CONSENTED else Verdict.ALLOW

@@ -26,3 +26,5 @@ def test_verdicts(verdict, watch, bits) -> None:
     assert marks.connection(verdict, watch) == bits
     assert bits & ~marks.CONNECTION == 0
     assert bool(bits & marks.PASSING) is (verdict not in {Verdict.ASK, Verdict.BLOCK, Verdict.HELD})
+    if bits & marks.PASSING:
+        assert marks.passing(bits | 7) is (Verdict.CONSENT if verdict is Verdict.CONSENT else Verdict.ALLOW)

@@ -147,11 +147,12 @@ async def check(backend, seen, come, sends, frame):
     second.carry_out([Reconcile(KernelState(9, False, (), (), True, (7,)))])
     await come(Applied, before)
     await arrive(*ALL)
+    assert set(second.flows().values()) == {Verdict.CONSENT}
     assert {(flow.dst, flow.dport) for flow in second.flows()} == {(far, 443) for far in FAR.values()}, second.flows()
     await asyncio.sleep(began + 9 + 1 - time.monotonic())
     late = {name: max(arrivals(name, 0)) - began - 9 for name in ALL}
     assert all(-0.5 < seconds < 0.5 for seconds in late.values()), late
-    assert second.flows() == []
+    assert second.flows() == {}
     second.close()
     backend.close = lambda: None
     assert not any(isinstance(i, CommandFailed) for i in seen), seen
@@ -169,7 +170,7 @@ async def check(backend, seen, come, sends, frame):
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.5)
     assert not any(arrivals(name, 0) for name in ALL), "another phone's way, or one to another port"
-    assert backend.flows() == []
+    assert backend.flows() == {}
     open_all(backend, None)
     await arrive("udp4:443", "udp6:443")   # asked about again with each datagram: what was never let through is no connection
     assert {flow.proto for flow in backend.flows()} == {17}, "TCP has been reset"
@@ -190,7 +191,7 @@ async def check(backend, seen, come, sends, frame):
     late = {name: max(arrivals(name, 0)) - at for name in ALL}
     print({name: round(seconds, 4) for name, seconds in late.items()}, file=sys.stderr)
     assert max(late.values()) < 0.3, late
-    assert backend.flows() == []
+    assert backend.flows() == {}
     talk(*FOUR)
     await arrive(*ALL)
     before = len(seen)
