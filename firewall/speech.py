@@ -49,6 +49,7 @@ _METHOD_LIKELY = re.compile(rb"[\r\n]*[A-Z]{1,20}(?: |$)")
 # and any target, so only what HTTP's reader has turned away is asked this.
 _MAY_START_TLS = re.compile(rb"(?i)(?:EHLO|LHLO|STLS|CAPA|AUTH TLS|\S{1,16} (?:STARTTLS|CAPABILITY|ID))\b")
 _TLS_FIRST = (b"\x16", b"\x15")
+_REQUEST = re.compile(rb"(?m)^[A-Z]{1,20} [^\n]+ HTTP/1\.[0-9]\r?\n")  # in text that began otherwise
 _HELLO_FIRST = re.compile(rb"\x16(?:\x03|\Z)")
 _MOST_HELLOS = 8  # in one piece of text, that are tried
 _HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
@@ -132,7 +133,7 @@ class Speech:
             return NO_NAME
         self._requests, self._in_clear = None, True
         heard = self._later(data)
-        self._begun = data if heard is MORE else b""
+        self._begun = data if heard is MORE and self._requests is None else b""
         return heard
 
     @staticmethod
@@ -146,14 +147,18 @@ class Speech:
         return NO_NAME._replace(said=names, signs=(Sign.XIAOMI,), addresses=frame.addresses, protocol="xiaomi")
 
     def _later(self, data: bytes) -> Said:
-        """Of text that may become TLS: the hello, when it comes."""
+        """Of text that may become TLS: the hello, when it comes. Or requests: a server may have read over the rest."""
         for begin in islice(_HELLO_FIRST.finditer(data), _MOST_HELLOS):
             hello = tls.client_hello(data[begin.start() :])
             if hello is NEED_MORE:
                 return MORE
             if hello is not NOT_MINE:
                 return said_by(hello, Source.SNI)
-        return NO_NAME_YET
+        request = _REQUEST.search(data) if b" HTTP/1." in data else None
+        if request is None:
+            return NO_NAME_YET
+        self._requests = http.Requests()
+        return self._first(self._requests, data[request.start() :])
 
     # -- requests ------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hpack import Encoder
 from hypothesis import given
@@ -163,6 +165,63 @@ def test_mail_that_starts_tls_says_its_name_then(wire) -> None:
     hello = wire.hello("mail.example")
     assert speech.hear(hello[:20]) is MORE
     assert names(speech.hear(hello[20:])) == ["mail.example"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 40])
+def test_a_hello_behind_mail_is_read_wherever_it_is_cut(wire, cut: int) -> None:
+    hello = wire.hello("mail.example")
+    apart, together = Speech(), Speech()
+    assert apart.hear(b"EHLO phone.example\r\n") == NO_NAME_YET
+    assert apart.hear(hello[:cut]) is MORE
+    assert names(apart.hear(hello[cut:])) == ["mail.example"]
+    assert together.hear(b"a1 STARTTLS\r\n" + hello[:cut]) is MORE
+    assert names(together.hear(hello[cut:])) == ["mail.example"]
+    assert names(Speech().hear(b"EHLO x\r\n\x16\x03\xff\xff\xff" + hello)) == ["mail.example"], "what only looks like one does not hide it"
+
+
+def test_mail_in_pieces_and_ssh_in_pieces(wire) -> None:
+    speech = Speech()
+    assert speech.hear(b"EHLO phone") is MORE, "it could still be a request"
+    assert speech.hear(b".example\r\n") == NO_NAME_YET
+    assert names(speech.hear(wire.hello("mail.example"))) == ["mail.example"]
+    speech = Speech()
+    assert speech.hear(b"SSH-2.0-Open") == NO_NAME_YET
+    assert speech.hear(b"SSH_9.6 Debian\r\n").signs == (Sign.TUNNEL,)
+    assert speech.hear(b"more") == NO_NAME
+
+
+def test_requests_behind_mail_are_read() -> None:
+    speech = Speech()
+    assert speech.hear(b"a ID\r\n") == NO_NAME_YET
+    assert names(speech.hear(request("a.example"))) == ["a.example"]
+    assert names(speech.hear(request("b.example"))) == ["b.example"]
+    assert names(Speech().hear(b"EHLO x\r\n" + request("a.example"))) == ["a.example"]
+
+
+TOKENS = st.text("!#$%&'*+-.^_`|~019AZaz", min_size=1, max_size=32) | st.sampled_from(
+    ["EHLO", "LHLO", "STLS", "CAPA", "AUTH", "A", "GET", "SSH-", "SSH-A", "SSH-2.0-x", "SSH-1.99-x", "PRI", "P", "get"],
+)
+TARGETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20) | st.sampled_from(
+    ["/x", "*", "id://tracker.example/x", "ID", "ID/?x", "STARTTLS", "CAPABILITY", "TLS", "id:\x16\x03", "http://c.example/\x16"],
+)
+HEADS = st.builds(
+    "{}{} {} HTTP/{}\r\nA: {}\r\nHost: {}\r\n\r\n".format, st.sampled_from(["", "\r\n", "\n\n"]), TOKENS, TARGETS, st.sampled_from(["1.1", "1.0", "2.0", "0.9"]),
+    st.sampled_from(["b", "EHLO x", "SSH-2.0-x", "\x16\x03\x01", "PRI * HTTP/2.0"]), st.sampled_from(["a.example", "b.example"]),
+).map(str.encode)
+
+
+@given(st.lists(HEADS, min_size=1, max_size=4), st.lists(st.integers(1, 300), max_size=4))
+def test_whatever_a_request_looks_like_its_host_is_read(heads: list[bytes], cuts: list[int]) -> None:
+    stream, speech, said = b"".join(heads), Speech(), set()
+    cuts = [0, *sorted(cut for cut in set(cuts) if cut < len(stream)), len(stream)]
+    for start, end in itertools.pairwise(cuts):
+        heard = speech.hear(stream[start:end])
+        if isinstance(heard, Heard):
+            said |= {name.name for name in heard.said}
+            assert heard.may_say_more, "the gate goes on listening"
+            assert (heard.protocol, heard.signs) in (("http", ()), ("http", (Sign.HTTPDNS,)), ("", ())), heard
+    assert heard is not MORE
+    assert {head.partition(b"Host: ")[2].decode().strip() for head in heads} <= said
 
 
 def test_dns_over_tls_says_so_and_tor_looks_so() -> None:
