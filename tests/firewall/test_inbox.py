@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -9,13 +10,17 @@ from pathlib import Path
 import pytest
 from owners import ACCOUNT, ANNA, INVENTORY, XIAOMI, House, grant
 
+from firewall import inbox, questions
 from firewall.events import FlowDecided
+from firewall.inbox import MOST_TOLD, Inbox
 from firewall.inputs import (
     FlowKey,
     PolicyReplaced,
 )
+from firewall.questions import Question
 from firewall.state import StateError
 from rules.consent import Subject
+from rules.decide import decide
 from rules.observation import Source
 from rules.store import compiled
 from rules.verdict import Decision, Verdict
@@ -102,3 +107,90 @@ async def test_garbage_in_the_table_of_questions_opens_nothing_and_stops_nothing
     assert house.waiting == ["anna service:xiaomi-account"]
     await house.inbox.store()
     assert [number for number, _ in house.state.questions()] == [1]
+
+
+def of_many(house: House, phone: str, times: int) -> None:
+    for n in range(times):
+        house.tries(phone, f"x{n}.example", addr=XIAOMI)
+
+
+async def test_the_owners_phone_is_asked_about_however_many_macs_are_invented(house: House, monkeypatch) -> None:
+    house.deliver((PolicyReplaced(compiled("rules.toml", '[[rule]]\naction = "ask"\nmatch = "port:443"\n', 2), ANNA),))
+    monkeypatch.setattr(questions, "MOST", 64)
+    of_many(house, "guest", 70)
+    assert len(house.waiting) == 64
+    house.tries("anna", "bank.example")
+    assert house.waiting[-1] == "anna name:bank.example"
+    assert len(house.waiting) == 64
+
+
+async def test_who_follows_is_told_a_few_at_a_time_without_a_decision_each(house: House, monkeypatch) -> None:
+    house.deliver((PolicyReplaced(compiled("rules.toml", '[[rule]]\naction = "ask"\nmatch = "port:443"\n', 2), ANNA),))
+    followers: list[str] = []
+    house.inbox = Inbox(house.state, house.gateway, house.now, house.told.append, followed=lambda: bool(followers))
+    of_many(house, "anna", 50)
+    house.inbox.tell()
+    followers.append("ben")
+    house.inbox.tell()
+    assert house.told == []  # who begins to follow reads what there is
+    of_many(house, "anna", 50)
+    decided: list[object] = []
+    monkeypatch.setattr(inbox, "decide", lambda *args: (decided.append(args), decide(*args))[1])
+    house.inbox.tell()
+    assert [one["question"]["id"] for one in house.told] == list(range(1, MOST_TOLD + 1))
+    house.inbox.tell()
+    assert [one["question"]["id"] for one in house.told] == list(range(1, 51))
+    assert decided == []
+    house.inbox.tell()
+    assert len(house.told) == 50
+
+
+async def test_the_widths_are_in_order_where_a_question_is_fetched(house: House) -> None:
+    house.deliver((PolicyReplaced(compiled("rules.toml", f'[[rule]]\naction = "ask"\nmatch = "addr:{XIAOMI}"\n', 2), ANNA),))
+    house.tries("anna", "claimed.example", addr=XIAOMI, answered=False)  # a consent for that name would not do
+    (question,) = house.inbox.questions
+    fetched = house.inbox.to_json(question)["widths"]
+    told = house.inbox.to_json(question, ordered=False)["widths"]
+    assert sorted(map(str, fetched)) == sorted(map(str, told))
+    assert fetched[0]["kind"] == "addr"
+    assert told[0]["kind"] == "name"
+
+
+async def test_many_are_stored_without_packets_waiting_for_it(house: House, monkeypatch) -> None:
+    house.deliver((PolicyReplaced(compiled("rules.toml", '[[rule]]\naction = "ask"\nmatch = "port:443"\n', 2), ANNA),))
+    monkeypatch.setattr(inbox, "SLICE", 8)
+    of_many(house, "anna", 40)
+    written: list[int] = []
+    to_row = Question.to_row
+    monkeypatch.setattr(Question, "to_row", lambda one: (written.append(one.id), to_row(one))[1])
+    storing = asyncio.ensure_future(house.inbox.store())
+    await asyncio.sleep(0)
+    assert len(written) == 8  # the loop has its turn between them
+    house.inbox.questions.put_off(house.inbox.questions.get(1), 2e9)
+    await asyncio.gather(storing, house.inbox.store())
+    stored = dict(house.state.questions())
+    assert len(stored) == 40
+    assert json.loads(stored[1])["put_off"] == 2e9  # the newest state is stored last
+
+
+async def test_what_was_not_stored_since_the_gate_stops_is_stored_at_its_end(house: House, monkeypatch) -> None:
+    house.deliver((PolicyReplaced(compiled("rules.toml", '[[rule]]\naction = "ask"\nmatch = "port:443"\n', 2), ANNA),))
+    monkeypatch.setattr(inbox, "SLICE", 8)
+    of_many(house, "anna", 40)
+    storing = asyncio.ensure_future(house.inbox.store())
+    await asyncio.sleep(0)
+    storing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    await house.inbox.store()
+    assert len(house.state.questions()) == 40
+
+
+async def test_what_a_grant_has_answered_is_stored_as_answered_and_makes_way(house: House) -> None:
+    house.tries("anna", ACCOUNT)
+    (question,) = house.inbox.questions
+    await house.inbox.store()
+    await grant(house, answered=question)
+    house.inbox.changed(question)
+    await house.inbox.store()
+    assert json.loads(dict(house.state.questions())[1])["answer"] == "consent 1 by anna"

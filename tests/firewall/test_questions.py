@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -155,3 +156,103 @@ def test_stored_ones_come_back_as_they_were_and_garbage_is_dropped() -> None:
     assert list(again) == list(known)
     assert again.gone == {77, 78, 79, 80, 81}
     assert fold(again, slot=9, name="new.example").id == 82  # numbers are not given twice
+
+
+def full(monkeypatch, named=frozenset(), phones: int = 4, each: int = 8) -> Questions:
+    """No place is left: unnamed phones from slot 10 on have as many as each may have."""
+    monkeypatch.setattr(questions, "MOST", phones * each)
+    monkeypatch.setattr(questions, "MOST_OF_A_PHONE", each)
+    known = Questions((), lambda slot: slot in named)
+    for slot in range(10, 10 + phones):
+        for n in range(each):
+            assert fold(known, slot, name=f"x{n}.example", at=float(slot * 100 + n)) is not None
+    return known
+
+
+def sizes(known: Questions) -> dict[int, int]:
+    return dict(sorted(Counter(one.topic.slot for one in known).items()))
+
+
+def test_invented_macs_cannot_take_the_places_of_who_is_named(monkeypatch) -> None:
+    known = full(monkeypatch, {1})
+    oldest = next(one for one in known if one.topic.slot == 10)
+    mine = [fold(known, 1, name=f"bank{n}.example") for n in range(8)]
+    assert None not in mine
+    assert sizes(known) == {1: 8, 10: 6, 11: 6, 12: 6, 13: 6}  # whoever has the most gives one
+    assert (known.get(oldest.id), oldest.id in known.gone, known.uncounted) == (None, True, {10: 2, 11: 2, 12: 2, 13: 2})
+    assert fold(known, 1, name="bank8.example") is None  # that is its share
+    for n in range(50):
+        fold(known, 10, name=f"y{n}.example")
+    assert [one for one in known if one.topic.slot == 1] == mine
+
+
+def test_the_unnamed_come_by_equal_shares_and_do_not_take_turns(monkeypatch) -> None:
+    known = full(monkeypatch)
+    for n in range(20):
+        fold(known, 20, name=f"new{n}.example")
+    assert sizes(known) == {10: 6, 11: 6, 12: 7, 13: 7, 20: 6}
+    before = list(known)
+    for slot in (10, 11, 20):
+        assert fold(known, slot, name="one-more.example") is None
+    assert list(known) == before
+
+
+def test_one_that_is_named_meanwhile_keeps_its_questions_until_it_is_forgotten(monkeypatch) -> None:
+    named = {1}
+    known = full(monkeypatch, named, phones=2)
+    named |= {10, 11}
+    assert fold(known, 1, name="bank.example") is None
+    known.forget(10)
+    named.remove(10)
+    assert sizes(known) == {11: 8}
+    for n in range(8):
+        fold(known, 10, name=f"x{n}.example")  # another's slot now
+    assert fold(known, 1, name="bank.example") is not None
+    assert sizes(known) == {1: 1, 10: 7, 11: 8}
+
+
+def test_what_is_answered_makes_way_before_what_is_open_the_longest_answered_first(monkeypatch) -> None:
+    known = full(monkeypatch, {1})
+    third, first = (known.get(number) for number in (3, 1))
+    known.close(third, "consent 1 by anna")
+    known.close(first, "consent 2 by anna")
+    assert fold(known, 1, name="a.example") is not None
+    assert (known.get(3), known.get(1)) == (None, first)
+    fold(known, 10, name="x0.example")  # tried again: open
+    assert first.answer == ""
+    assert fold(known, 1, name="b.example") is not None
+    assert known.get(1) is first
+    assert sizes(known)[11] == 7
+    known.close(third, "consent 3 by anna")  # it is no more; nothing comes back
+    assert (known.get(3), 3 in known.changed) == (None, False)
+    again = Questions([(one.id, one.to_row()) for one in known], lambda slot: slot == 1)
+    again.close(again.get(2), "consent 4 by anna")
+    stored = Questions([(one.id, one.to_row()) for one in again], lambda slot: slot == 1)
+    assert fold(stored, 1, name="c.example") is not None
+    assert stored.get(2) is None
+
+
+def test_a_try_for_which_there_is_no_place_costs_little() -> None:
+    known = Questions((), lambda slot: slot == 1)
+    for slot in range(10, 74):
+        for n in range(64):
+            fold(known, slot, name=f"x{n}.example")
+    assert len(list(known)) == questions.MOST
+    events = {slot: [asked(name=f"y{n % 100}.example") for n in range(5_000)] for slot in (10, 90)}
+    known.fold(events[90][0], 90, by_service=False)
+    began = time.process_time()
+    for n in range(5_000):
+        known.fold(events[10][n], 10, by_service=False)  # has its share
+    for n in range(5_000):
+        known.fold(events[90][n], 1 + 89 * (n % 2), by_service=False)  # takes others' places
+    spent = time.process_time() - began
+    assert spent < 1.0, f"{spent * 100:.1f} us each"
+
+
+def test_two_stored_for_one_topic_are_one() -> None:
+    known = Questions()
+    row = fold(known, name="a.example").to_row()
+    again = Questions([(1, row), (2, row)])
+    assert ([one.id for one in again], again.gone) == ([1], {2})
+    again.forget(1)
+    assert list(again) == []
