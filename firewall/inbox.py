@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 STORE_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 0.5
-SLICE: Final = 64  # questions looked at again, or written down, before packets have their turn
+SLICE: Final = 16  # questions looked at again, or written down, before packets have their turn
 MOST_TOLD: Final = 32  # in one turn; the others in the next
 
 

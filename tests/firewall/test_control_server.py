@@ -86,6 +86,7 @@ def test_what_clients_send_is_never_an_exception(tmp_path_factory, data: bytes) 
 
 
 async def test_followers_get_the_past_and_then_the_newest_state_of_each_row(server: Server) -> None:
+    assert not server.followed()
     async with AsyncClient(server._path) as client:
         stream = client.stream("follow", backlog=2)
         assert [await anext(stream), await anext(stream)] == [{"episode": {"id": 0}}, {"episode": {"id": 1}}]
@@ -98,6 +99,7 @@ async def test_followers_get_the_past_and_then_the_newest_state_of_each_row(serv
         async with asyncio.timeout(5):
             assert await anext(stream) == {"episode": {"id": 7, "count": 49}}
             assert await anext(stream) == {"status": {"state": "ENFORCING"}}
+        assert server.followed()
         await stream.aclose()
 
 
