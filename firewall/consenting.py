@@ -68,22 +68,21 @@ class Consenting:
 
     def flow_gone(self, flow: Flow) -> None:
         now = self._out.now
-        self._out.commands += self._consents.settle(flow.key, flow.phone.slot, 0, now.boot)
-        once = self._consents.bound(flow.key)
-        if once is not None:
-            self._end([once], "its flow ended", GATE, now)
+        self._out.commands += self._consents.settle(flow.key, flow.phone.slot, (), now.boot)
+        self._end(self._consents.bound(flow.key), "its flow ended", GATE, now)
 
     def resumed(self, flow: Flow, now: Now) -> None:
         """An earlier process had let it pass: the consent that it did so by is still there, or this is the end."""
         assert flow.decision is not None
-        number = flow.decision.consent
-        if not number:
+        numbers = flow.decision.consents
+        if not numbers:
             return
-        if self._consents.lets(number, flow.phone, flow.key, now.boot):
-            self._out.commands += self._consents.settle(flow.key, flow.phone.slot, number, now.boot)
+        gone = [one for one in numbers if not self._consents.lets(one, flow.phone, flow.key, now.boot)]
+        if not gone:
+            self._out.commands += self._consents.settle(flow.key, flow.phone.slot, numbers, now.boot)
         else:
             self._out.commands.append(OpenWay(flow.phone.slot, flow.key.dst, flow.key.dport, 0))
-            self._rejudge.at_once({flow.key: f"consent {number} is over"}, now)
+            self._rejudge.at_once({flow.key: f"consent {gone[0]} is over"}, now)
 
     def lost(self, flows: Iterable[FlowKey]) -> None:
         """They pass by a consent, nobody knows which: its end would not cut them if another opens the same way."""

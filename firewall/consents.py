@@ -79,8 +79,8 @@ class Consents:
         self._all: dict[int, Consent] = {}
         self._of: dict[int | str, tuple[Consent, ...]] = {}  # slot or group -> its consents
         self._ready: dict[tuple[int, str], tuple[Grant, ...]] = {}  # slot and group -> grants, until the next end
-        self._bound: dict[FlowKey, int] = {}  # flow -> the "once" that is for it alone
-        self._uses: dict[FlowKey, tuple[Way, int]] = {}
+        self._bound: dict[FlowKey, tuple[int, ...]] = {}  # flow -> each "once" that is for it alone
+        self._uses: dict[FlowKey, tuple[Way, tuple[int, ...]]] = {}
         self._ways: dict[Way, Counter[int]] = {}  # -> how many flows of which consents
         self._of_phone: Counter[int] = Counter()  # slot -> ways
         self._flows_of: Counter[int] = Counter()  # slot -> flows
@@ -110,10 +110,10 @@ class Consents:
             own = (*self._of.get(phone.slot, ()), *self._of.get(phone.group, ()))
             ready = (Grant(one.id, one.subject) for one in own if one.flow is None and one.in_force(boot))
             grants = self._ready[whose] = tuple(sorted(ready))
-        once = self.bound(flow)
-        if once is not None and once.is_for(phone) and not once.suspended:
-            return tuple(sorted((*grants, Grant(once.id, once.subject))))
-        return grants
+        if flow not in self._bound:
+            return grants
+        onces = (one for one in self.bound(flow) if one.is_for(phone) and not one.suspended)
+        return tuple(sorted((*grants, *(Grant(once.id, once.subject) for once in onces))))
 
     def lets(self, number: int, phone: Phone, flow: FlowKey, boot: float) -> bool:
         """Whether this flow, which an earlier process let pass by that consent, still may. A "once" is taken by it."""
@@ -139,7 +139,7 @@ class Consents:
             consent = replace(consent, flow=known.flow, until=None)
         self._all[consent.id] = consent
         if consent.flow is not None:
-            self._bound[consent.flow] = consent.id
+            self._bound[consent.flow] = tuple(sorted({*self._bound.get(consent.flow, ()), consent.id}))
         self._sort()
 
     def drop(self, number: int) -> Consent | None:
@@ -147,7 +147,9 @@ class Consents:
         consent = self._all.pop(number, None)
         if consent is not None:
             if consent.flow is not None:
-                self._bound.pop(consent.flow, None)
+                others = tuple(one for one in self._bound.pop(consent.flow, ()) if one != number)
+                if others:
+                    self._bound[consent.flow] = others
             self._sort()
         return consent
 
@@ -163,9 +165,9 @@ class Consents:
             return []
         return [one for one in self if not one.suspended and not one.in_force(boot)]
 
-    def bound(self, flow: FlowKey) -> Consent | None:
-        """The "once" that is over when this flow is."""
-        return self._all.get(self._bound.get(flow, 0))
+    def bound(self, flow: FlowKey) -> tuple[Consent, ...]:
+        """Each "once" that is over when this flow is."""
+        return tuple(self._all[number] for number in self._bound.get(flow, ()))
 
     # -- ways --------------------------------------------------------------------------------------------------------
 
@@ -195,45 +197,45 @@ class Consents:
             return decision
         else:
             full = f"{self._of_phone[slot]:,} ways are open by consent already"
-        return replace(decision, verdict=Verdict.ASK, reason=f"{full}: {decision.reason}", consent=0)
+        return replace(decision, verdict=Verdict.ASK, reason=f"{full}: {decision.reason}", consent=0, also=())
 
-    def settle(self, flow: FlowKey, slot: int, number: int, boot: float) -> list[OpenWay]:
-        """From now on the flow passes because of this consent (0: of none). What the kernel has to know of it, first.
-
-        A "once" is this flow's from now on.
+    def settle(self, flow: FlowKey, slot: int, numbers: tuple[int, ...], boot: float) -> list[OpenWay]:
+        """From now on the flow passes because of these consents, and while all of them last; what the kernel has to
+        know of it, first. None: it passes by no consent. A "once" is this flow's from now on.
         """
         before = self._uses.get(flow)
-        if not number and before is None:
+        if not numbers and before is None:
             return []
         way = slot, flow.dst, flow.dport
-        if before == (way, number):
+        if before == (way, numbers):
             return []
         if before is not None:
             self._leave(flow, *before)
-        if number:
-            consent = self._all[number]
-            if consent.life is Life.ONCE and consent.flow is None:
-                self.put(replace(consent, flow=flow, until=None))
-            self._uses[flow] = way, number
+        if numbers:
+            for consent in map(self._all.__getitem__, numbers):
+                if consent.life is Life.ONCE and consent.flow is None:
+                    self.put(replace(consent, flow=flow, until=None))
+            self._uses[flow] = way, numbers
             if way not in self._ways:
                 self._ways[way] = Counter()
                 self._of_phone[slot] += 1
-            self._ways[way][number] += 1
+            self._ways[way].update(numbers)
             self._flows_of[slot] += 1
-        touched = dict.fromkeys((*((before[0],) if before else ()), *((way,) if number else ())))
+        touched = dict.fromkeys((*((before[0],) if before else ()), *((way,) if numbers else ())))
         return [command for one in touched for command in self._tell(one, boot)]
 
     def renew(self, boot: float) -> list[OpenWay]:
         """After consents changed their time: what the kernel has to know of it."""
         return [command for way in list(self._ways) for command in self._tell(way, boot)]
 
-    def _leave(self, flow: FlowKey, way: Way, number: int) -> None:
+    def _leave(self, flow: FlowKey, way: Way, numbers: tuple[int, ...]) -> None:
         del self._uses[flow]
         self._flows_of[way[0]] -= 1
         flows = self._ways[way]
-        flows[number] -= 1
-        if not flows[number]:
-            del flows[number]
+        for number in numbers:
+            flows[number] -= 1
+            if not flows[number]:
+                del flows[number]
         if not flows:
             del self._ways[way]
             self._of_phone[way[0]] -= 1

@@ -187,7 +187,7 @@ class Gateway:
         flow.may_say_more = heard.may_say_more
         flow.watch = self.judge.watch(flow, seen)
         if self.consents:
-            self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consent, now.boot)
+            self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consents, now.boot)
         self._out.commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
         if decision.verdict.refuses and flow.key.proto == TCP:
             self._out.commands.append(ResetServer(packet))

@@ -109,9 +109,10 @@ class Rejudge:
     def refuse(self, flow: Flow, why: str, now: Now) -> None:
         """Whatever the rules say; unless its owner only watches."""
         assert flow.decision is not None
-        decision = replace(flow.decision, verdict=Verdict.ASK, consent=0, reason=f"{why}; {flow.decision.reason}")
+        said = f"{why}; {flow.decision.reason}"
+        decision = replace(flow.decision, verdict=Verdict.ASK, consent=0, also=(), reason=said)
         flow.decision = decision = self._judge.only_watched(flow.phone, decision)
-        self._out.commands += self._consents.settle(flow.key, flow.phone.slot, 0, now.boot)
+        self._out.commands += self._consents.settle(flow.key, flow.phone.slot, (), now.boot)
         self._out.commands.append(MarkFlow(flow.key, decision.verdict))
         self._out.decided(flow, self._judge.again(flow, now), decision, now)
 
@@ -130,7 +131,7 @@ class Rejudge:
             decision = replace(decision, reason=f"{why}; {decision.reason}")
         flow.decision = decision
         flow.watch = self._judge.watch(flow, seen) if self._judge.policy is not None else watch
-        ways = self._consents.settle(flow.key, flow.phone.slot, decision.consent, now.boot)
+        ways = self._consents.settle(flow.key, flow.phone.slot, decision.consents, now.boot)
         if (decision.verdict, decision.consent) != (before.verdict, before.consent):
             self._out.decided(flow, seen, decision, now)
         elif flow.watch is watch:

@@ -40,3 +40,8 @@ class Decision:
     revision: int  # of the policy that judged
     consent: int = 0  # id of the consent that lets it pass
     also: tuple[int, ...] = ()  # others without which it would not: they answer other asks
+
+    @property
+    def consents(self) -> tuple[int, ...]:
+        """All that it needs: it ends with the first of them."""
+        return (self.consent, *self.also) if self.consent else ()

@@ -129,7 +129,7 @@ async def test_a_once_that_was_taken_is_in_nobodys_way(house: House) -> None:
     with pytest.raises(Refused, match="has consent 1"):
         await grant(house, life=Life.H1)
     flow = FlowKey(6, b"\x0a\x4d\0\x0a", 1, b"\x2a\x3e\x30\x09", 443)
-    house.gateway.consents.settle(flow, 1, first.id, house.time.boot)
+    house.gateway.consents.settle(flow, 1, (first.id,), house.time.boot)
     house.wait(500.0)
     house.tick()
     assert house.granting.to_json(first)["left"] is None

@@ -70,8 +70,8 @@ def test_from_the_question_to_the_end(lab: Lab) -> None:
     assert asks(lab) == []
     assert upload(lab, "TOKEN-during")
     assert not upload(lab, "TOKEN-other-phone", "phone2")
-    (row,) = wait_for(lambda: lab.history(f"name:{HOST} verdict:consent"))
-    assert row["consent"] == given["id"]
+    (row,) = wait_for(lambda: [row for row in lab.history(f"name:{HOST} verdict:consent") if row["consent"] == given["id"]])
+    assert row["phone"] == "phone1"
     wait_for(lambda: active(lab)[0]["up"] > 0)
     assert active(lab)[0]["flows"] == 1
     lab.consentry("consents", "revoke", str(given["id"]))
