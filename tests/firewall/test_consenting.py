@@ -388,19 +388,35 @@ def test_of_many_flows_the_ways_are_shut_before_any_is_decided_and_the_rest_foll
 
 
 def test_no_way_is_opened_again_while_flows_that_are_over_wait_there(many: House, wire) -> None:
-    other = many.give("name:xiaomi.com")  # for all of them
-    assert many.upload(wire, 42000, to=FRIEND) is CONSENT
-    many.revoke(other.id - 2)
-    many.revoke(other.id)
-    third = many.give(f"name:{HOST}")
+    ended = many.number - 1
+    many.revoke(ended)
+    told = []
+    for _ in range(3):
+        assert any(flow.decision.consent == ended for flow in many.gateway.flows)
+        told.append(many.upload(wire, 43000, "policy.app.xiaomi.com", to=FRIEND))  # another consent is for it
+        assert many.ways() == []
+    assert told == [HELD] * 3
     while many.wake_at == many.boot:
-        waiting = [flow for flow in many.gateway.flows if flow.decision.consent and not many.gateway.consents.get(flow.decision.consent)]
-        if waiting:
-            assert many.upload(wire, 43000, to=FRIEND) is HELD
-            assert not [way for way in many.ways() if way.addr == packed(FRIEND) and way.seconds != 0]
         many.tick()
-    assert many.upload(wire, 43000, to=FRIEND) is CONSENT
-    assert many.decided()[-1].decision.consent == third.id
+    assert many.upload(wire, 43000, "policy.app.xiaomi.com", to=FRIEND) is CONSENT
+    assert many.decided()[-1].decision.consent == many.number
+
+
+def test_what_another_consent_is_for_as_well_begins_anew_where_its_way_had_to_be_shut(many: House, wire) -> None:
+    for sport in range(44000, 44010):
+        assert many.upload(wire, sport, to="203.0.113.9") is CONSENT
+    over = many.give(f"name:{HOST}")  # from now on they pass by this one
+    while many.wake_at == many.boot:
+        many.tick()
+    many.revoke(over.id)
+    marks = many.marks()
+    while many.wake_at == many.boot:
+        assert not [way for way in many.ways() if way.seconds != 0 and many.gateway.consents.shut((way.slot, way.addr, way.port))]
+        many.tick()
+        marks += many.marks()
+    assert {verdict for _, verdict in marks} == {HELD, CONSENT}
+    assert len(marks) == len(dict(marks)) == 30
+    assert many.upload(wire, 45000, to=FRIEND) is CONSENT
 
 
 def test_many_consents_whose_time_is_up_together_decide_each_flow_once(house: House, wire) -> None:
