@@ -31,7 +31,7 @@ BOTH = pytest.mark.parametrize("family", [4, 6])
 
 TALK = """
 import socket, struct, sys
-s = socket.create_connection((sys.argv[1], 4444), 5)
+s = socket.create_connection((sys.argv[1], 4444), 5, (sys.argv[2], 0))  # it may have other addresses, too
 def numbers():
     s.setsockopt(6, 19, 1)                                     # TCP_REPAIR: look at the numbers (tcp(7), criu)
     found = []
@@ -61,9 +61,9 @@ print(seen)
 class Connection:
     """A TCP connection of a phone's own, kept open."""
 
-    def __init__(self, namespace: str, server: str) -> None:
+    def __init__(self, namespace: str, server: str, source: str) -> None:
         self._process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, sys.executable, "-c", TALK, server],
+            ["ip", "netns", "exec", namespace, sys.executable, "-c", TALK, server, source],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )
 
@@ -86,7 +86,7 @@ class Connection:
 @contextmanager
 def talking(lab: Lab, family: int) -> Iterator[Connection]:
     """The victim's connection, allowed and alive."""
-    connection = Connection(victim(lab), SERVER[family])
+    connection = Connection(victim(lab), SERVER[family], VICTIM[family])
     try:
         token = token_hex(8)
         connection.say(token)
