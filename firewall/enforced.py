@@ -69,7 +69,7 @@ class Enforced:
         for slot in sorted(before.symmetric_difference(self.exempted)):
             yield Exempt(slot, slot not in before)
         macs = {mac for slot in self.exempted if slot not in before for mac in self._phones.slot(slot).macs}
-        for mac, addr in [pair for pair in self._refused if pair[0] in macs]:
+        for mac, addr in [pair for pair in self._refused if pair[0] in macs] if macs else ():
             del self._refused[mac, addr]
             yield RefuseAddress(mac, addr, 0)
 

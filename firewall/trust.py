@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,7 +40,8 @@ def kernel_is_synchronised() -> bool:
 
 
 def boot_id() -> str:
-    """Of this run of the machine; "" where the kernel does not tell."""
+    """Of this run of the machine. Where the kernel does not tell, one that no other process has: as after a boot."""
     with suppress(OSError):
-        return BOOT_ID.read_text("ascii").strip()
-    return ""
+        if told := BOOT_ID.read_text("ascii").strip():
+            return told
+    return secrets.token_hex(16)

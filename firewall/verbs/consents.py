@@ -18,7 +18,7 @@ from firewall.state import StateError
 from firewall.text import inert
 from firewall.verbs.args import flag, number, text
 from rules.consent import Kind, Subject
-from rules.expression import Expression, Term, parse_rule
+from rules.expression import Expression, ExpressionError, Term, parse_rule
 from rules.matchers.group import GroupMatcher
 from rules.matchers.phone import PhoneMatcher
 from rules.opening import opening, titled
@@ -92,7 +92,10 @@ class ConsentsVerbs:
         }.get(whom)
         if who is None:
             raise Refused(f"for: one of {', '.join(FOR)}", 2)
-        rule = Expression((*parse_rule(str(subject)).terms, *who))
+        try:
+            rule = Expression((*parse_rule(str(subject)).terms, *who))
+        except ExpressionError as error:  # a name that phones may say and rules may not
+            raise Refused(f"no rule can be about {subject}: {error}; choose another width, as its address") from None
         note = f"never, said {peer.name} when it was asked about"
         question.answering = peer.name
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+from firewall import trust
 from firewall.trust import Trust, boot_id, kernel_is_synchronised
 
 
@@ -21,3 +22,13 @@ def test_the_kernel_tells() -> None:
     assert kernel_is_synchronised() in {True, False}
     assert re.fullmatch("[0-9a-f-]{36}", boot_id())
     assert boot_id() == boot_id()
+
+
+def test_where_the_kernel_does_not_tell_which_boot_it_is_every_process_is_of_another(monkeypatch, tmp_path) -> None:
+    for content in (None, "\n"):
+        file = tmp_path / "boot_id"
+        if content is not None:
+            file.write_text(content)
+        monkeypatch.setattr(trust, "BOOT_ID", file)
+        assert trust.boot_id() != trust.boot_id()
+        assert trust.boot_id()

@@ -21,10 +21,11 @@ from firewall.cli.consents import LONGEST_FILE
 from firewall.control_server import Server
 from firewall.dryrun import DryRun
 from firewall.edits import Edits, Known
-from firewall.inputs import Author
+from firewall.inputs import Author, PolicyReplaced
 from firewall.verbs.consents import ConsentsVerbs
 from firewall.verbs.rules import RulesVerbs
 from rules.observation import Place, Source
+from rules.store import compiled
 
 NASTY = "\u202emoc.elpmaxe[red]\x1b[31m"
 
@@ -195,6 +196,17 @@ def test_never(gate: Gate, more: list[str], rule: str) -> None:
     assert "has been answered already: rule" in gate.run("asks", "later", "1").stderr
     gate.tries("anna", ACCOUNT)
     assert gate.rows("asks") == []  # blocked, not asked
+
+
+def test_never_of_a_name_that_no_rule_can_have(gate: Gate) -> None:
+    """Phones may say such a thing."""
+    policy = compiled("rules.toml", '[[rule]]\naction = "ask"\nmatch = "addr:198.51.100.9"\n', 2)
+    gate.loop.call_soon_threadsafe(lambda: gate.house.deliver((PolicyReplaced(policy, Author("anna")),)))
+    gate.tries("anna", "a.-evil.com")
+    told = gate.run("asks", "never", "1")
+    assert told.exit_code == 1, told.output
+    assert "no rule can be about name:" in told.stderr
+    assert len(gate.rows("asks")) == 1
 
 
 # -- carried from one gate to another ----------------------------------------------------------------------------------
