@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from judge import Lab, wait_for
+from judge import Lab, lab_up, wait_for
 
 pytestmark = pytest.mark.lab
 HOUR = 3_600
@@ -47,7 +47,12 @@ def test_hours_pass_in_a_moment(lab: Lab) -> None:
     assert lab.consentry("lab", "time", "soon", check=False).returncode == 2
 
 
-def test_a_gate_that_is_no_labs_keeps_its_own_time(lab: Lab) -> None:
+def test_a_gate_that_is_no_labs_keeps_its_own_time() -> None:
+    with lab_up() as lab:
+        _its_own_time(lab)
+
+
+def _its_own_time(lab: Lab) -> None:
     told(lab, "+2h")
     again = subprocess.run(
         [sys.executable, "-c", AGAIN, f"/run/consentry/{lab.name}/settings.json", lab.namespaces["gateway"]],
