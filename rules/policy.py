@@ -73,6 +73,7 @@ class Policy:
         enabled = (rule for rule in rules if rule.enabled)
         self.compiled: Final = tuple(_compile(rule, position, atoms) for position, rule in enumerate(enabled))
         self._service_ids = tuple(services)
+        self._service_bits = (1 << len(services)) - 1
         self._index = Index(atoms.all)
         self._listing = 0  # atoms of rules that refuse
         self._always: list[int] = []  # positions of rules of which no atom must be there
@@ -123,13 +124,15 @@ class Policy:
 
     def services_among(self, bits: int) -> tuple[str, ...]:
         """Ids of the services whose atoms' bits these are."""
-        services = bits & (1 << len(self._service_ids)) - 1
-        return tuple(self._service_ids[bit.bit_length() - 1] for bit in _single(services))
+        return tuple(self._service_ids[bit.bit_length() - 1] for bit in _single(bits & self._service_bits))
 
     def service_of(self, case: Case, asked: Iterable[str] = ()) -> str:
         """Id of the service that this is; names tell it better than addresses. "" if none; rather one of `asked`."""
-        found = self.services_among(case.any_yes) or self.services_among(case.addr)
-        return next((service for service in asked if service in found), found[0] if found else "")
+        hits = case.any_yes & self._service_bits or case.addr & self._service_bits
+        if not hits:
+            return ""  # as most are
+        found = self.services_among(hits)
+        return next((service for service in asked if service in found), found[0])
 
 
 def compile_policy(owner: Sequence[Rule], packs: Sequence[Pack], revision: int) -> Policy:
