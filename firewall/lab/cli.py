@@ -206,8 +206,9 @@ def sinks(*, as_json: bool, follow: bool) -> None:
 
 def demo(rules: Path | None, *, headless: bool) -> int:
     """What `consentry run` shows without interfaces: the lab with phones that act, and the TUI until it is left."""
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, _leave)
+    leave = _Leave()
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
     built = Lab()
     try:
         click.echo("building the lab: two phones, a gateway, an internet, in closed network namespaces ...", err=True)
@@ -246,5 +247,15 @@ def _follow_as_text(built: Lab) -> int:
     return 0
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Leave:
+    """Ends this process as Ctrl-C does. pyroute2 forks to look into a namespace and ends its child with SIGTERM: that
+    one must not unwind into our `finally` and take the lab down while it is being built.
+    """
+
+    def __init__(self) -> None:
+        self._of = os.getpid()
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._of:
+            os._exit(128 + number)
+        raise KeyboardInterrupt
