@@ -135,9 +135,6 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         self.gate.say(f"{word}{trouble}", trouble=bool(trouble))
         self.read()
 
-    def action_back(self) -> None:
-        self.app.switch_mode("live")
-
     @work(group="act")
     async def act(self, verb: str, question: dict[str, Any], **args: object) -> None:
         who = inert(question["phone"])

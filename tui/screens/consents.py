@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from tui import consenting
 from tui.offers import term
-from tui.screens.page import Page
+from tui.screens.prompted import Prompted
 from tui.widgets.consent_table import ConsentTable
-from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from textual.widget import Widget
 
 FRESH_SECONDS: Final = 1.0  # between two looks while something happens
 STALE_SECONDS: Final = 5.0  # and while nothing does
@@ -34,7 +31,7 @@ TRUST: Final = (
 )
 
 
-class Consents(Page):
+class Consents(Prompted):
     MODE = "consents"
     HELP = """\
 Above stand the consents that hold, each with a bar that shrinks and what it has let pass so far; below the line those \
@@ -51,24 +48,17 @@ is left. t says that the clock is right."""
         Binding("escape", "back", show=False),
     ]
 
+    ACTS: ClassVar[frozenset[str]] = frozenset({"revoke", "again", "trust"})
+    table: ConsentTable
+
     def __init__(self) -> None:
         super().__init__()
         self.table = ConsentTable(self.gate.glyphs)
-        self.in_full = Static("", id="consent", markup=False)
-        self.prompt = Prompt()
         self._read_at = 0.0
         self._drawn_at = 0.0
         self._stirred = -1  # what had happened when it was last read
 
-    def body(self) -> Iterable[Widget]:
-        yield from (self.table, self.in_full, self.prompt)
-
     # -- what stands
-
-    def on_screen_resume(self) -> None:
-        if not self.prompt.display:
-            self.table.focus()
-        self.read()
 
     def tick(self) -> None:
         """The bars shrink by themselves; what else changes is asked for."""
@@ -108,10 +98,10 @@ is left. t says that the clock is right."""
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is asked, letters are letters."""
+        """What cannot be done with this row has no key."""
         consent = self.table.consent
-        if action in {"revoke", "again", "trust"} and self.prompt.display:
-            return False
+        if self.prompt.display:
+            return super().check_action(action, parameters)
         if action == "revoke":
             return consent is not None and consent["state"] != consenting.ENDED
         if action == "again":
@@ -119,14 +109,6 @@ is left. t says that the clock is right."""
         if action == "trust":
             return any(row.get("state") == consenting.SUSPENDED for row in self.table.rows)
         return super().check_action(action, parameters)
-
-    def on_prompt_closed(self) -> None:
-        self.in_full.display = True
-        self.table.focus()
-        self.refresh_bindings()
-
-    def action_back(self) -> None:
-        self.app.switch_mode("live")
 
     def on_table_opened(self) -> None:
         if (consent := self.table.consent) is not None:

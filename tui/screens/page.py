@@ -96,6 +96,9 @@ class Page(Screen[None]):
         if self.episode is not None:
             self.gate.consent_on(self.episode, self.MODE)
 
+    def action_back(self) -> None:
+        self.app.switch_mode("live")
+
     def action_undo(self) -> None:
         self.gate.step("undo")
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
 from tui.format import count, cut, moment
 from tui.offers import term
-from tui.screens.page import Page
+from tui.screens.prompted import Prompted
 from tui.widgets.phone_table import TODAY, PhoneTable, watched
-from tui.widgets.prompt import Prompt
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from textual.widget import Widget
 
 FRESH_SECONDS: Final = 3.0  # phones are asked for again after this
 DID: Final = {"allow": "allowed", "ask": "asked", "block": "blocked", "watch": "would be refused"}
@@ -32,7 +25,7 @@ WATCH_ALL: Final = (
 ENFORCE_ALL: Final = "Enforce on the whole gate: what the rules refuse is blocked again, but for phones set to watch."
 
 
-class Phones(Page):
+class Phones(Prompted):
     MODE = "phones"
     HELP = """\
 Every phone that has spoken since the gate knows it, and its tries of today: allowed, asked, blocked, and watched \
@@ -54,28 +47,19 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
         Binding("escape", "back", show=False),
     ]
     ACTS: ClassVar[frozenset[str]] = frozenset({"name", "group", "watch", "watch_all", "join", "forget"})
+    table: PhoneTable
 
     def __init__(self) -> None:
         super().__init__()
         self.table = PhoneTable(self.gate.glyphs)
-        self.in_full = Static("", id="phone", markup=False)
-        self.prompt = Prompt()
         self._read_at = 0.0
         self._told_mode = ""  # the gate's, when the rows were told: they never contradict the header
-
-    def body(self) -> Iterable[Widget]:
-        yield from (self.table, self.in_full, self.prompt)
 
     @property
     def gate_mode(self) -> str:
         return str(self.gate.pulse.last_known.get("mode", "enforce"))
 
     # -- what stands
-
-    def on_screen_resume(self) -> None:
-        if not self.prompt.display:
-            self.table.focus()
-        self.read()
 
     def tick(self) -> None:
         if self.gate_mode != self._told_mode or time.monotonic() - self._read_at > FRESH_SECONDS:
@@ -103,20 +87,6 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
         phone = self.table.pointed
         width = max(20, self.size.width - 2)
         self.in_full.update(Content("") if phone is None else in_full(phone, self.gate_mode, width))
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is asked, letters are letters."""
-        if action in self.ACTS and self.prompt.display:
-            return False
-        return super().check_action(action, parameters)
-
-    def on_prompt_closed(self) -> None:
-        self.in_full.display = True
-        self.table.focus()
-        self.refresh_bindings()
-
-    def action_back(self) -> None:
-        self.app.switch_mode("live")
 
     def on_table_opened(self) -> None:
         if (phone := self.table.pointed) is not None:

@@ -117,9 +117,6 @@ rules reload uses it."""
             return False
         return super().check_action(action, parameters)
 
-    def action_back(self) -> None:
-        self.app.switch_mode("live")
-
     # -- acts
 
     def action_move(self, by: int) -> None:
