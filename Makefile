@@ -1,6 +1,7 @@
 # The developers' menu. `./consentry test` is what CI runs; these are its parts, and what it does not do.
 SHELL := /bin/sh
 BIN := .venv/bin
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 .DEFAULT_GOAL := menu
 .PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints campaign clean
 
@@ -8,10 +9,10 @@ menu: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 run: ## the lab and the TUI
-	sudo ./consentry run
+	$(SUDO) ./consentry run
 
 test: ## everything CI checks
-	sudo ./consentry test
+	$(SUDO) ./consentry test
 
 lint: ## ruff, import contracts, shell scripts (needs shellcheck)
 	$(BIN)/ruff check .
@@ -29,18 +30,18 @@ fuzz: ## readers of other people's bytes tried at length (half an hour); what br
 		tests/firewall/dissect tests/firewall/test_speech.py
 
 lab: ## tests in network namespaces, from a phone to the internet
-	sudo $(BIN)/pytest -m lab
+	$(SUDO) $(BIN)/pytest -m lab
 
 campaign: ## the gate struck at length, into tests/campaign/results.md (a quarter of an hour)
-	sudo $(BIN)/python tests/campaign/run.py
+	$(SUDO) $(BIN)/python tests/campaign/run.py
 
 bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (a quarter of an hour)
-	sudo $(BIN)/python bench/run.py
+	$(SUDO) $(BIN)/python bench/run.py
 
 bench-peers: ## what we are compared with: Debian's packages, and mitmproxy in a venv of its own
 	for program in iperf3 wrk nginx dnsperf dnsmasq unbound ethtool tshark ndpiReader; do \
 		PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing=1; done; \
-	[ -z "$$missing" ] || sudo apt-get install -y --no-install-recommends \
+	[ -z "$$missing" ] || $(SUDO) apt-get install -y --no-install-recommends \
 		iperf3 wrk nginx-light dnsperf dnsmasq-base unbound ethtool tshark libndpi-bin || echo "without them: skipped, visibly"
 	[ -x .venv/peers/bin/mitmdump ] || { python3 -m venv .venv/peers && \
 		.venv/peers/bin/pip install --quiet -r bench/peers.txt; } || echo "without mitmproxy: skipped, visibly"
@@ -60,5 +61,5 @@ constraints: ## renew the pins from a clean environment with the newest that pyp
 	mv constraints.new constraints.txt && rm -r $$d
 
 clean: ## remove what tools made here; the next start prepares anew
-	sudo rm -rf .venv bench/results .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	sudo find . -name __pycache__ -prune -exec rm -r {} +
+	$(SUDO) rm -rf .venv bench/results .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	$(SUDO) find . -name __pycache__ -prune -exec rm -r {} +
