@@ -21,7 +21,7 @@ class Watch(IntEnum):
     """What may still change an allowed flow's verdict: the kernel shows us these packets again (decisions.md 5)."""
 
     NONE = 0
-    HTTP = 1  # every payload packet of the phone: the next request may name another host
+    NAMES = 1  # whatever may name another host: all a phone sends over TCP, QUIC's long headers over UDP
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 An undecided flow's first payload packets stay in the kernel's queue, unanswered, until what the phone says has a name
 in it. A hold is bounded by the phone itself: it sends ten segments before it wants to see an ACK, and we hold all of
-those back (RFC 6928).
+those back (RFC 6928; the same for QUIC: RFC 9002, 7.2).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from firewall.commands import Watch
 from firewall.inputs import LiveFlow
-from firewall.speech import MORE, NO_NAME, NOTHING_NEW, UNFINISHED, Heard, Speech, streams
+from firewall.speech import MORE, NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ HELD_SECONDS = 3.0
 HELD_FLOWS = 8  # of one phone
 BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are seen within this
 BURST_BYTES = 1 << 16  # and are no more than this: the phone waits for an ACK then
-TCP = 6
+TCP, UDP = 6, 17
 SEQUENCE = 1 << 32
 
 
@@ -84,7 +84,7 @@ class FlowTable:
         self._held_of: defaultdict[Phone, int] = defaultdict(int)
         # told of each flow let go of, the queue ids that it held, and whether the kernel lets it pass all the same
         self.gone: Callable[[Flow, list[int], bool], None] = lambda *_: None
-        self.listener: Callable[[int], Hears | None] = streams  # who listens to a new flow of a protocol
+        self.listener: Callable[[int], Hears | None] = listener  # who listens to a new flow of a protocol
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -109,8 +109,10 @@ class FlowTable:
         flow = self.open(was.flow, was.mac, phone)
         flow.decision, flow.said, flow.unfinished = was.decision, was.said, was.unfinished
         flow.signs = was.signs
-        flow.may_say_more, flow.watch, flow.resumed = was.may_say_more, Watch(was.watch), True
+        flow.may_say_more, flow.watch, flow.resumed = was.may_say_more, Watch(was.watch), was.flow.proto == TCP
         flow.up, flow.down, flow.answered = was.up, was.down, was.answered
+        if was.flow.proto == UDP:  # each datagram stands for itself: what comes next is listened to as ever
+            flow.speech = Datagrams(NO_NAME_YET._replace(said=was.said, signs=was.signs, unfinished=was.unfinished))
         return flow
 
     def live(self) -> Iterator[LiveFlow]:

@@ -151,7 +151,7 @@ class Gateway:
                 return
         if flow is None or (flow.resumed and seen.watched):
             flow = self.flows.open(key, seen.mac, phone)
-            if seen.watched:  # by a process that is gone: where in it the next request begins, nobody knows
+            if seen.watched and key.proto == TCP:  # by a process that is gone: where its next request is, nobody knows
                 self._judge(flow, UNFINISHED, [seen.id], seen.packet, now)
                 return
         heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot)

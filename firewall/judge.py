@@ -94,9 +94,9 @@ class Judge:
         return seen, self.decide(phone, seen)
 
     def watch(self, flow: Flow, seen: Observation) -> Watch:
-        """Cleartext HTTP that was let pass stays watched while another host's name could change that."""
+        """What may name another host later (cleartext HTTP, all UDP) stays watched while that could change it."""
         assert flow.decision is not None
         if not flow.may_say_more or flow.decision.verdict.refuses:
             return Watch.NONE
         later = self.decide(flow.phone, seen._replace(said=(), signs=(), names_open=True, unfinished=False))
-        return Watch.NONE if later.verdict is flow.decision.verdict else Watch.HTTP
+        return Watch.NONE if later.verdict is flow.decision.verdict else Watch.NAMES

@@ -68,11 +68,6 @@ def listener(proto: int) -> Speech | Datagrams | None:
     return Speech() if proto == 6 else Datagrams() if proto == 17 else None
 
 
-def streams(proto: int) -> Speech | None:
-    """Who listens while datagrams are judged by what is known of them without listening."""
-    return Speech() if proto == 6 else None
-
-
 class Speech:
     """A TCP flow: fed with the phone's stream in order and without gaps."""
 
@@ -226,9 +221,9 @@ class Datagrams:
 
     __slots__ = ("_heard", "_initials")
 
-    def __init__(self) -> None:
+    def __init__(self, before: Heard | None = None) -> None:
         self._initials = quic.Initials()
-        self._heard: Heard | None = None  # all of what was said so far
+        self._heard = before  # all of what was said so far
 
     def hear(self, data: bytes) -> Said:
         """What the next datagram completes."""

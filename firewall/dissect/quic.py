@@ -67,7 +67,7 @@ _SCHEMES: Final = {
     0x54303530: _Scheme(bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"), b"quic ", 0),  # Google's T050, T051
     0x54303531: _Scheme(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"), b"quic ", 0),
 }
-
+VERSIONS: Final = tuple(_SCHEMES)  # that can be read
 
 # A client may offer a version that nobody has (0x?a?a?a?a), and private ones are IETF's by another name: what its
 # packets open with is not unknown.

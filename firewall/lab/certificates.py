@@ -51,6 +51,7 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
         self._scratch = directory / "leaf.pem"
         self.context = lru_cache(MAX_LEAVES)(self._context)
+        self.identity = lru_cache(MAX_LEAVES)(self._identity)
 
     def _context(self, name: str) -> LeafContext:
         """For a host name, or for an address: then a client that names a host gets that one's instead."""
@@ -70,7 +71,8 @@ class Authority:
                 context.sni = name
                 session.context = context
 
-    def _leaf(self, name: str) -> bytes:
+    def _identity(self, name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """The leaf of a name or address, and its key. Raises ValueError if no certificate can carry the name."""
         public = self._leaf_key.public_key()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:MAX_COMMON_NAME])])
         certificate = (
@@ -82,8 +84,12 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        key = self._leaf_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return key + certificate.public_bytes(Encoding.PEM)
+        return certificate, self._leaf_key
+
+    def _leaf(self, name: str) -> bytes:
+        certificate, key = self._identity(name)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return private + certificate.public_bytes(Encoding.PEM)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

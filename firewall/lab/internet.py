@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from firewall.lab import sinks
 from firewall.lab.certificates import Authority
@@ -27,6 +27,9 @@ from firewall.lab.nameserver import NameServer, UdpNames, tcp_names
 from firewall.lab.services import Connection
 from firewall.lab.topology import HOST_IF, RESOLVERS
 
+if TYPE_CHECKING:
+    from firewall.lab.quic import Quic
+
 SOCKET: Final = "internet.sock"
 PORT: Final = 4  # of the listeners; no client means it (unassigned, RFC 6335)
 BACKLOG: Final = 4096
@@ -34,6 +37,7 @@ UDP_BUFFER: Final = 32 * 1024 * 1024  # a datagram that finds no room would be a
 UDP_IDLE: Final = 30.0  # seconds; a datagram after that opens a new exchange, as conntrack sees it
 MAX_EXCHANGES: Final = 65_536
 MAX_BATCH: Final = 64  # datagrams in one turn
+QUIC_PORTS: Final = frozenset({443, 4433})
 
 # linux/in.h, linux/in6.h, asm-generic/socket.h; the socket module has none of them
 IP_TRANSPARENT, IP_RECVORIGDSTADDR = 19, 20
@@ -70,11 +74,13 @@ def transparent(kind: socket.SocketKind, address: Address) -> socket.socket:
     return s
 
 
-class UdpEcho:
-    """Every datagram is recorded and sent back from the address and port that it was sent to."""
+class Udp:
+    """Every datagram is recorded and sent back from the address and port that it was sent to; QUIC is spoken with."""
 
-    def __init__(self, any_address: str, journal: sinks.Journal) -> None:
+    def __init__(self, any_address: str, journal: sinks.Journal, authority: Authority) -> None:
         self._journal = journal
+        self._authority = authority
+        self._quic: dict[Address, Quic] = {}
         self._exchanges: dict[tuple[Address, Address], tuple[sinks.Record, float]] = {}  # least recent first
         self._socket = transparent(socket.SOCK_DGRAM, (any_address, PORT))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, UDP_BUFFER)
@@ -99,8 +105,27 @@ class UdpEcho:
         if len(self._exchanges) > MAX_EXCHANGES:
             del self._exchanges[next(iter(self._exchanges))]
         self._journal.add(record, data)
-        with suppress(OSError), transparent(socket.SOCK_DGRAM, wanted) as back:  # OSError: the client is gone
-            back.sendto(data, source)
+        quic = self._quic_of(wanted) if wanted[1] in QUIC_PORTS else None
+        if quic is not None and quic.knows(data):
+            quic.datagram_received(data, source)
+        else:
+            _send(wanted, data, source)
+
+    def _quic_of(self, wanted: Address) -> Quic | None:
+        """Who speaks QUIC there; None where aioquic, which only tests need, is not installed."""
+        if wanted not in self._quic:
+            try:
+                from firewall.lab.quic import Quic  # noqa: PLC0415  0.2 s that only who needs it waits for
+            except ImportError:
+                return None
+            self._quic[wanted] = Quic(self._journal, self._authority, wanted, partial(_send, wanted))
+        return self._quic[wanted]
+
+
+def _send(wanted: Address, data: bytes, source: Address) -> None:
+    """Back, from where it was sent to."""
+    with suppress(OSError), transparent(socket.SOCK_DGRAM, wanted) as back:  # OSError: the client is gone
+        back.sendto(data, source)
 
 
 def _address(sockaddr: bytes) -> Address:
@@ -131,7 +156,7 @@ async def main(directory: Path) -> None:
     for anywhere in ("0.0.0.0", "::"):  # noqa: S104  all of the internet
         listener = transparent(socket.SOCK_STREAM, (anywhere, PORT))
         await loop.create_server(partial(Connection, journal, authority), sock=listener, backlog=BACKLOG)
-        UdpEcho(anywhere, journal)
+        Udp(anywhere, journal, authority)
     for resolver in RESOLVERS:
         over_udp, over_tcp = (transparent(kind, (resolver, 53)) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
         await loop.create_datagram_endpoint(partial(UdpNames, names), sock=over_udp)

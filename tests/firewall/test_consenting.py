@@ -158,7 +158,7 @@ def test_requests_of_one_connection_are_each_judged(house: House, wire) -> None:
     house.give()
     first, second = request % HOST.encode(), request % b"policy.app.xiaomi.com"
     one = house.packet(wire.tcp(FRIEND, 80, first, seq=1000))
-    assert house.verdicts() == [(one, CONSENT, Watch.HTTP)]
+    assert house.verdicts() == [(one, CONSENT, Watch.NAMES)]
     two = house.packet(wire.tcp(FRIEND, 80, second, seq=1000 + len(first)), watched=True)
     assert house.verdicts() == [(two, ASK, Watch.NONE)]
     assert house.ways()[0].seconds == 0

@@ -89,9 +89,9 @@ def test_a_listed_host_is_refused_and_later_requests_are_watched(play: Play, wir
     first = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
     second = b"GET / HTTP/1.1\r\nHost: api.account.xiaomi.com\r\n\r\n"
     one = play.packet(wire.tcp(FRIEND, 80, first, seq=1000))
-    assert play.verdicts() == [(one, ALLOW, Watch.HTTP)]
+    assert play.verdicts() == [(one, ALLOW, Watch.NAMES)]
     two = play.packet(wire.tcp(FRIEND, 80, first, seq=1000 + len(first)), watched=True)
-    assert play.verdicts() == [(two, ALLOW, Watch.HTTP)]
+    assert play.verdicts() == [(two, ALLOW, Watch.NAMES)]
     assert play.decided() == []  # the same again is no news
     three = play.packet(wire.tcp(FRIEND, 80, second, seq=1000 + 2 * len(first)), watched=True)
     assert play.verdicts() == [(three, ASK, Watch.NONE)]
@@ -207,7 +207,7 @@ def test_a_port_used_again_after_a_watched_flow_is_a_new_flow(play: Play, wire) 
     request = b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n"
     play.packet(wire.tcp(FRIEND, 80, request % b"example.com", seq=1000))
     packet = play.packet(wire.tcp(FRIEND, 80, request % b"example.org", seq=7_000_000))
-    assert play.verdicts() == [(packet, ALLOW, Watch.HTTP)]
+    assert play.verdicts() == [(packet, ALLOW, Watch.NAMES)]
     assert len(play.decided()) == 1
 
 
@@ -223,7 +223,7 @@ def test_the_body_that_was_queued_with_its_head_is_the_same_flow(play: Play, wir
     head = b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 20\r\n\r\n"
     play.packet(wire.tcp(FRIEND, 80, head, seq=1000))
     packet = play.packet(wire.tcp(FRIEND, 80, b"0123456789", seq=1000 + len(head)))
-    assert play.verdicts() == [(packet, ALLOW, Watch.HTTP)]
+    assert play.verdicts() == [(packet, ALLOW, Watch.NAMES)]
     assert play.decided() == []
     early = play.packet(wire.tcp(FRIEND, 80, b"56789", seq=1000 + len(head) + 15))
     assert play.verdicts() == [(early, HELD, Watch.NONE)]
@@ -406,7 +406,7 @@ def test_a_watched_flow_of_a_dead_gateway_is_not_guessed_at(play: Play, wire, tm
     request = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
     play.packet(wire.tcp(FRIEND, 80, request, seq=1000))
     flows = tuple(play.gateway.flows.live())
-    assert flows[0].watch == Watch.HTTP
+    assert flows[0].watch == Watch.NAMES
     again = Play(None, tmp_path)
     again << Remembered(flows, (), "", frozenset({flows[0].flow}))
     again.rules("")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from firewall.backends import BackendError
 from firewall.backends.linux import marks
 from firewall.commands import Watch
+from firewall.dissect.quic import VERSIONS
 from firewall.settings import DNS_PORT
 from rules.verdict import Verdict
 
@@ -79,16 +80,16 @@ class Ruleset:
                     raise BackendError(f"{tool}: {done.stderr.strip()}")
 
     def render(self, state: KernelState, held: Held, *, masquerade6: bool) -> str:
-        allowed_http = marks.connection(Verdict.ALLOW, Watch.HTTP)
-        consented_http = marks.connection(Verdict.CONSENT, Watch.HTTP)
+        allowed_names = marks.connection(Verdict.ALLOW, Watch.NAMES)
+        consented_names = marks.connection(Verdict.CONSENT, Watch.NAMES)
         values: dict[str, int] = {
             "connection": marks.CONNECTION,
             "verdict": marks.VERDICT,
             "allowed": marks.ALLOWED,
-            "allowed_http": allowed_http,
+            "allowed_names": allowed_names,
             "blocked": marks.BLOCKED,
             "consented": marks.CONSENTED,
-            "consented_http": consented_http,
+            "consented_names": consented_names,
             "others": marks.OTHERS,
             "kept": marks.KEPT,
             "slot": marks.SLOT,
@@ -96,14 +97,14 @@ class Ruleset:
             "permit": marks.PERMIT,
             "permit_pass": marks.PERMIT | marks.PASS,
             "permit_ask": marks.PERMIT | marks.ASK,
-            "permit_ask_http": marks.PERMIT | marks.ASK | Watch.HTTP << marks.WATCH_SHIFT,  # no verdict, no way out
+            "permit_ask_names": marks.PERMIT | marks.ASK | Watch.NAMES << marks.WATCH_SHIFT,  # no verdict, no way out
             "pass": marks.PASS,
             "answer": marks.ASK | marks.CONNECTION,
             "answer_allowed": marks.ASK | marks.ALLOWED,
-            "answer_http": marks.ASK | allowed_http,
+            "answer_names": marks.ASK | allowed_names,
             "answer_blocked": marks.ASK | marks.BLOCKED,
             "answer_consented": marks.ASK | marks.CONSENTED,
-            "answer_consented_http": marks.ASK | consented_http,
+            "answer_consented_names": marks.ASK | consented_names,
         }
         text = self._template.substitute(
             {key: f"0x{value:08x}" for key, value in values.items()},
@@ -116,6 +117,7 @@ class Ruleset:
             queue="" if self._tools else f"meta mark & 0x{marks.ASK:08x} == 0x{marks.ASK:08x} queue num {self._queue}",
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
+            quic_versions=", ".join(map(hex, VERSIONS)),
             masquerade6=f'oifname "{self._wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
         )
         lines = [text]

@@ -18,9 +18,9 @@ def test_every_bit_has_one_meaning_and_fourteen_are_left_to_others() -> None:
 
 
 @pytest.mark.parametrize(("verdict", "watch", "bits"), [
-    (Verdict.ALLOW, Watch.NONE, marks.ALLOWED), (Verdict.ALLOW, Watch.HTTP, marks.ALLOWED | 1 << 27),
+    (Verdict.ALLOW, Watch.NONE, marks.ALLOWED), (Verdict.ALLOW, Watch.NAMES, marks.ALLOWED | 1 << 27),
     (Verdict.ASK, Watch.NONE, marks.BLOCKED), (Verdict.BLOCK, Watch.NONE, marks.BLOCKED), (Verdict.HELD, Watch.NONE, 0),
-    (Verdict.CONSENT, Watch.NONE, marks.CONSENTED), (Verdict.CONSENT, Watch.HTTP, marks.CONSENTED | 1 << 27), (Verdict.WATCH, Watch.NONE, marks.ALLOWED),
+    (Verdict.CONSENT, Watch.NONE, marks.CONSENTED), (Verdict.CONSENT, Watch.NAMES, marks.CONSENTED | 1 << 27), (Verdict.WATCH, Watch.NONE, marks.ALLOWED),
 ])
 def test_verdicts(verdict, watch, bits) -> None:
     assert marks.connection(verdict, watch) == bits

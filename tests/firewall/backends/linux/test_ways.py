@@ -44,7 +44,7 @@ WAYS = [(far, port) for far in FAR.values() for port in (443, 80)]
 def open_all(backend, seconds, slot=7):
     backend.carry_out([OpenWay(slot, far, port, seconds) for far, port in WAYS])
 async def begin(backend, come, seconds):
-    ANSWER.update({443: (Verdict.CONSENT,), 80: (Verdict.CONSENT, Watch.HTTP)})
+    ANSWER.update({443: (Verdict.CONSENT,), 80: (Verdict.CONSENT, Watch.NAMES)})
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True, (7,))), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
     await come(Applied)
     began = time.monotonic()
