@@ -147,9 +147,11 @@ class ForwardQuery:
 
 @dataclass(slots=True)
 class SendAnswer:
-    """Send the true answer to the phone."""
+    """Send the true answer to the phone. One with hints goes without those left out, and without keys if not `ech`."""
 
     token: Hashable
+    left_out: frozenset[bytes] = frozenset()
+    ech: bool = False
 
 
 Command = (

@@ -10,14 +10,11 @@ from firewall import events, inputs
 from firewall.commands import (
     Command,
     ExpelPair,
-    ForwardQuery,
     GiveVerdict,
     MarkFlow,
     OpenWay,
     Reconcile,
-    RefuseQuery,
     ResetServer,
-    SendAnswer,
     Watch,
 )
 from firewall.consenting import Consenting
@@ -28,7 +25,9 @@ from firewall.events import Event, State
 from firewall.flow import TCP, Flow, FlowTable, Hearing
 from firewall.inputs import FlowKey, Now
 from firewall.judge import Judge
-from firewall.names import GRACE, NameTable
+from firewall.names import NameTable
+from firewall.naming import Naming
+from firewall.notices import Notices
 from firewall.rejudge import Out, Rejudge
 from firewall.speech import NO_NAME, UNFINISHED, Heard
 from rules.observation import NOWHERE
@@ -67,6 +66,8 @@ class Gateway:
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"
         self._out = Out()
+        self._notices = Notices()
+        self._naming = Naming(self.judge, self.names, self.enforced, self._out)
         self._rejudge = Rejudge(self.judge, self.flows, self.consents, self._out)
         self._consenting = consenting = Consenting(self.consents, phones, self.flows, self._rejudge, self._out)
         self._locked_by = self._kept = ""  # why it is locked; why the newest rules are not the ones in use
@@ -110,6 +111,7 @@ class Gateway:
             self._rejudge.go_on(now)
         if self.consents.changed:
             self._keep_exempt()
+        out.events += list(self._notices.of(out.events))
         return Turn(out.commands, out.events, self._wake_at(now))
 
     def live(self, now: Now) -> Iterator[tuple[Observation, Decision]]:
@@ -237,35 +239,13 @@ class Gateway:
     # -- names -------------------------------------------------------------------------------------------------------
 
     def _query(self, seen: inputs.QuerySeen, now: Now) -> None:
-        if self.locked:
-            return  # the question expires unanswered
-        phone = self._admit(seen.mac, seen.src, now)
-        if phone is not None and not self._refused_by_name(seen.token, phone, seen.src, (seen.qname,), now):
-            self._out.commands.append(ForwardQuery(seen.token))
+        phone = None if self.locked else self._admit(seen.mac, seen.src, now)
+        if phone is not None:  # else the question expires unanswered
+            self._naming.asked(seen, phone, now)
 
     def _answer(self, seen: inputs.AnswerSeen, now: Now) -> None:
-        """Learn, refuse in the kernel what can only be refused, and only then let the phone know the address."""
-        policy = self.policy
-        if policy is None or self.locked:
-            return
-        phone = self.phones.of(seen.mac, now.wall)
-        if len(seen.chain) > 1 and self._refused_by_name(seen.token, phone, seen.src, seen.chain, now):
-            return
-        self.names.learn(phone, seen.chain, seen.addresses, seen.ttl, now.boot)
-        for addr in seen.addresses:
-            seconds = seen.ttl + int(GRACE)
-            self._out.commands.extend(self.enforced.learn(policy, phone, seen.mac, addr, seconds, now.boot))
-        self._out.commands.append(SendAnswer(seen.token))
-
-    def _refused_by_name(self, token: object, phone: Phone, src: bytes, chain: tuple[str, ...], now: Now) -> bool:
-        blocked = self.judge.blocked(phone, chain)
-        if blocked is None:
-            return False
-        seen, decision = blocked
-        self._out.events.append(events.FlowDecided(now.wall, src, None, seen, decision))
-        if decision.verdict.refuses:
-            self._out.commands.append(RefuseQuery(token, decision))
-        return decision.verdict.refuses
+        if not self.locked:
+            self._naming.answered(seen, self.phones.of(seen.mac, now.wall), now)
 
     # -- who it is ---------------------------------------------------------------------------------------------------
 

@@ -106,7 +106,11 @@ class QuerySeen:
 
 @dataclass(slots=True)
 class AnswerSeen:
-    """A true answer is ready and has not been sent. `chain`: asked name, then the CNAMEs on the way."""
+    """A true answer is ready and has not been sent. `chain`: asked name, then the CNAMEs on the way.
+
+    With `hints` it is of type HTTPS or SVCB: the addresses stand beside what was asked for, and each can be left out.
+    The chain goes on with the names that its records lead to.
+    """
 
     token: Hashable
     mac: bytes
@@ -114,6 +118,7 @@ class AnswerSeen:
     chain: tuple[str, ...]
     addresses: tuple[bytes, ...]
     ttl: int  # seconds, the smallest of the chain
+    hints: bool = False
 
 
 @dataclass(slots=True)

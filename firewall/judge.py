@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from firewall.commands import Watch
 from firewall.speech import NO_NAME
 from rules.decide import decide
-from rules.observation import Observation
+from rules.observation import Observation, Sign
 from rules.verdict import Decision, Verdict
 
 if TYPE_CHECKING:
@@ -92,6 +92,22 @@ class Judge:
         if decide(self.policy, seen).verdict is not Verdict.BLOCK:
             return None
         return seen, self.decide(phone, seen)
+
+    def may_lead(self, phone: Phone, chain: tuple[str, ...], addr: bytes, now: Now) -> bool:
+        """Whether an address that stands beside what was asked for is one that the phone may go to, for all we know."""
+        chains = dict.fromkeys((*self._names.chains(phone, addr, now.boot), chain))
+        seen = Observation(
+            phone.name, None, addr, None, answered=tuple(chains), names_open=True, group=phone.group,
+            place=self._place(addr),
+        )
+        return not self.decide(phone, seen).verdict.refuses
+
+    def may_hide(self, phone: Phone, chain: tuple[str, ...]) -> bool:
+        """Whether a rule lets a flow to this name encrypt its true name: one that says so, for no other does."""
+        assert self.policy is not None
+        open_ = Observation(phone.name, "tcp", None, 443, answered=(chain,), group=phone.group, place=None)
+        hidden = decide(self.policy, open_._replace(signs=(Sign.HIDDEN,)))
+        return hidden.verdict is Verdict.ALLOW and hidden.rule != decide(self.policy, open_).rule
 
     def watch(self, flow: Flow, seen: Observation) -> Watch:
         """What may name another host later (cleartext HTTP, all UDP) stays watched while that could change it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from firewall import commands, events, inputs
 from firewall.backends.model import Sets, answers, sized, without_syn
 from firewall.capture import CaptureError
-from firewall.dissect import NOT_MINE, dns, ip, link
+from firewall.dissect import NOT_MINE, dns, ip, link, svcb
 from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import Order, Segment
 from firewall.flow import HELD_SECONDS
@@ -427,11 +427,14 @@ class Replay:
             return
         chain = tuple(dns.text(wire) for wire in answer.chain)
         flow.asked.setdefault(chain[0])
-        addresses = tuple(addr for addr in answer.addresses if is_home(chain[0]) or not is_local(addr))
+        targets, hints = svcb.told(message)
+        told = (*answer.addresses, *hints)
+        addresses = tuple(addr for addr in told if is_home(chain[0]) or not is_local(addr))
         if not addresses:
             return
+        chain += targets
         self._asking = flow
-        self._deliver((inputs.AnswerSeen(flow, flow.mac, flow.key.src, chain, addresses, answer.ttl),))
+        self._deliver((inputs.AnswerSeen(flow, flow.mac, flow.key.src, chain, addresses, answer.ttl, bool(hints)),))
         self._asking = None
         phone = self._gateway.phones.of(flow.mac, self._now)
         if chain not in self._gateway.names.chains(phone, addresses[0], self._now):

@@ -20,13 +20,14 @@ PRIVATE = 0xFF00  # the first number that nobody assigns, and the one left behin
 MOST_PARAMETERS = 32  # of one record; seven are registered
 _HINT_SIZE: Final = {IPV4HINT: 4, IPV6HINT: 16}
 
+_NOTHING: Final = b"\0\1\0"  # priority 1, and the name that was asked for
 _RECORD = Struct("!HHIH")  # type, class, TTL, data length
 _PARAMETER = Struct("!HH")  # number, length
 _SHORT = Struct("!H")
 
 
 class Service(NamedTuple):
-    """One record. An alias (priority 0) leads to another name, as a CNAME does."""
+    """One record. An alias (priority 0) leads to another name, as a CNAME does; so does any other target."""
 
     priority: int
     target: str  # as dns.text gives it; ".": the name that was asked for
@@ -39,6 +40,9 @@ def services(data: bytes) -> tuple[Service, ...]:
     found = []
     for start, end in _records(data):
         begin = _behind_target(data, start, end)
+        if not begin:
+            found.append(Service(1, ".", (), ech=False))  # as it is when it has been cleaned
+            continue
         parameters = _parameters(data, begin, end) or []
         hints = [hint for number, value in parameters for hint in _hints(number, value)]
         has_ech = any(number == ECH for number, _ in parameters)
@@ -47,15 +51,25 @@ def services(data: bytes) -> tuple[Service, ...]:
     return tuple(found)
 
 
+def told(data: bytes) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """Where the records of an answer lead: to which other names, and by hints to which addresses; each once."""
+    found = services(data)
+    targets = dict.fromkeys(service.target for service in found if service.target != ".")
+    return tuple(targets), tuple(dict.fromkeys(hint for service in found for hint in service.hints))
+
+
 def without(data: bytes, allowed: Callable[[bytes], bool], *, ech: bool = False) -> bytes:
     """The same answer with no other hints than `allowed` ones, and with no keys for ECH unless `ech`.
 
     For answers that dns.answer has accepted. It has the same length, and its TTLs stand where they stood. A record
-    whose parameters cannot be read loses all of them.
+    whose parameters cannot be read loses all of them, and one whose target cannot be read that too.
     """
     answer = bytearray(data)
     for start, end in _records(data):
         begin = _behind_target(data, start, end)
+        if not begin:
+            answer[start:end] = _NOTHING + _filler(end - start - len(_NOTHING))
+            continue
         parameters = _parameters(data, begin, end)
         if parameters is None:
             answer[begin:end] = _filler(end - begin)
@@ -100,8 +114,17 @@ def _behind_name(data: bytes, at: int) -> int:
 
 
 def _behind_target(data: bytes, start: int, end: int) -> int:
-    """Where the parameters begin: behind priority and target, which is never compressed (RFC 9460, 2.2)."""
-    return min(_behind_name(data, start + 2), end)
+    """Where the parameters begin: behind priority and target, which is never compressed (RFC 9460, 2.2). 0: it is."""
+    at = start + 2
+    last = min(end, at + dns.LONGEST_NAME)
+    while at < last:
+        size = data[at]
+        if not size:
+            return at + 1
+        if size > 63:
+            break
+        at += 1 + size
+    return 0
 
 
 def _parameters(data: bytes, at: int, end: int) -> list[tuple[int, bytes]] | None:

@@ -1,7 +1,7 @@
 """A stub forwarder for the phones' DNS: it asks the gateway about each question, and somebody else for the answer.
 
-No recursion, no DNSSEC, no zone transfers. Questions of type HTTPS and SVCB are answered with "no such data": their
-address hints and ECH keys would lead phones around the names that the rules are about; clients then use A and AAAA.
+No recursion, no DNSSEC, no zone transfers. What stands beside a name in records of type HTTPS and SVCB, address hints
+and keys for ECH, would lead phones around the names that the rules are about: the gateway says what of it stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from firewall.backends import BackendError
 from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
-from firewall.dissect import NOT_MINE, dns
+from firewall.dissect import NOT_MINE, dns, svcb
 from firewall.inputs import AnswerSeen, QuerySeen
 from firewall.resolver import replies
 from firewall.resolver.cache import LONGEST, LONGEST_NO, SHORTEST, Cache, Entry
@@ -42,7 +42,7 @@ MOST_OF_A_PHONE, MOST = 64, 512  # questions waiting
 MOST_MACS = 4_096  # looked up in a second and kept; of more, each question asks the kernel
 REFUSAL_TTL = 2  # seconds, so that a phone asks again soon after it was unblocked
 FAILURE_TTL = 2  # seconds a failure is remembered (RFC 9520 wants one at least)
-NO_HINTS_TTL = 300  # seconds that "no HTTPS record" is believed
+MOST_TARGETS = 8  # names that one HTTPS answer leads to; with more it is none
 TRANSFERS = frozenset((dns.AXFR, dns.IXFR))
 HINTS = frozenset((dns.SVCB, dns.HTTPS))
 
@@ -204,7 +204,9 @@ class Resolver:
             return
         question, decision = waiting.question, command.decision
         code = replies.BLOCKED if decision.verdict is Verdict.BLOCK else replies.FILTERED
-        message = replies.negative(_key(question), dns.NXDOMAIN, REFUSAL_TTL)
+        # what a record of this type leads to is refused, not the name itself: its addresses are another question
+        known = question.qtype in HINTS and waiting.entry is not None
+        message = replies.negative(_key(question), dns.NOERROR if known else dns.NXDOMAIN, REFUSAL_TTL)
         _answer(waiting, replies.finish(message, question, option=replies.reason(code, decision.reason)))
 
     def _forward(self, command: ForwardQuery, ready: list[Input]) -> None:
@@ -214,10 +216,7 @@ class Resolver:
             return
         question = waiting.question
         key, now = _key(question), self._clock()
-        if question.qtype in HINTS:
-            entry: Entry | None = Entry(dns.NOERROR, b"", (), (question.name,), (), now + NO_HINTS_TTL)
-        else:
-            entry = self._cache.get(key, now)
+        entry = self._cache.get(key, now)
         if entry is not None:
             ready.append(self._ready(token, waiting, entry, now))
         elif key in self._asking:
@@ -235,6 +234,8 @@ class Resolver:
         question, entry = waiting.question, waiting.entry
         ttl = entry.left(self._clock())
         message = entry.message or replies.negative(_key(question), entry.rcode, ttl)
+        if entry.hints:
+            message = svcb.without(message, lambda addr: addr not in command.left_out, ech=command.ech)
         _answer(waiting, replies.finish(message, question, entry.ttls, ttl))
 
     # -- answers -----------------------------------------------------------------------------------------------------
@@ -254,7 +255,8 @@ class Resolver:
 
     def _ready(self, token: int, waiting: _Waiting, entry: Entry, now: float) -> AnswerSeen:
         waiting.entry = entry
-        return AnswerSeen(token, waiting.mac, waiting.src, entry.chain, entry.addresses, entry.left(now))
+        left = entry.left(now)
+        return AnswerSeen(token, waiting.mac, waiting.src, entry.chain, entry.addresses, left, entry.hints)
 
 
 def _key(question: Question) -> bytes:
@@ -268,9 +270,11 @@ def _answer(waiting: _Waiting, message: bytes) -> None:
 
 def _entry(key: bytes, reply: Reply | None, now: float) -> Entry:
     """What an upstream's reply is worth to a phone."""
-    asked = dns.text(key[:-4])
+    asked, qtype = dns.text(key[:-4]), int.from_bytes(key[-4:-2])
     if reply is None or reply.answer.rcode not in (dns.NOERROR, dns.NXDOMAIN):
-        return Entry(dns.SERVFAIL, b"", (), (asked,), (), now + FAILURE_TTL)
+        # servers that do not know the type are many, and clients go on without (RFC 9460, 3)
+        rcode = dns.NOERROR if qtype in HINTS else dns.SERVFAIL
+        return Entry(rcode, b"", (), (asked,), (), now + FAILURE_TTL)
     answer = reply.answer
     chain = tuple(map(dns.text, answer.chain))
     addresses = answer.addresses
@@ -282,6 +286,12 @@ def _entry(key: bytes, reply: Reply | None, now: float) -> Entry:
         ours = dns.answer(message, message)
         assert ours is not NOT_MINE
         return Entry(dns.NOERROR, message, ours.ttls, chain, addresses, until)
-    if answer.found and int.from_bytes(key[-4:-2]) not in dns.ADDRESS_SIZE:
-        return Entry(dns.NOERROR, replies.relayed(reply.data, key, answer), answer.ttls, chain, (), until)
+    if answer.found and qtype not in dns.ADDRESS_SIZE:
+        message = replies.relayed(reply.data, key, answer)
+        if qtype not in HINTS:
+            return Entry(dns.NOERROR, message, answer.ttls, chain, (), until)
+        message = svcb.without(message, lambda addr: is_home(asked) or not is_local(addr), ech=True)
+        targets, hints = svcb.told(message)
+        if len(targets) <= MOST_TARGETS:
+            return Entry(dns.NOERROR, message, answer.ttls, (*chain, *targets), hints, until, hints=True)
     return Entry(answer.rcode, b"", (), chain, (), min(until, now + LONGEST_NO))

@@ -22,6 +22,7 @@ class Entry:
     chain: tuple[str, ...]
     addresses: tuple[bytes, ...]
     until: float  # on the resolver's clock
+    hints: bool = False  # the addresses, and keys for ECH, stand in records of type HTTPS or SVCB
 
     def left(self, now: float) -> int:
         """Seconds it is true for, begun ones counted; at least 1, for it was true when it was looked up."""

@@ -9,11 +9,12 @@ import struct
 from collections import Counter
 
 import pytest
-from dnslib import CNAME, QTYPE, RR, A, DNSRecord
+from dnslib import CNAME, QTYPE, RD, RR, A, DNSRecord
 from stub import KILLER, MAC, OTHER, OTHER_MAC, PUBLIC, Upstream, address, addresses, framed, free_port, read, standing
 
 from firewall.backends import BackendError
 from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
+from firewall.dissect import svcb
 from firewall.resolver import MOST, MOST_OF_A_PHONE, NOBODY, PATIENCE, Resolver, listen, upstream
 from firewall.resolver.limits import BURST
 from rules.verdict import Decision, Verdict
@@ -89,12 +90,46 @@ async def test_a_locked_gate_answers_nothing_and_old_tokens_are_forgotten(house)
     assert not house.resolver._of_phone
 
 
-async def test_no_hints_around_the_names(house):
+def https(parameters, priority=1, target=b"\0"):
+    """The data of a record of type HTTPS (RFC 9460, 2.2)."""
+    return RD(struct.pack("!H", priority) + target + b"".join(struct.pack("!HH", number, len(value)) + value for number, value in parameters))
+
+
+async def test_hints_stay_where_the_gateway_lets_them(house):
+    """The true record, TTL and all, without what is left out, without home addresses, and with keys only if it says so."""
+    good, bad, home = (socket.inet_aton(text) for text in (PUBLIC, "42.62.48.181", "10.77.0.1"))
+    six = socket.inet_pton(socket.AF_INET6, "2001:db8::1")
+    record = https([(1, b"\2h3"), (4, good + bad + home), (5, b"key"), (6, six)])
+    house.up.script = lambda data, _: [house.up.honest(data, [RR("shop.example", qtype, rdata=record, ttl=300) for qtype in [DNSRecord.parse(data).q.qtype]])]
     for qtype in (65, 64):
         reply = await house.ask("shop.example", qtype)
-        assert (reply.header.rcode, reply.rr, len(reply.auth)) == (0, [], 1)
-    assert [seen.qtype for seen in house.gate.queries] == [65, 64]
-    assert house.up.asked == []
+        assert [(rr.rtype, rr.ttl) for rr in reply.rr] == [(qtype, 300)]
+        assert svcb.services(bytes(reply.pack())) == (svcb.Service(1, ".", (good, bad, six), ech=False),)
+    assert [(seen.chain, seen.addresses, seen.hints) for seen in house.gate.answers] == [(("shop.example",), (good, bad, six), True)] * 2
+    house.gate.left_out, house.gate.ech = frozenset((bad,)), True
+    house.now += 100
+    kept = await house.ask("shop.example", 65)  # out of the cache
+    assert svcb.services(bytes(kept.pack())) == (svcb.Service(1, ".", (good, six), ech=True),)
+    assert ([rr.ttl for rr in kept.rr], len(house.up.asked)) == ([200], 2)
+
+
+async def test_what_records_lead_to_are_names_of_the_chain(house):
+    alias, other = https([], 0, b"\3cdn\3net\0"), https([], 1, b"\3big\3cdn\3net\0")
+    house.up.script = lambda data, _: [house.up.honest(data, [RR("shop.example", 65, rdata=record, ttl=300) for record in (alias, other)])]
+    assert len((await house.ask("shop.example", 65)).rr) == 2
+    (seen,) = house.gate.answers
+    assert (seen.chain, seen.addresses) == (("shop.example", "cdn.net", "big.cdn.net"), ())
+
+
+async def test_without_such_a_record_nobody_waits_for_one(house):
+    """None there, nine names to lead to, a server that knows no such type: clients go on with addresses."""
+    many = [https([], 0, b"\3cdn" + bytes((2, 48 + n, 48)) + b"\0") for n in range(9)]
+    for name, records, header in (("none.example", [], {}), ("many.example", many, {}), ("old.example", [], {"rcode": 4})):
+        house.up.script = lambda data, _, records=records, header=header: [
+            house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, 65, rdata=record, ttl=300) for record in records], **header),
+        ]
+        reply = await house.ask(name, 65)
+        assert (reply.header.rcode, reply.rr, len(reply.auth)) == (0, [], 1), name
 
 
 @pytest.mark.parametrize(("qtype", "rcode"), [("ANY", 4), ("AXFR", 5), ("IXFR", 5)])

@@ -14,7 +14,7 @@
 | 67 | TCP: lengths 0 and 65,535, drops, idle connections, pipelines | test_tcp_*; also test_resolver.py (idle, so many and no more) |
 | 68 | EDNS sizes 0, 512, 65,535 | test_sizes |
 | 69 | a dot, NUL, 0xFF in a label; 0x20 | test_strange_labels |
-| 70 | CNAME loop, 30 links, CNAME to a blocked name, HTTPS to one | test_garbage_from_upstream, test_an_alias_of_a_refused_name, test_https_leads_nowhere |
+| 70 | CNAME loop, 30 links, CNAME to a blocked name, HTTPS to one | test_garbage_from_upstream, test_an_alias_of_a_refused_name, test_https_leads_nowhere_else |
 | 71 | TTL 0 and 2^31, an address that flips to ours | test_a_flip_to_an_address_at_home; TTLs: test_resolver.py |
 | 72 | 4,000 records | test_garbage_from_upstream |
 | 73 | answers to another question, from elsewhere, late, twice | test_late_and_twice; test_resolver.py (forged) |
@@ -37,10 +37,11 @@ import struct
 import time
 
 import pytest
-from dnslib import CNAME, EDNS0, QTYPE, RR, A, DNSRecord, EDNSOption
+from dnslib import CNAME, EDNS0, QTYPE, RD, RR, A, DNSRecord, EDNSOption
 from stub import KILLER, OTHER, PUBLIC, Upstream, addresses, framed, read, standing
 
 from firewall.commands import RefuseQuery
+from firewall.dissect import svcb
 from firewall.inputs import AnswerSeen
 from firewall.resolver import MOST_OF_A_PHONE, listen, upstream
 from rules.verdict import Decision, Verdict
@@ -290,10 +291,23 @@ async def test_an_alias_of_a_refused_name(house):
 
 
 @pytest.mark.parametrize("qtype", [64, 65])
-async def test_https_leads_nowhere(house, qtype):
-    """Neither an alias to a blocked name nor an address hint nor an ECH key reaches a phone."""
-    reply = await house.ask("shop.example", qtype)
-    assert (reply.header.rcode, reply.rr, house.up.asked) == (0, [], [])
+async def test_https_leads_nowhere_else(house, qtype):
+    """An alias to a refused name reaches no phone; its own addresses are another question. Nor does a target that is cut."""
+    alias, cut = RD(b"\0\0\4evil\7example\0"), RD(b"\0\1\xc0\x0c\0\4\0\4\6\6\6\6")
+    house.up.script = lambda data, _: [house.up.honest(data, [RR(name := DNSRecord.parse(data).q.qname, qtype, rdata=alias if name == "shop.example." else cut, ttl=300)])]
+    command = house.gate._command
+    house.gate._command = lambda seen: (
+        RefuseQuery(seen.token, Decision(Verdict.BLOCK, "x/1", "stopped", "", 1))
+        if isinstance(seen, AnswerSeen) and "evil.example" in seen.chain
+        else command(seen)
+    )
+    refused = await house.ask("shop.example", qtype, size=1232)
+    assert (refused.header.rcode, refused.rr, refused.auth[0].ttl) == (0, [], 2)
+    assert refused.ar[0].rdata[0].code == 15  # and it says why
+    told = bytes((await house.ask("other.example", qtype)).pack())
+    assert svcb.services(told) == (svcb.Service(1, ".", (), ech=False),)
+    assert b"\6\6\6\6" not in told
+    assert house.gate.answers[-1].addresses == ()
 
 
 async def test_a_flip_to_an_address_at_home(house):

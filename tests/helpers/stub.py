@@ -95,6 +95,7 @@ class Gate:
         self.refused = {}
         self.locked = False
         self.later = False
+        self.left_out, self.ech = frozenset(), False  # of answers with hints
         self.seen = []
         self.told = asyncio.Event()
 
@@ -109,7 +110,7 @@ class Gate:
 
     def _command(self, seen):
         if isinstance(seen, AnswerSeen):
-            return SendAnswer(seen.token)
+            return SendAnswer(seen.token, self.left_out, self.ech)
         verdict = self.refused.get(seen.qname)
         return RefuseQuery(seen.token, Decision(verdict, "x/1", "stopped by x/1", "", 1)) if verdict else ForwardQuery(seen.token)
 

@@ -48,6 +48,17 @@ def test_hints_that_are_not_allowed_and_ech_are_taken_out():
     assert svcb.services(svcb.without(answer, ALLOWED, ech=True))[0].ech
 
 
+def test_where_it_leads():
+    """Each name and address once. A target that is compressed is none, and takes its record with it."""
+    twice = [data(COMMON, target=b"\x03cdn\x07example\0"), data([(IPV4HINT, GOOD4)]), data([], 0, b"\x01b\0")]
+    assert svcb.told(reply(*twice)) == (("cdn.example", "b"), (GOOD4, BAD4, BAD6))
+    for target in (b"\xc0\x0c", b"\x03cdn\xc0\x10", b"\x40" + bytes(80), b"\x3fabc" * 70):
+        answer = reply(data(COMMON, target=target))
+        assert svcb.told(answer) == ((), ())
+        (parameters,) = left(cleaned := svcb.without(answer, ALLOWED, ech=True))
+        assert (parameters, len(cleaned)) == ({}, len(answer))
+
+
 def test_nothing_else_moves():
     """A record behind may point into what is in front of it, and the cache knows where TTLs stand."""
     pointing = b"\xc0\x10" + struct.pack("!HHIH", dns.A, 1, 60, 4) + GOOD4

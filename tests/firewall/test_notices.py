@@ -1,0 +1,53 @@
+"""Private DNS that is set to one provider: said once for each phone, in words that help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from play import FRIEND, Play
+
+from firewall.events import Trouble
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return Play(tmp=tmp_path)
+
+
+def said(play: Play) -> list[str]:
+    return [event.text for event in play.events if isinstance(event, Trouble)]
+
+
+def test_a_resolver_that_is_looked_up_by_name(play: Play) -> None:
+    (text,) = said(play.ask("dns.google"))
+    assert text.startswith("phone1 wants encrypted DNS at dns.google; rule bypass/2 refuses it.")
+    assert "set it to Automatic" in text
+    assert said(play.ask("dns.google")) == said(play.ask("dns.quad9.net")) == []  # once is enough
+
+
+@pytest.mark.parametrize("addr", [FRIEND, "2001:db8:feed::7"])
+def test_port_853_elsewhere(play: Play, wire, addr: str) -> None:
+    play.answer(("resolver.example.net",), FRIEND)
+    play.packet(wire.tcp(addr, 853, wire.hello("resolver.example.net")))
+    assert [text.split(";")[0] for text in said(play)] == ["phone1 wants encrypted DNS at resolver.example.net"]
+    play.packet(wire.tcp(addr, 853, wire.hello("resolver.example.net"), sport=40001))
+    assert said(play) == []
+
+
+def test_who_says_no_name_is_told_by_address(play: Play, wire) -> None:
+    play.packet(wire.udp("2001:db8:feed::7", 853, b"noise"))
+    assert [text.split(";")[0] for text in said(play)] == ["phone1 wants encrypted DNS at 2001:db8:feed::7"]
+
+
+def test_other_refusals_and_what_passes_are_no_news(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("api.account.xiaomi.com")))
+    assert said(play) == []
+    play.rules('[[rule]]\naction = "allow"\nmatch = "port:853"\n')
+    play.packet(wire.tcp(FRIEND, 853, wire.hello("resolver.example.net")))
+    assert said(play) == []
+
+
+def test_what_it_is_called_is_shown_and_not_obeyed(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 853, wire.hello("a\x1b[31mb.example")))
+    assert all("\x1b" not in text for text in said(play))
