@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from ipaddress import _BaseAddress
+
+    Address = IPv4Address | IPv6Address
+
 
 TABLE: Final = Path(__file__).with_name("names.toml")
 MAX_CHAIN: Final = 8
@@ -27,15 +29,16 @@ class Found:
     """What a question finds: the CNAMEs on the way, then addresses of one family (none: the name has no such)."""
 
     aliases: tuple[str, ...]
-    addresses: tuple[_BaseAddress, ...]
+    addresses: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    addresses: tuple[_BaseAddress, ...] = ()
-    moved: tuple[_BaseAddress, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    moved: tuple[Address, ...] = ()
     cname: str = ""
     invented: int = 1
+    https: str = ""
 
 
 @dataclass(slots=True)
@@ -64,12 +67,16 @@ class NameTable:
         addresses = tuple(address for address in known if address.version == version)
         return Found(tuple(aliases), addresses or tuple(invent(name, version, n) for n in range(entry.invented)))
 
+    def https(self, name: str) -> str:
+        """Where its HTTPS record leads: "." is to itself; "": it has none."""
+        return self.entries.get(name.lower(), _Entry()).https
+
     def can_move(self, name: str) -> bool:
         """Whether an answer for this name must not be kept for long."""
         return bool(self.entries.get(name.lower(), _Entry()).moved)
 
 
-def invent(name: str, version: int, nth: int = 0) -> IPv4Address | IPv6Address:
+def invent(name: str, version: int, nth: int = 0) -> Address:
     """A stable global unicast address for a name; two names share one about once in ten thousand names."""
     network = INVENTED4 if version == 4 else INVENTED6
     digest = blake2b(f"{name.lower()} {nth}".encode(), digest_size=16).digest()
@@ -77,12 +84,13 @@ def invent(name: str, version: int, nth: int = 0) -> IPv4Address | IPv6Address:
 
 
 def _entry(values: Mapping[str, object]) -> _Entry:
-    def addresses(key: str) -> tuple[_BaseAddress, ...]:
+    def addresses(key: str) -> tuple[Address, ...]:
         listed = values.get(key, ())
         assert isinstance(listed, (list, tuple))
         return tuple(ip_address(text) for text in listed)
 
-    cname, invented = values.get("cname", ""), values.get("invented", 1)
+    cname, https, invented = values.get("cname", ""), values.get("https", ""), values.get("invented", 1)
     assert isinstance(cname, str)
+    assert isinstance(https, str)
     assert isinstance(invented, int)
-    return _Entry(addresses("addresses"), addresses("moved"), cname, invented)
+    return _Entry(addresses("addresses"), addresses("moved"), cname, invented, https)

@@ -7,7 +7,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
-from dnslib import AAAA, CNAME, EDNS0, QTYPE, RCODE, RR, SOA, A, DNSError, DNSHeader, DNSRecord
+from dnslib import AAAA, CNAME, EDNS0, HTTPS, QTYPE, RCODE, RR, SOA, A, DNSError, DNSHeader, DNSRecord
 
 if TYPE_CHECKING:
     from firewall.lab.names import NameTable
@@ -67,13 +67,23 @@ class NameServer:
         for alias in found.aliases:
             reply.add_answer(RR(owner, QTYPE.CNAME, ttl=ttl, rdata=CNAME(alias)))
             owner = alias
-        if qtype not in (QTYPE.A, QTYPE.AAAA):
+        if qtype == QTYPE.HTTPS and (leads := self.table.https(str(owner).rstrip("."))):
+            reply.add_answer(RR(owner, qtype, ttl=ttl, rdata=self._https(str(owner).rstrip("."), leads)))
+        elif qtype not in (QTYPE.A, QTYPE.AAAA):
             reply.add_auth(SOA_RECORD)
         else:
             data = AAAA if qtype == QTYPE.AAAA else A
             for address in found.addresses:
                 reply.add_answer(RR(owner, qtype, ttl=ttl, rdata=data(str(address))))
         return reply
+
+    def _https(self, name: str, leads: str) -> HTTPS:
+        """RFC 9460, 2: an alias, or hints of either family and a key for ECH that is none."""
+        if leads != ".":
+            return HTTPS(0, [label.encode() for label in leads.split(".")], [])
+        four, six = (self.table.find(name, version) for version in (4, 6))
+        hints = [b"".join(addr.packed for addr in found.addresses) if found else b"" for found in (four, six)]
+        return HTTPS(1, [], [(1, b"\x02h2"), (4, hints[0]), (5, b"\0\x04\xfe\x0d\0\0"), (6, hints[1])])
 
     def _pack(self, reply: DNSRecord, asked: DNSRecord, *, over_udp: bool) -> bytes:
         edns = next((rr for rr in asked.ar if rr.rtype == QTYPE.OPT), None)

@@ -82,6 +82,7 @@ def test_what_the_lab_plays_of_an_ordinary_day_passes(make, scenario: str) -> No
     ({"dns": "mask-h2.icloud.com"}, "block", "bypass/5"),
     ({"dns": "www.icloud.com"}, "allow", "default"),
     ({"dns": "use-application-dns.net"}, "block", "bypass/6"),
+    ({"dns": "_dns.resolver.arpa"}, "block", "bypass/10"),
     ({"sni": "query.hicloud.com"}, "ask", "huawei/1"),
     ({"sni": "apkrep.ff.avast.com"}, "ask", "huawei/2"),
     ({"sni": "api.omc.samsungdm.com"}, "ask", "samsung/1"),

@@ -60,6 +60,16 @@ def test_what_does_not_exist_and_what_has_no_such_record(server: NameServer) -> 
     assert (empty.header.rcode, empty.rr, [rr.rtype for rr in empty.auth]) == (RCODE.NOERROR, [], [QTYPE.SOA])
 
 
+def test_records_of_type_https(server: NameServer) -> None:
+    asked = DNSRecord(q=DNSQuestion("modern.example.com", QTYPE.HTTPS))
+    (own,) = answer(server, bytes(asked.pack())).rr
+    assert [number for number, _ in own.rdata.params] == [1, 4, 5, 6]
+    asked = DNSRecord(q=DNSQuestion("alias.example.com", QTYPE.HTTPS))
+    (alias,) = answer(server, bytes(asked.pack())).rr
+    assert (alias.rdata.priority, alias.rdata.target) == (0, [b"modern", b"example", b"com"])
+    assert answer(server, query("example.com", "HTTPS")).rr == []
+
+
 @pytest.mark.parametrize(("edns", "room"), [(0, 512), (100, 512), (1000, 1000), (4096, 1232)])
 def test_a_large_answer_is_cut_to_what_fits(server: NameServer, edns: int, room: int) -> None:
     wire = query("large.example.com", "AAAA", edns)

@@ -1,0 +1,142 @@
+"""Ways around our DNS, tried by a phone over both families: each is closed by a rule that can be switched off."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dnslib import DNSRecord
+from judge import Lab, environment, lab_up, wait_for
+from talk import alpn, extension, hello, server_name
+
+pytestmark = pytest.mark.lab
+
+SAY = Path(__file__).parents[1] / "helpers/say.py"
+FRIENDS = "198.51.100.90", "2001:db8:feed::90"
+GOOGLE = "8.8.8.8", "2001:4860:4860::8888"
+Ways = dict[str, tuple[str, str, int, bytes]]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with lab_up() as built:  # its own: packs are switched off
+        yield built
+
+
+def say(lab: Lab, ways: Ways, phone: str = "phone1") -> dict[str, str]:
+    """What became of each, by its token."""
+    listed = json.dumps([[proto, addr, port, data.hex()] for proto, addr, port, data in ways.values()])
+    argv = [sys.executable, "-m", "firewall.cli", "lab", "exec", phone, "--", sys.executable, str(SAY)]
+    done = subprocess.run(argv, input=listed, capture_output=True, text=True, timeout=60, check=True, env=environment(lab.name))
+    return dict(zip(ways, json.loads(done.stdout), strict=True))
+
+
+def tls(token: str, *names: str, protocols: tuple[bytes, ...] = ()) -> bytes:
+    """A hello whose token everybody can read."""
+    more = [alpn(*protocols)] if protocols else []
+    return hello(server_name(*(name.encode() for name in names)), *more, extension(0x7A7A, token.encode()))
+
+
+def asks(token: str, target: str) -> bytes:
+    return f"GET {target}{token} HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n".encode()
+
+
+def ways(mark: str) -> Ways:
+    """Token -> how it tries to get out. Every one is closed by the pack `bypass`."""
+    found: Ways = {}
+    for number, (friend, google) in enumerate(zip(FRIENDS, GOOGLE, strict=True)):
+        for word, proto, addr, port, data in (
+            ("dot", "tcp", friend, 853, lambda t: tls(t, "resolver.example.net")),
+            ("dotport", "tcp", friend, 8853, lambda t: tls(t, "resolver.example.net", protocols=(b"dot",))),
+            ("doq", "udp", friend, 853, lambda t: t.encode()),
+            ("dohname", "tcp", friend, 443, lambda t: tls(t, "mozilla.cloudflare-dns.com", protocols=(b"h2",))),
+            ("dohaddr", "tcp", google, 443, lambda t: tls(t, "harmless.example.net")),
+            ("doh3", "udp", google, 443, lambda t: t.encode()),
+            ("relay", "tcp", friend, 443, lambda t: tls(t, "mask.icloud.com")),
+            ("httpdns", "tcp", friend, 80, lambda t: asks(t, "/164566/sign_d?host=appmarket.example.net&s=")),
+            ("dnsquery", "tcp", friend, 80, lambda t: asks(t, "/dns-query?name=www.example.net&t=")),
+        ):
+            token = f"{mark}-{word}-v{4 + 2 * number}"
+            found[token] = proto, addr, port, data(token)
+    token = f"{mark}-tencent-v4"
+    found[token] = "tcp", "119.29.29.98", 80, asks(token, "/d?dn=www.example.net&t=")
+    return found
+
+
+def answer(lab: Lab, name: str, qtype: str = "A", at: str = "10.77.0.1", port: int = 53) -> tuple[int, list[str]]:
+    """The rcode, and the data of what our DNS says."""
+    code = """
+import socket, sys
+from dnslib import DNSQuestion, DNSRecord, QTYPE
+name, qtype, at, port = sys.argv[1:]
+q = DNSRecord(q=DNSQuestion(name, getattr(QTYPE, qtype) if not qtype.isdigit() else int(qtype)))
+s = socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(9); s.connect((at, int(port)))
+s.send(q.pack()); print(s.recv(4096).hex())
+"""
+    reply = DNSRecord.parse(bytes.fromhex(lab.phone(sys.executable, "-c", code, name, qtype, at, str(port)).stdout))
+    return reply.header.rcode, [str(rr.rdata) for rr in reply.rr]
+
+
+def test_every_way_is_closed_by_a_rule_that_can_be_switched_off(lab: Lab) -> None:
+    closed = ways("shut")
+    became = say(lab, closed)
+    assert {token for token, how in became.items() if how == "answered"} == set()
+    lab.consentry("rules", "disable", "bypass")
+    try:
+        became = say(lab, ways("open"))
+        assert {token for token, how in became.items() if how != "answered"} == set()
+        arrived = {token for token in ways("open") if wait_for(lambda token=token: lab.arrived(token))}
+        assert arrived == set(ways("open"))
+        assert answer(lab, "use-application-dns.net")[0] == 0
+    finally:
+        lab.consentry("rules", "enable", "bypass")
+    payloads = [row["payload"] for row in lab.sinks()]
+    assert [token for token in closed if any(token in payload for payload in payloads)] == []
+    rules = {row["rule"] for row in lab.history("verdict:block last:5m")}
+    assert {f"bypass/{number}" for number in (1, 2, 3, 4, 5, 7, 8)} <= rules
+
+
+@pytest.mark.parametrize(("name", "qtype"), [
+    ("use-application-dns.net", "A"), ("use-application-dns.net", "AAAA"), ("mask.icloud.com", "AAAA"), ("mask-h2.icloud.com", "A"),
+    ("dns.google", "AAAA"), ("_dns.resolver.arpa", "64"), ("_dns.dns.google", "64"), ("dns.google", "HTTPS"),
+])
+def test_names_of_such_ways_do_not_exist(lab: Lab, name: str, qtype: str) -> None:
+    assert answer(lab, name, qtype) == (3, [])
+
+
+def test_private_dns_that_is_automatic_falls_back_and_strict_is_told(lab: Lab) -> None:
+    """Android tries the resolver it was given, finds no DNS over TLS there, and goes on in the clear."""
+    for at in ("10.77.0.1", "2001:db8:77::1"):
+        assert say(lab, {"probe": ("tcp", at, 853, tls("probe", "dot.example.net"))}, "phone2")["probe"] != "answered"
+        assert answer(lab, "example.com", at=at) == (0, ["93.184.216.34"])
+    assert not [row for row in lab.sinks() if row["dport"] == 853 and "probe" in row["payload"]]
+
+    said = {"strict": ("tcp", FRIENDS[1], 853, tls("strict", "my.resolver.example"))}
+    assert say(lab, said | {"again": said["strict"]}, "phone2") == {"strict": "reset", "again": "reset"}
+
+    def told() -> str:
+        return json.loads(lab.consentry("status", "--json").stdout)["trouble"] or ""
+
+    assert "set it to Automatic" in wait_for(lambda: "phone2 wants encrypted DNS at my.resolver.example; rule bypass/1" in told() and told(), 3)
+    assert lab.consentry("history", "notes", "--json").stdout.count("phone2 wants") == 1
+
+
+def test_an_https_record_leads_nowhere_around_the_rules(lab: Lab) -> None:
+    (good,) = answer(lab, "modern.example.com", "HTTPS")[1]
+    assert "ipv4hint=93.184.216.35" in good
+    assert "ipv6hint=2606:2800:220:1:248:1893:25c8:1947" in good
+    assert "ech" not in good
+    (listed,) = answer(lab, "api.account.xiaomi.com", "HTTPS")[1]
+    assert "alpn=h2" in listed
+    assert "hint" not in listed
+    assert "ech" not in listed
+    assert answer(lab, "alias.example.com", "HTTPS") == (0, ["0 modern.example.com."])
+    # who goes by a hint is known by the name it was asked for
+    said = {"hinted": ("udp", "93.184.216.35", 7777, b"hinted")}
+    assert say(lab, said) == {"hinted": "answered"}
+    rows = wait_for(lambda: lab.history("addr:93.184.216.35 last:5m"), 3)
+    assert (rows[0]["name"], rows[0]["via"]) == ("modern.example.com", "dns")
