@@ -27,6 +27,7 @@ class Settings:
     phones: dict[str, str] = field(default_factory=dict)  # MAC -> name that somebody gave
     lab: bool = False
     ssh: bool = False  # the phones' side may reach this box's ssh
+    plan: str = ""  # gateway.toml of `consentry setup`, whose keeper holds the phones' network up; "" without
 
     @property
     def socket(self) -> Path:

@@ -1,0 +1,196 @@
+"""The keeper: a process of its own beside the gateway, which holds the phones' network up and says how it does.
+
+It makes the bridge, starts hostapd and dnsmasq and starts them again, and writes `children.json`. The gateway does not
+depend on it: when it dies, the gate stays as it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall.box import dnsmasq, hostapd
+from firewall.box.children import FAILED, UP, Child
+from firewall.box.machine import PLAN, BoxError, Network, read_plan, shown, there
+from firewall.box.plan import AP, AUTO, Plan, PlanError
+from firewall.box.subnets import collides
+from firewall.box.uplink import default_route
+from firewall.box.words import Fault
+from firewall.settings import RUN, STATE, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+STEP: Final = 0.25  # seconds
+LOOK_STEPS: Final = 4  # steps between looks at interfaces and routes
+CHILDREN: Final = "children.json"  # in the run directory
+LEASES: Final = "leases"  # in the state directory
+CONTROL: Final = "hostapd"  # in the run directory: a folder of control sockets
+
+
+class Keeper:
+    """Runs until SIGTERM. What it made stays then: `consentry off --remove` takes it away."""
+
+    def __init__(self, plan: Plan, run_dir: Path, state_dir: Path) -> None:
+        self.plan = plan
+        self.network = Network(plan, run_dir)
+        self._run, self._state = run_dir, state_dir
+        places = {"port": plan.port, "lan": plan.lan}
+        self.hostapd = Child("hostapd", lambda line: "AP-ENABLED" in line, say, **places)
+        self.dnsmasq = Child("dnsmasq", lambda line: "DHCP, IP range" in line, say, **places)
+        self.uplink: dict[str, Any] = {"state": FAILED, "reason": "", "remedy": "", "since": time.time(), "pid": 0}
+        self.bridge: dict[str, Any] = dict(self.uplink)
+        self._ending = False
+        self._told = ""
+        self._said_ready = False
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._end)
+        self._prepare()
+        steps = 0
+        try:
+            while not self._ending:
+                self.step(look=steps % LOOK_STEPS == 0)
+                steps += 1
+                time.sleep(STEP)
+        finally:
+            self.hostapd.end()
+            self.dnsmasq.end()
+            self._tell()
+        return 0
+
+    def step(self, *, look: bool) -> None:
+        """Look at everything once, mend what can be mended, and say what changed."""
+        if look:
+            self._look()
+        self._keep_children()
+        self._tell()
+        if not self._said_ready and self.bridge["state"] == UP:
+            self._said_ready = True
+            notify("READY=1")
+
+    def _prepare(self) -> None:
+        """What the children read. It is written anew each time: the plan is the truth."""
+        self._run.mkdir(parents=True, exist_ok=True)
+        self._state.mkdir(parents=True, exist_ok=True)
+        Path(self._run, CONTROL).mkdir(mode=0o750, exist_ok=True)
+        for name, text in configs(self.plan, self._run, self._state).items():
+            write_atomically(Path(name), text, mode=0o600)
+
+    def _look(self) -> None:
+        try:
+            made = self.network.stand()
+        except BoxError as error:
+            self.bridge = _changed(self.bridge, FAILED, str(error), "plug it in, or: sudo consentry setup")
+        else:
+            if made:
+                say(f"made {', '.join(made)}")
+            self.bridge = _changed(self.bridge, UP)
+        wan = default_route(without=(self.plan.lan,)) if self.plan.wan == AUTO else self.plan.wan
+        if not wan or not there(wan):
+            said = f"the interface {wan} is not there" if wan else "there is no way to the internet (no default route)"
+            self.uplink = _changed(self.uplink, FAILED, said, "connect the uplink; the gate follows by itself")
+            return
+        taken = [address for link in shown("addr", "show", "dev", wan) for address in networks(link)]
+        hit = collides(self.plan.subnet4, taken) or collides(self.plan.subnet6, taken)
+        if hit:
+            said = f"the network of {wan} is {hit}, and the phones' is {self.plan.subnet4}: they collide"
+            self.uplink = _changed(self.uplink, FAILED, said, "sudo consentry setup --subnet auto")
+        else:
+            self.uplink = _changed(self.uplink, UP) | {"interface": wan}
+
+    def _keep_children(self) -> None:
+        if self.bridge["state"] != UP:
+            lacking = Fault(f"{self.plan.lan} is not there: {self.bridge['reason']}", self.bridge["remedy"])
+            self.dnsmasq.lack(lacking)
+        elif self.plan.dhcp:
+            self.dnsmasq.keep(["dnsmasq", "--keep-in-foreground", f"--conf-file={self._run / 'dnsmasq.conf'}"])
+        if self.plan.mode == AP:
+            if there(self.plan.port):
+                self.hostapd.keep(["hostapd", str(self._run / "hostapd.conf")])
+            else:
+                self.hostapd.lack(Fault(f"the radio {self.plan.port} is not there", "plug it in; it is used at once"))
+
+    def _tell(self) -> None:
+        told = json.dumps({
+            "bridge": self.bridge, "uplink": self.uplink,
+            "hostapd": self.hostapd.told(), "dnsmasq": self.dnsmasq.told(),
+        })
+        if told != self._told:
+            with suppress(OSError):  # a full disk: the next time
+                write_atomically(self._run / CHILDREN, told)
+                self._told = told
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self._ending = True
+
+
+def configs(plan: Plan, run_dir: Path, state_dir: Path) -> dict[str, str]:
+    """Path -> text of the files that the children read."""
+    found = {str(run_dir / "dnsmasq.conf"): dnsmasq.config(plan, str(state_dir / LEASES))} if plan.dhcp else {}
+    if plan.mode == AP:
+        found[str(run_dir / "hostapd.conf")] = hostapd.config(plan, str(run_dir / CONTROL))
+    return found
+
+
+def networks(link: dict[str, Any]) -> list[Any]:
+    """Those that an interface of `ip -j addr` is in."""
+    near = (one for one in link.get("addr_info", ()) if one["scope"] != "link")
+    return [ip_interface(f"{one['local']}/{one['prefixlen']}").network for one in near]
+
+
+def _changed(told: dict[str, Any], state: str, reason: str = "", remedy: str = "") -> dict[str, Any]:
+    if (told["state"], told["reason"]) == (state, reason):
+        return told
+    if reason:
+        say(f"{reason}; {remedy}")
+    return {"state": state, "reason": reason, "remedy": remedy, "since": time.time(), "pid": 0}
+
+
+def notify(text: str) -> None:
+    """sd_notify(3); nothing where nobody listens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(text.encode(), address.replace("@", "\0", 1))
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%F %T')} {text}\n")
+    sys.stderr.flush()
+
+
+def main(words: Sequence[str]) -> int:
+    """`keeper [PLAN [RUN_DIR [STATE_DIR]]]`. Exit status 2: the plan cannot be read, or another keeper runs."""
+    plan_file, run_dir, state_dir = map(Path, (*words, *(str(PLAN), str(RUN), str(STATE))[len(words):]))
+    try:
+        plan = read_plan(plan_file)
+    except PlanError as error:
+        say(str(error))
+        return 2
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / "keeper.pid").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say(f"another keeper runs already: {lock.name} is locked")
+            return 2
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        return Keeper(plan, run_dir, state_dir).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
