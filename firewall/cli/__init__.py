@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from firewall.cli import about, consents, gate, past, phones, replay, rules
+from firewall.cli import about, consents, doctor, gate, past, phones, replay, rules
 from firewall.cli.common import Cli
 from firewall.lab.cli import lab
 
@@ -40,8 +40,8 @@ def completion(shell: str) -> None:
 
 
 COMMANDS = (
-    *about.COMMANDS, *consents.COMMANDS, *gate.COMMANDS, *past.COMMANDS, *phones.COMMANDS, *replay.COMMANDS,
-    *rules.COMMANDS, lab,
+    *about.COMMANDS, *consents.COMMANDS, *doctor.COMMANDS, *gate.COMMANDS, *past.COMMANDS, *phones.COMMANDS,
+    *replay.COMMANDS, *rules.COMMANDS, lab,
 )
 for command in COMMANDS:
     main.add_command(command)
