@@ -108,22 +108,23 @@ class Replay:
                 self.packets, self.size = packets, size
                 if progress is not None:
                     progress()
-            at = 14 if kind == ethernet and frame[12:15] in plain else link.ip_at(kind, frame)
+            head = frame[12:15] if kind == ethernet else b""
+            at = 14 if head in plain else link.ip_at(kind, frame)
             if at < 0:
                 self._strange(kind)
                 continue
             if time >= self._due:
                 self._tick(time)
             # Most packets belong to flows that nobody asks about any more: they are counted, and that is all.
-            raw = frame[at:] if at else frame
             proto = -1
-            if raw[0] == 0x45 and len(raw) >= 34:
-                length, fragment, proto, key, offset, flags = four(raw)
+            left = len(frame) - at
+            if frame[at] == 0x45 and left >= 34:
+                length, fragment, proto, key, offset, flags = four(frame, at)
                 payload = length - 20
                 if fragment & 0x3FFF:
                     proto = -1
-            elif raw[0] >> 4 == 6 and len(raw) >= 54:
-                payload, proto, key, offset, flags = six(raw)
+            elif frame[at] >> 4 == 6 and left >= 54:
+                payload, proto, key, offset, flags = six(frame, at)
                 length = payload + 40
             if proto == tcp:
                 if not flags & changes:
@@ -150,7 +151,7 @@ class Replay:
                     flow.down += length
                     flow.last = time
                     continue
-            self._packet(time, kind, frame, raw)
+            self._packet(time, kind, frame, frame[at:])
             if self._over:
                 yield from self._over
                 self._over.clear()

@@ -53,7 +53,7 @@ def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: t
         sys.exit(REFUSED)
     place = Places(None).look_up
     gc.freeze()  # what was loaded stays; rows make no cycles, and looking for some costs a sixth of the time
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(1_000_000, 50, 100)
     broken = False
     began, packets, size = time.monotonic(), 0, 0
     for path in files:
