@@ -38,19 +38,10 @@ class Judge:
 
     def observe(self, flow: Flow, heard: Heard, now: Now, *, names_open: bool = False) -> Observation:
         key, phone = flow.key, flow.phone
-        return Observation(
-            phone=phone.name,
-            proto=key.word,
-            addr=key.dst,
-            port=key.dport or None,
-            answered=self._names.chains(phone, key.dst, now.boot),
-            said=heard.said,
-            names_open=names_open,
-            unfinished=heard.unfinished,
-            group=phone.group,
-            place=self._place(key.dst),
-            consents=self._consents.of(phone, key, now.boot),
-            signs=heard.signs,
+        return Observation(  # by position: for every flow
+            phone.name, key.word, key.dst, key.dport or None,
+            self._names.chains(phone, key.dst, now.boot), heard.said, names_open, heard.unfinished,
+            phone.group, self._place(key.dst), self._consents.of(phone, key, now.boot), heard.signs,
         )
 
     def again(self, flow: Flow, now: Now) -> Observation:

@@ -6,7 +6,6 @@ Addresses are packed bytes (4 or 16, network order): they compare and hash fast 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,8 +38,7 @@ class Sign(StrEnum):
     DOQ = "doq"  # DNS over QUIC (RFC 9250)
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A host name as it was said: lower case, no trailing dot, never empty."""
 
     name: str
