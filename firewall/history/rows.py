@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -46,7 +45,7 @@ _INSERT: Final = (
     "bytes_up = excluded.bytes_up, bytes_down = excluded.bytes_down, tries = excluded.tries"
 )
 _UPDATE: Final = "UPDATE episodes SET last = ?, count = ?, bytes_up = ?, bytes_down = ?, tries = ? WHERE id = ?"
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=asdict).encode
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Shelf:
@@ -100,7 +99,7 @@ class Shelf:
             number = self._kinds.get(kind)
             if number is None:
                 number = self._kinds[kind] = self._find("kinds", _KIND, kind)[0]
-            stored = (number, *rest[:3], _json(row.names), _json(row.answered), *rest[5:])
+            stored = (number, *rest[:3], _json([name._asdict() for name in row.names]), _json(row.answered), *rest[5:])
             subject, added = self._find("subjects", _SUBJECT, stored)
             if added:
                 self._db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", [
