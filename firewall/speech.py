@@ -233,7 +233,9 @@ class Datagrams:
         if found is NOT_MINE:
             return NOTHING_NEW if self._heard else self._keep(_unlike_quic(data))
         if isinstance(found, quic.Unknown):
-            return self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), protocol=f"quic {found.version:#010x}"))
+            word = f"quic {found.version:#010x}"
+            heard = self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), protocol=word))
+            return MORE if self._initials.begun else heard
         if not found:
             return NOTHING_NEW if self._heard else self._keep(NO_NAME_YET._replace(protocol="quic"))
         for message in found:
@@ -245,10 +247,10 @@ class Datagrams:
         return self._heard or NO_NAME_YET
 
     def _keep(self, heard: Heard) -> Heard:
-        """All that is said on these ports is judged together."""
+        """All that is said on these ports is judged together; what came last stands first."""
         before = self._heard
         if before is not None:
-            said = tuple(dict.fromkeys((*before.said, *heard.said)))
+            said = tuple(dict.fromkeys((*heard.said, *before.said)))
             heard = heard._replace(
                 said=said[:MOST_NAMES],
                 unfinished=before.unfinished or len(said) > MOST_NAMES,

@@ -112,11 +112,12 @@ class Initials:
     a fifth connection beside four unfinished ones stays begun for ever.
     """
 
-    __slots__ = ("_connections", "_lost", "_seen")
+    __slots__ = ("_connections", "_lost", "_opened", "_seen")
 
     def __init__(self) -> None:
         self._connections: dict[tuple[int, bytes], _Connection] = {}
         self._lost = False
+        self._opened: int | None = None  # a version that nobody has, and that could be read all the same
         self._seen = False  # a packet of a version that can be read
 
     @property
@@ -140,16 +141,16 @@ class Initials:
             hello = self._open(datagram, packet) if packet.number else None
             if hello is not None:
                 hellos.append(hello)
-            if packet.known:
+            if packet.known or packet.version == self._opened:
                 self._seen = True
-            elif not self._seen:
+            else:
                 unknown = Unknown(packet.version)
                 break
         else:
             self._lost = True
         if hellos:
             return tuple(hellos)
-        if not self._seen:
+        if unknown or not self._seen:
             return unknown or NOT_MINE
         return NEED_MORE if self.begun or not self._connections else ()
 
@@ -170,7 +171,8 @@ class Initials:
             payload = _decrypt(datagram, packet, keys)
             if payload is None:
                 continue  # noise, or protected with the keys of an id that we have not seen
-            self._seen = True
+            if not packet.known:
+                self._opened = packet.version
             if len(connections) >= MOST_CONNECTIONS and not self._forget_one():
                 self._lost = True
                 return None

@@ -104,11 +104,12 @@ class Udp:
         self._exchanges[key] = (record, now)
         if len(self._exchanges) > MAX_EXCHANGES:
             del self._exchanges[next(iter(self._exchanges))]
-        self._journal.add(record, data)
         quic = self._quic_of(wanted) if wanted[1] in QUIC_PORTS else None
         if quic is not None and quic.knows(data):
+            self._journal.count(record, len(data))
             quic.datagram_received(data, source)
         else:
+            self._journal.add(record, data)
             _send(wanted, data, source)
 
     def _quic_of(self, wanted: Address) -> Quic | None:

@@ -92,6 +92,11 @@ class Journal:
         self.cut += len(wanted) - len(kept)
         self._tell(record)
 
+    def count(self, record: Record, size: int) -> None:
+        """The client has sent so many bytes that only another record's keys can read."""
+        record.received += size
+        self._tell(record)
+
     def name(self, record: Record, name: str) -> None:
         record.name = name
         self._tell(record)

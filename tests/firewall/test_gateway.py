@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import captures
 import pytest
+import quicwriter
 from play import ALLOW, ASK, BLOCK, FRIEND, HELD, LISTED, MAC, MOVED, Play, packed
 
 from firewall.commands import (
@@ -141,13 +143,62 @@ def test_datagrams_queued_together_are_one_try(play: Play, wire) -> None:
     first = play.packet(wire.udp(FRIEND, 9999, b"one"))
     assert len(play.decided()) == 1
     second = play.packet(wire.udp(FRIEND, 9999, b"two"))
-    assert play.verdicts() == [(second, ALLOW, Watch.NONE)]
+    assert play.verdicts() == [(second, ALLOW, Watch.NAMES)]  # QUIC may begin on these ports
     assert play.decided() == []
     play.boot += 60
     later = play.packet(wire.udp(FRIEND, 9999, b"three"))
-    assert play.verdicts() == [(later, ALLOW, Watch.NONE)]
+    assert play.verdicts() == [(later, ALLOW, Watch.NAMES)]
     assert len(play.decided()) == 1
     assert first < second < later
+
+
+def quic(wire, name: str, dcid: bytes = b"8 bytes!", pieces: int = 1) -> list[bytes]:
+    """A hello over QUIC in so many datagrams."""
+    hello = captures.hello(name)
+    size = -(-len(hello) // pieces)
+    frames = [quicwriter.crypto(at, hello[at : at + size]) for at in range(0, len(hello), size)]
+    return [wire.udp(FRIEND, 443, quicwriter.initial(part, dcid=dcid, number=n)) for n, part in enumerate(frames)]
+
+
+def test_a_quic_hello_is_held_until_it_is_whole(play: Play, wire) -> None:
+    for name, verdict, watch in (("friendly.example", ALLOW, Watch.NAMES), ("api.account.xiaomi.com", ASK, Watch.NONE)):
+        first, second, third = quic(wire, name, pieces=3)
+        held = [play.packet(first), play.packet(third)]
+        assert play.verdicts() == []
+        last = play.packet(second)
+        assert play.verdicts() == [(number, verdict, watch) for number in (*held, last)]
+        assert not [command for command in play.commands if isinstance(command, ResetServer)]
+        play << FlowCounted(next(iter(play.gateway.flows)).key, 0, 0, ended=True)
+
+
+def test_another_quic_connection_on_the_same_ports_is_judged_too(play: Play, wire) -> None:
+    play.packet(*quic(wire, "friendly.example"))
+    play.boot += 60
+    one, two = quic(wire, "api.account.xiaomi.com", b"another1", pieces=2)
+    held = play.packet(one, watched=True)
+    assert play.verdicts() == []
+    more = play.packet(wire.udp(FRIEND, 443, quicwriter.long_header(2, bytes(40), dcid=b"8 bytes!")), watched=True)
+    last = play.packet(two, watched=True)
+    assert play.verdicts() == [(number, ASK, Watch.NONE) for number in (held, more, last)]
+    assert play.decided()[0].seen.said[0].name == "api.account.xiaomi.com"
+
+
+def test_a_quic_flow_that_an_earlier_gateway_let_pass_is_listened_to_as_ever(play: Play, wire, tmp_path: Path) -> None:
+    play.packet(*quic(wire, "friendly.example"))
+    flows = tuple(play.gateway.flows.live())
+    again = Play(None, tmp_path)
+    again << Remembered(flows, (), "", frozenset({flows[0].flow}))
+    again.rules("")
+    packet = again.packet(*quic(wire, "other.example", b"another1"), watched=True)
+    assert again.verdicts() == [(packet, ALLOW, Watch.NAMES)]
+    assert [name.name for name in again.decided()[0].seen.said] == ["other.example", "friendly.example"]
+    packet = again.packet(*quic(wire, "api.account.xiaomi.com", b"another2"), watched=True)
+    assert again.verdicts() == [(packet, ASK, Watch.NONE)]
+
+
+def test_a_watched_datagram_of_a_flow_that_nobody_remembers_is_heard(play: Play, wire) -> None:
+    packet = play.packet(*quic(wire, "friendly.example"), watched=True)
+    assert play.verdicts() == [(packet, ALLOW, Watch.NAMES)]
 
 
 def test_a_second_name_on_one_address_lifts_the_kernels_refusal_but_not_pythons(play: Play, wire) -> None:

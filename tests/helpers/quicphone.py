@@ -109,7 +109,10 @@ async def connect(case: dict) -> tuple[Phone, asyncio.DatagramTransport]:
 
 
 async def talk(case: dict) -> dict:
-    """One connection that uploads `token` (`times` times over). `then`: another case from the same port. `move`: from a new port."""
+    """One connection that uploads `token`, `times` times over, or every `beat` seconds until it is cut.
+
+    `then`: another case from the same port. `move`: to a new port first.
+    """
     began = time.monotonic()
     phone, transport = await connect(case)
     seconds = case.get("seconds", 4.0)
@@ -122,6 +125,10 @@ async def talk(case: dict) -> dict:
                     transport = await moved(phone, case)
                 data = case["token"].encode() * case.get("times", 1)
                 stream = phone._quic.get_next_available_stream_id()
+                while "beat" in case and not phone.over.done():
+                    phone._quic.send_stream_data(stream, data)
+                    phone.transmit()
+                    await asyncio.sleep(case["beat"])
                 phone._quic.send_stream_data(stream, data, end_stream=True)
                 phone.transmit()
             error = await asyncio.shield(phone.over)

@@ -80,6 +80,8 @@ class Sysctls:
             "netfilter/nf_conntrack_events": 1,  # also of flows begun before we listened
             "netfilter/nf_conntrack_checksum": 1,  # packets that a server would throw away are no packets
             f"ipv4/conf/{wan}/src_valid_mark": 1,  # replies pass rp_filter with the mark that `permit` gives
+            "ipv4/icmp_ratelimit": 50,  # ms, each phone: many refusals at once are told
+            "ipv6/icmp/ratelimit": 50,
             f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out, if it did
         }
         self._open = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
@@ -109,7 +111,7 @@ class Sysctls:
                 if was != str(value):
                     path.write_text(str(value))
             except OSError as error:
-                if name.startswith("ipv6/conf/") and not path.exists():
+                if name.startswith("ipv6/") and not path.exists():
                     continue  # a kernel without IPv6 forwards none
                 raise BackendError(f"{path} cannot be set to {value}: {error.strerror}") from None
             before.setdefault(name, was)
