@@ -67,18 +67,25 @@ def ways(mark: str) -> Ways:
     return found
 
 
-def answer(lab: Lab, name: str, qtype: str = "A", at: str = "10.77.0.1", port: int = 53) -> tuple[int, list[str]]:
-    """The rcode, and the data of what our DNS says."""
+def answers(lab: Lab, *asked: tuple[str, str], at: str = "10.77.0.1") -> list[tuple[int, list[str]]]:
+    """Of each (name, type): the rcode, and the data of what our DNS says."""
     code = """
 import socket, sys
 from dnslib import DNSQuestion, DNSRecord, QTYPE
-name, qtype, at, port = sys.argv[1:]
-q = DNSRecord(q=DNSQuestion(name, getattr(QTYPE, qtype) if not qtype.isdigit() else int(qtype)))
-s = socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(9); s.connect((at, int(port)))
-s.send(q.pack()); print(s.recv(4096).hex())
+at, *asked = sys.argv[1:]
+s = socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(9); s.connect((at, 53))
+for name, qtype in zip(asked[::2], asked[1::2]):
+    s.send(DNSRecord(q=DNSQuestion(name, int(qtype) if qtype.isdigit() else getattr(QTYPE, qtype))).pack()); print(s.recv(4096).hex())
 """
-    reply = DNSRecord.parse(bytes.fromhex(lab.phone(sys.executable, "-c", code, name, qtype, at, str(port)).stdout))
-    return reply.header.rcode, [str(rr.rdata) for rr in reply.rr]
+    told = lab.phone(sys.executable, "-c", code, at, *(word for one in asked for word in one)).stdout.split()
+    replies = [DNSRecord.parse(bytes.fromhex(line)) for line in told]
+    return [(reply.header.rcode, [str(rr.rdata) for rr in reply.rr]) for reply in replies]
+
+
+def tokens(lab: Lab, wanted: Ways) -> set[str]:
+    """Those that arrived."""
+    payloads = [row["payload"] for row in lab.sinks()]
+    return {token for token in wanted if any(token in payload for payload in payloads)}
 
 
 def test_every_way_is_closed_by_a_rule_that_can_be_switched_off(lab: Lab) -> None:
@@ -89,30 +96,27 @@ def test_every_way_is_closed_by_a_rule_that_can_be_switched_off(lab: Lab) -> Non
     try:
         became = say(lab, ways("open"))
         assert {token for token, how in became.items() if how != "answered"} == set()
-        arrived = {token for token in ways("open") if wait_for(lambda token=token: lab.arrived(token))}
-        assert arrived == set(ways("open"))
-        assert answer(lab, "use-application-dns.net")[0] == 0
+        wait_for(lambda: tokens(lab, ways("open")) == set(ways("open")))
+        assert answers(lab, ("use-application-dns.net", "A"))[0][0] == 0
     finally:
         lab.consentry("rules", "enable", "bypass")
-    payloads = [row["payload"] for row in lab.sinks()]
-    assert [token for token in closed if any(token in payload for payload in payloads)] == []
+    assert tokens(lab, closed) == set()
     rules = {row["rule"] for row in lab.history("verdict:block last:5m")}
     assert {f"bypass/{number}" for number in (1, 2, 3, 4, 5, 7, 8)} <= rules
 
 
-@pytest.mark.parametrize(("name", "qtype"), [
-    ("use-application-dns.net", "A"), ("use-application-dns.net", "AAAA"), ("mask.icloud.com", "AAAA"), ("mask-h2.icloud.com", "A"),
-    ("dns.google", "AAAA"), ("_dns.resolver.arpa", "64"), ("_dns.dns.google", "64"), ("dns.google", "HTTPS"),
-])
-def test_names_of_such_ways_do_not_exist(lab: Lab, name: str, qtype: str) -> None:
-    assert answer(lab, name, qtype) == (3, [])
+def test_names_of_such_ways_do_not_exist(lab: Lab) -> None:
+    names = [(name, qtype) for name in ("use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "dns.google") for qtype in ("A", "AAAA", "HTTPS")]
+    names += [("_dns.resolver.arpa", "64"), ("_dns.dns.google", "64")]
+    assert answers(lab, *names) == [(3, [])] * len(names)
 
 
 def test_private_dns_that_is_automatic_falls_back_and_strict_is_told(lab: Lab) -> None:
     """Android tries the resolver it was given, finds no DNS over TLS there, and goes on in the clear."""
-    for at in ("10.77.0.1", "2001:db8:77::1"):
-        assert say(lab, {"probe": ("tcp", at, 853, tls("probe", "dot.example.net"))}, "phone2")["probe"] != "answered"
-        assert answer(lab, "example.com", at=at) == (0, ["93.184.216.34"])
+    resolvers = "10.77.0.1", "2001:db8:77::1"
+    assert "answered" not in say(lab, {at: ("tcp", at, 853, tls("probe", "dot.example.net")) for at in resolvers}, "phone2").values()
+    for at in resolvers:
+        assert answers(lab, ("example.com", "A"), at=at) == [(0, ["93.184.216.34"])]
     assert not [row for row in lab.sinks() if row["dport"] == 853 and "probe" in row["payload"]]
 
     said = {"strict": ("tcp", FRIENDS[1], 853, tls("strict", "my.resolver.example"))}
@@ -126,15 +130,15 @@ def test_private_dns_that_is_automatic_falls_back_and_strict_is_told(lab: Lab) -
 
 
 def test_an_https_record_leads_nowhere_around_the_rules(lab: Lab) -> None:
-    (good,) = answer(lab, "modern.example.com", "HTTPS")[1]
+    names = "modern.example.com", "api.account.xiaomi.com", "alias.example.com"
+    (_, [good]), (_, [listed]), (_, alias) = answers(lab, *((name, "HTTPS") for name in names))
     assert "ipv4hint=93.184.216.35" in good
     assert "ipv6hint=2606:2800:220:1:248:1893:25c8:1947" in good
     assert "ech" not in good
-    (listed,) = answer(lab, "api.account.xiaomi.com", "HTTPS")[1]
     assert "alpn=h2" in listed
     assert "hint" not in listed
     assert "ech" not in listed
-    assert answer(lab, "alias.example.com", "HTTPS") == (0, ["0 modern.example.com."])
+    assert alias == ["0 modern.example.com."]
     # who goes by a hint is known by the name it was asked for
     said = {"hinted": ("udp", "93.184.216.35", 7777, b"hinted")}
     assert say(lab, said) == {"hinted": "answered"}
