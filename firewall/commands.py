@@ -22,6 +22,7 @@ class Watch(IntEnum):
 
     NONE = 0
     NAMES = 1  # whatever may name another host: all a phone sends over TCP, QUIC's long headers over UDP
+    BEGUN = 2  # those that come before the server has answered: something else may be said in place of what was judged
 
 
 @dataclass(slots=True)

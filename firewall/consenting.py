@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from firewall import events
-from firewall.commands import MarkFlow, OpenWay
+from firewall.commands import OpenWay
 from firewall.inputs import Author
 from firewall.rejudge import AT_ONCE
-from rules.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -89,7 +88,7 @@ class Consenting:
         keys = sorted(flows)
         ways = {(self._phones.at(key.src).slot, key.dst, key.dport) for key in keys}
         self._out.commands += [OpenWay(*way, 0) for way in sorted(ways - set(self._consents.ways))]
-        self._out.commands += [MarkFlow(key, Verdict.HELD) for key in keys]
+        self._out.commands += [self._flows.anew(key) for key in keys]
 
     def not_opened(self, command: OpenWay, now: Now) -> None:
         """The kernel did not take it: what passes by that way is refused there, and so it is here."""

@@ -11,14 +11,16 @@ from collections import OrderedDict, defaultdict
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from firewall.commands import Watch
+from firewall.commands import MarkFlow, Watch
+from firewall.dissect import NOT_MINE, ip, tls
 from firewall.inputs import LiveFlow
 from firewall.speech import MORE, NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
+from firewall.stream import SEQUENCE, Place, Remembered, Stream
+from rules.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from firewall.dissect.ip import Packet
     from firewall.inputs import FlowKey
     from firewall.phones import Phone
     from firewall.speech import Hears
@@ -30,15 +32,15 @@ HELD_SECONDS = 3.0
 HELD_FLOWS = 8  # of one phone
 BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are seen within this
 BURST_BYTES = 1 << 16  # and are no more than this: the phone waits for an ACK then
+MOST_MIDWAY = 1 << 14  # flows that the kernel was told to ask about once more, and has not yet
 TCP, UDP = 6, 17
-SEQUENCE = 1 << 32
 
 
 class Hearing(Enum):
     """What a packet is worth when it brings no name to judge."""
 
     WAIT = "keep it in the queue: a name has begun"
-    AGAIN = "a repeat, or ahead of its turn: drop it, the phone sends it again"
+    AGAIN = "a repeat, or nothing that is said: drop it"
     SAME = "more of what has been judged"
 
 
@@ -47,7 +49,7 @@ class Flow:
 
     __slots__ = (
         "answered", "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac",
-        "may_say_more", "next_seq", "phone", "resumed", "said", "signs", "speech", "unfinished", "up", "watch",
+        "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "up", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, phone: Phone, speech: Hears | None = None) -> None:
@@ -55,7 +57,7 @@ class Flow:
         self.mac = mac
         self.phone = phone
         self.speech = speech
-        self.next_seq: int | None = None  # of the phone's stream
+        self.stream = Stream()  # the phone's, if it is one
         self.held: list[int] = []  # queue ids without an answer
         self.held_since = 0.0
         self.first_held = b""  # the packet a RST to the server is made of
@@ -82,6 +84,8 @@ class FlowTable:
         self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._holding: dict[FlowKey, Flow] = {}  # in the order they began to wait
         self._held_of: defaultdict[Phone, int] = defaultdict(int)
+        self._remembered: Remembered[Phone] = Remembered()
+        self._midway: OrderedDict[FlowKey, None] = OrderedDict()
         # told of each flow let go of, the queue ids that it held, and whether the kernel lets it pass all the same
         self.gone: Callable[[Flow, list[int], bool], None] = lambda *_: None
         self.listener: Callable[[int], Hears | None] = listener  # who listens to a new flow of a protocol
@@ -97,12 +101,21 @@ class FlowTable:
 
     def open(self, key: FlowKey, mac: bytes, phone: Phone) -> Flow:
         """A flow that nothing is known of; whatever bore this key before is over."""
-        self.forget(key)
+        before = self._flows.get(key)
+        if before is not None:
+            self._let_go(before, passing=False)
         if len(self._flows) >= MOST:
             oldest = next(iter(self._flows.values()))
             self._let_go(oldest, passing=oldest.decision is not None and not oldest.decision.verdict.refuses)
         flow = self._flows[key] = Flow(key, mac, phone, self.listener(key.proto))
         return flow
+
+    def anew(self, key: FlowKey) -> MarkFlow:
+        """The kernel shall ask about it again, in its middle: its beginning will not be seen."""
+        self._midway[key] = None
+        if len(self._midway) > MOST_MIDWAY:
+            self._midway.popitem(last=False)
+        return MarkFlow(key, Verdict.HELD)
 
     def resume(self, was: LiveFlow, phone: Phone) -> Flow:
         """A flow that an earlier process had let pass, with what that one knew of it."""
@@ -139,10 +152,13 @@ class FlowTable:
             if flow.phone is gone:
                 self._held_of[phone] += bool(flow.held)
                 self._held_of[gone] -= bool(flow.held)
+                self._remembered.drop(gone, flow.stream)
+                self._remembered.keep(phone, flow.stream)
                 flow.phone = phone
         self._held_of.pop(gone, None)
 
     def forget(self, key: FlowKey) -> Flow | None:
+        self._midway.pop(key, None)
         flow = self._flows.get(key)
         if flow is not None:
             self._let_go(flow, passing=False)
@@ -150,25 +166,57 @@ class FlowTable:
 
     def _let_go(self, flow: Flow, *, passing: bool) -> None:
         del self._flows[flow.key]
+        self._remembered.drop(flow.phone, flow.stream)
         self.gone(flow, self.release(flow), passing)
 
-    def hear(self, flow: Flow, packet_id: int, packet: Packet, raw: bytes, boot: float) -> Heard | Hearing:
+    def hear(
+        self, flow: Flow, packet_id: int, packet: ip.Packet, raw: bytes, boot: float, *, first: bool = True
+    ) -> Heard | Hearing:
         """One queued packet of `flow`: the names it completes, or what to do with it.
 
-        After WAIT the packet's id is in `flow.held`; after names, call `release` for all ids to answer.
+        `first`: of TCP, it stands where its connection begins. After WAIT the packet's id is in `flow.held`; after
+        names, call `release` for all ids to answer.
         """
         if flow.speech is None:
             return NO_NAME
-        data: bytes | Hearing = raw[packet.payload : packet.end]
+        data = raw[packet.payload : packet.end]
         if packet.proto == TCP:
-            data = self._in_order(flow, packet.seq, raw[packet.payload : packet.end])
-        if isinstance(data, Hearing):
-            return data
+            if packet.flags & ip.RST:
+                return Hearing.AGAIN  # what it carries is nothing that is said (RFC 9293, 3.10.7.4)
+            place = Place.ODD if packet.flags & ip.URG else self._place(flow, packet.seq, data, first)
+            if place is Place.ODD:
+                return UNFINISHED._replace(said=flow.said, signs=flow.signs)
+            if place is Place.WAITS:
+                return Hearing.AGAIN if flow.decision else self._hold(flow, packet_id, raw, boot)
+            if isinstance(place, Place):
+                return Hearing.AGAIN if flow.held or not flow.decision else Hearing.SAME
+            data = place
         heard = flow.speech.hear(data)
         if heard is NOTHING_NEW:
             return Hearing.SAME
-        if heard is not MORE:
-            return heard
+        if packet.proto == TCP and flow.decision is not None:
+            self._remember(flow, data)
+        return self._hold(flow, packet_id, raw, boot) if heard is MORE else heard
+
+    def _place(self, flow: Flow, seq: int, data: bytes, first: bool) -> bytes | Place:  # noqa: FBT001  as hear's
+        stream = flow.stream
+        if flow.decision is None:
+            if stream.next is None and not first and self._midway and self._midway.pop(flow.key, self) is None:
+                stream.begin(seq)
+            return stream.add(seq, data, first=first)
+        if stream.next is None:  # it was judged by its address, or resumed
+            return Place.BEHIND
+        if flow.watch is not Watch.BEGUN:
+            return stream.follow(seq, data)
+        place = stream.compare(seq, data)
+        if place is Place.BEHIND:
+            if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
+                return Place.ODD  # another hello, and the server has not answered the first one
+            if stream.far(seq):
+                flow.watch = Watch.NONE
+        return place
+
+    def _hold(self, flow: Flow, packet_id: int, raw: bytes, boot: float) -> Heard | Hearing:
         if not flow.held:
             if self._held_of[flow.phone] >= HELD_FLOWS:
                 return UNFINISHED
@@ -181,25 +229,16 @@ class FlowTable:
         flow.held.append(packet_id)
         return Hearing.WAIT
 
-    @staticmethod
-    def _in_order(flow: Flow, seq: int, data: bytes) -> bytes | Hearing:
-        """What of a segment is next in the phone's stream."""
-        if flow.next_seq is None:
-            flow.next_seq = seq
-        ahead = (seq - flow.next_seq) % SEQUENCE
-        if ahead >= SEQUENCE // 2:  # begins in what was already heard
-            known = SEQUENCE - ahead
-            if flow.held:
-                return Hearing.AGAIN
-            if known >= len(data):
-                return Hearing.SAME
-            data = data[known:]
-        elif ahead:
-            return Hearing.AGAIN
-        flow.next_seq = (flow.next_seq + len(data)) % SEQUENCE
-        return data
+    def judged(self, flow: Flow) -> None:
+        """It has its first verdict, which is for what was said until now and for nothing else in its place."""
+        if flow.stream.judged():
+            self._remembered.keep(flow.phone, flow.stream)
 
-    def continues(self, flow: Flow, packet: Packet, raw: bytes, boot: float) -> bool:
+    def _remember(self, flow: Flow, said: bytes) -> None:
+        flow.stream.remember(said)
+        self._remembered.keep(flow.phone, flow.stream)
+
+    def continues(self, flow: Flow, packet: ip.Packet, raw: bytes, boot: float) -> bool:
         """Whether a packet of whose flow the kernel knows no verdict belongs to what this flow was judged for.
 
         It does if it was queued before the kernel had learnt the verdict: at once, and near by in the stream. Anything
@@ -207,9 +246,9 @@ class FlowTable:
         """
         if boot > flow.burst_until:
             return False
-        if flow.next_seq is None:
+        if flow.stream.next is None:
             return True  # no stream, and nothing said: the same phone, place and moment get the same verdict
-        ahead = (packet.seq - flow.next_seq) % SEQUENCE
+        ahead = (packet.seq - flow.stream.next) % SEQUENCE
         near = min(ahead, SEQUENCE - ahead) < BURST_BYTES
         return near and not Speech.begins(raw[packet.payload : packet.end])
 

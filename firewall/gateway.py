@@ -11,7 +11,6 @@ from firewall.commands import (
     Command,
     ExpelPair,
     GiveVerdict,
-    MarkFlow,
     OpenWay,
     Reconcile,
     ResetServer,
@@ -156,7 +155,7 @@ class Gateway:
             if seen.watched and key.proto == TCP:  # by a process that is gone: where its next request is, nobody knows
                 self._judge(flow, UNFINISHED, [seen.id], seen.packet, now)
                 return
-        heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot)
+        heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot, first=seen.first)
         if isinstance(heard, Heard):
             first = flow.first_held or seen.packet
             self._judge(flow, heard, [*self.flows.release(flow), seen.id], first, now)
@@ -187,6 +186,7 @@ class Gateway:
         flow.decision, flow.said, flow.signs, flow.unfinished = decision, heard.said, heard.signs, heard.unfinished
         flow.answered = seen.answered
         flow.may_say_more = heard.may_say_more
+        self.flows.judged(flow)
         flow.watch = self.judge.watch(flow, seen)
         if self.consents:
             self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consents, now.boot)
@@ -221,7 +221,7 @@ class Gateway:
         if seen.ended and now.boot < flow.burst_until + SOON:
             # The kernel forgets no connection so soon after it was let pass: this is the one before, told late, and
             # the new one may pass on unknown to us. The kernel asks about it again.
-            self._out.commands.append(MarkFlow(seen.flow, Verdict.HELD))
+            self._out.commands.append(self.flows.anew(seen.flow))
         up, down = seen.up - flow.up, seen.down - flow.down
         if up > 0 or down > 0 or seen.ended:
             flow.up, flow.down = max(seen.up, flow.up), max(seen.down, flow.down)
@@ -234,7 +234,7 @@ class Gateway:
         if self.consents:
             self._consenting.flow_gone(flow)
         if passing:
-            self._out.commands.append(MarkFlow(flow.key, Verdict.HELD))
+            self._out.commands.append(self.flows.anew(flow.key))
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -266,8 +266,8 @@ class Gateway:
 
     def _begin_anew(self, keys: Iterable[FlowKey]) -> None:
         for key in keys:
-            self._out.commands.append(MarkFlow(key, Verdict.HELD))
             self.flows.forget(key)
+            self._out.commands.append(self.flows.anew(key))
 
     def _spoofed(self, seen: inputs.SpoofSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
@@ -318,7 +318,7 @@ class Gateway:
             return
         if self.enforced.digest_of(policy) != self.enforced.digest:
             # what passes for reasons that nobody remembers begins anew, or ends
-            self._out.commands.extend(MarkFlow(key, Verdict.HELD) for key in self._unknown)
+            self._out.commands.extend(map(self.flows.anew, self._unknown))
             self._unknown = frozenset()
         self._reconcile()
         self._rejudge.all(self.enforced.learn_again(policy, self._out.now.boot))

@@ -68,6 +68,7 @@ class PacketSeen:
     mac: bytes  # 6 bytes, sender
     packet: bytes = field(repr=False)  # from the IP header on
     watched: bool = False  # the kernel knows the flow as allowed and watched; else it knows no verdict
+    first: bool = True  # of TCP: where its connection begins, by the server's SYN-ACK
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from firewall.commands import Watch
+from firewall.dissect.ip import TCP
 from firewall.speech import NO_NAME
 from rules.decide import decide
 from rules.observation import Observation, Sign
@@ -101,9 +102,14 @@ class Judge:
         return hidden.verdict is Verdict.ALLOW and hidden.rule != decide(self.policy, open_).rule
 
     def watch(self, flow: Flow, seen: Observation) -> Watch:
-        """What may name another host later (cleartext HTTP, all UDP) stays watched while that could change it."""
+        """What was let pass is watched while another name could change that.
+
+        What may say one later (cleartext HTTP, all UDP) as long as it lives; else until the server has answered.
+        """
         assert flow.decision is not None
-        if not flow.may_say_more or flow.decision.verdict.refuses:
+        if flow.decision.verdict.refuses or (not flow.may_say_more and (flow.key.proto != TCP or flow.unfinished)):
             return Watch.NONE
         later = self.decide(flow.phone, seen._replace(said=(), signs=(), names_open=True, unfinished=False))
-        return Watch.NONE if later.verdict is flow.decision.verdict else Watch.NAMES
+        if later.verdict is flow.decision.verdict:
+            return Watch.NONE
+        return Watch.NAMES if flow.may_say_more else Watch.BEGUN

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from firewall import events
-from firewall.commands import Command, MarkFlow, OpenWay
+from firewall.commands import Command, MarkFlow, OpenWay, Watch
 from firewall.inputs import Now
 from rules.verdict import Decision, Verdict
 
@@ -130,13 +130,15 @@ class Rejudge:
         if why and decision.verdict.refuses:
             decision = replace(decision, reason=f"{why}; {decision.reason}")
         flow.decision = decision
-        flow.watch = self._judge.watch(flow, seen) if self._judge.policy is not None else watch
+        if self._judge.policy is not None:
+            # whether its server has answered meanwhile the kernel knows
+            flow.watch = wanted if (wanted := self._judge.watch(flow, seen)) is not Watch.BEGUN else watch
         ways = self._consents.settle(flow.key, flow.phone.slot, decision.consents, now.boot)
         if (decision.verdict, decision.consent) != (before.verdict, before.consent):
             self._out.decided(flow, seen, decision, now)
         elif flow.watch is watch:
             return [*ways]
-        mark = MarkFlow(flow.key, decision.verdict, flow.watch)
+        mark = MarkFlow(flow.key, decision.verdict, flow.watch if flow.watch is not Watch.BEGUN else Watch.NONE)
         shut_first = decision.verdict.refuses or decision.verdict is Verdict.CONSENT
         return [*ways, mark] if shut_first else [mark, *ways]
 

@@ -107,7 +107,8 @@ class Speech:
             if hello is NEED_MORE:
                 return MORE
             if hello is not NOT_MINE:
-                return said_by(hello, Source.SNI)
+                heard = said_by(hello, Source.SNI)
+                return heard if tls.one_record(data) else self._others(data, heard)
         elif first == _XIAOMI_FIRST:
             return self._xiaomi(data)
         elif first == _PREFACE_FIRST and h2.PREFACE.startswith(data[: len(h2.PREFACE)]):
@@ -117,6 +118,17 @@ class Speech:
             return self._first(self._requests, data)
         self._requests = http.Requests()
         return self._first(self._requests, data)
+
+    @staticmethod
+    def _others(data: bytes, heard: Heard) -> Heard:
+        """A client says one hello and waits. Which of several its server takes, nobody knows: all their names count."""
+        for begin in islice(_HELLO_FIRST.finditer(data, 1), _MOST_HELLOS):
+            hello = tls.client_hello(data[begin.start() :])
+            if isinstance(hello, tls.Hello):
+                other = said_by(hello, Source.SNI)
+                said, signs = dict.fromkeys(heard.said + other.said), dict.fromkeys(heard.signs + other.signs)
+                heard = heard._replace(said=tuple(said), signs=tuple(signs))
+        return heard
 
     def _unlike_http(self, data: bytes) -> Said:
         """A beginning that HTTP's reader has turned away. In text that is not before a first line's end."""

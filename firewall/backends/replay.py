@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from firewall import commands, events, inputs
 from firewall.backends.model import Sets, answers, sized, without_syn
 from firewall.capture import CaptureError
+from firewall.commands import Watch
 from firewall.dissect import NOT_MINE, dns, ip, link, svcb
 from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import Order, Segment
@@ -206,7 +207,9 @@ class Replay:
         if isinstance(command, commands.GiveVerdict):
             flow = self._waiting.pop(command.id, None)
             if flow is not None and command.verdict is not Verdict.HELD:  # else: dropped, and undecided as before
-                flow.verdict, flow.watch = command.verdict, command.watch
+                flow.verdict = command.verdict
+                # what a recording says in two ways is not shown to the gate: no answer is waited for
+                flow.watch = Watch.NONE if command.watch is Watch.BEGUN else command.watch
         elif isinstance(command, commands.MarkFlow):
             marked = self._flows.get(command.flow)
             if marked is not None:
@@ -355,7 +358,7 @@ class Replay:
         if flow.verdict is Verdict.HELD:
             return True
         over = flow.order is None and (flow.listener is None or flow.listener.done)
-        return flow.watch is not commands.Watch.NONE and not over
+        return flow.watch is not Watch.NONE and not over
 
     def _listener(self, proto: int) -> Listener | None:
         """The gate listens with the row's own ears: what it heard need not be read twice."""

@@ -34,6 +34,11 @@ class Reassembly:
         """Something is there, and something before it is missing."""
         return bool(self._later)
 
+    @property
+    def known(self) -> bytes:
+        """The last of what is contiguous."""
+        return bytes(self._known)
+
     def add(self, at: int, data: bytes) -> bytes:
         """What `data`, standing at `at`, makes contiguous; b"" if nothing."""
         end = self.end

@@ -55,6 +55,11 @@ def client_hello(data: bytes) -> Hello | NeedMore | NotMine:
     return _extensions(hello) if isinstance(hello, bytes) else hello
 
 
+def one_record(data: bytes) -> bool:
+    """Whether nothing stands behind the first record."""
+    return len(data) >= 5 and 5 + (data[3] << 8 | data[4]) == len(data)
+
+
 def message(hello: bytes) -> Hello | NotMine:
     """Read a whole ClientHello without records around it, as QUIC carries it (RFC 9001, 4)."""
     whole = len(hello) >= 4 and hello[0] == CLIENT_HELLO and 4 + int.from_bytes(hello[1:4]) == len(hello)

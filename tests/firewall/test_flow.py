@@ -7,10 +7,13 @@ import pytest
 import quicwriter
 
 from firewall import flow as flows
+from firewall.commands import Watch
 from firewall.dissect import ip
 from firewall.flow import FlowTable, Hearing
 from firewall.inputs import FlowKey
 from firewall.speech import NO_NAME_YET, UNFINISHED, Heard
+from firewall.stream import FAR, SEQUENCE
+from rules.verdict import Decision, Verdict
 
 DST = "198.51.100.9"
 
@@ -24,9 +27,15 @@ def key(sport: int = 40000, proto: int = 6) -> FlowKey:
     return FlowKey(proto, socket.inet_aton("10.77.0.10"), sport, socket.inet_aton(DST), 443)
 
 
-def say(table: FlowTable, flow, wire, data: bytes, seq: int, number: int = 1, boot: float = 0.0):
-    raw = wire.tcp(DST, 443, data, seq=seq)
-    return table.hear(flow, number, ip.parse(raw), raw, boot)
+def say(table: FlowTable, flow, wire, data: bytes, seq: int, number: int = 1, boot: float = 0.0, *, first: bool = True, flags: int = 0x18):
+    raw = wire.tcp(DST, 443, data, seq=seq, flags=flags)
+    return table.hear(flow, number, ip.parse(raw), raw, boot, first=first)
+
+
+def judge(table: FlowTable, flow, watch: Watch = Watch.NONE) -> None:
+    flow.decision, flow.watch = Decision(Verdict.ALLOW, "", "", "", 1), watch
+    table.release(flow)
+    table.judged(flow)
 
 
 def test_segments_in_order_make_a_name(table, wire) -> None:
@@ -38,18 +47,71 @@ def test_segments_in_order_make_a_name(table, wire) -> None:
 
 
 @pytest.mark.parametrize("start", [100, 2**32 - 30])
-def test_repeats_and_what_comes_too_early_is_dropped_while_held(table, wire, start) -> None:
+def test_repeats_are_dropped_and_what_comes_too_early_waits_for_its_turn(table, wire, start) -> None:
     hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
     say(table, flow, wire, hello[:50], start, 1)
     assert say(table, flow, wire, hello[:50], start, 2) is Hearing.AGAIN
-    assert say(table, flow, wire, hello[60:], (start + 60) % 2**32, 3) is Hearing.AGAIN
-    assert isinstance(say(table, flow, wire, hello[50:], (start + 50) % 2**32, 4), Heard)
+    assert say(table, flow, wire, hello[60:], (start + 60) % 2**32, 3, first=False) is Hearing.WAIT
+    assert say(table, flow, wire, hello[50:60], (start + 50) % 2**32, 4, first=False).said[0].name == "example.com"
+    assert table.release(flow) == [1, 3]
+
+
+def test_what_comes_before_the_first_byte_waits_for_it(table, wire) -> None:
+    hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
+    for number, at in enumerate((60, 40, 20), 1):
+        assert say(table, flow, wire, hello[at : at + 20 if at < 60 else None], 100 + at, number, first=False) is Hearing.WAIT
+    assert say(table, flow, wire, hello[:20], 100, 4).said[0].name == "example.com"
+    assert table.release(flow) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("flags, answer", [(0x38, UNFINISHED), (0x1C, Hearing.AGAIN)])
+def test_what_is_urgent_or_a_reset_is_nothing_that_is_said(table, wire, flags: int, answer) -> None:
+    """A server takes urgent bytes out of the stream, and none from a reset."""
+    assert say(table, table.open(key(), b"m", "phone1"), wire, wire.hello("example.com"), 100, flags=flags) == answer
+
+
+@pytest.mark.parametrize("watch", [Watch.BEGUN, Watch.NAMES])
+@pytest.mark.parametrize("at", [0, 30, -600])
+def test_nothing_else_is_said_in_the_place_of_what_was_judged(table, wire, watch: Watch, at: int) -> None:
+    hello, flow = wire.hello("example.com", pad=300), table.open(key(), b"m", "phone1")
+    assert say(table, flow, wire, hello, 1_000).said[0].name == "example.com"
+    judge(table, flow, watch)
+    assert say(table, flow, wire, hello, 1_000, first=False) is Hearing.SAME
+    assert say(table, flow, wire, hello[30:] + b"more", 1_030, first=False) is not UNFINISHED
+    assert say(table, flow, wire, wire.hello("evil.example", pad=300)[max(at, 0) :], 1_000 + at, first=False).unfinished
+    assert flow.watch is watch
+
+
+def test_a_second_hello_without_an_answer_to_the_first_is_refused(table, wire) -> None:
+    hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
+    say(table, flow, wire, hello, 1_000)
+    judge(table, flow, Watch.BEGUN)
+    assert say(table, flow, wire, b"\x14\x03\x03\0\1\1\x17\x03\x03\0\5early", 1_000 + len(hello)) is Hearing.SAME
+    assert say(table, flow, wire, wire.hello("evil.example"), 1_016 + len(hello)).unfinished
+
+
+def test_far_behind_the_beginning_nobody_watches_for_another_one(table, wire) -> None:
+    flow = table.open(key(), b"m", "phone1")
+    say(table, flow, wire, wire.hello("example.com"), 1_000)
+    judge(table, flow, Watch.BEGUN)
+    assert say(table, flow, wire, b"bulk", 1_000 + FAR) is Hearing.SAME
+    assert flow.watch is Watch.BEGUN
+    assert say(table, flow, wire, b"bulk", 1_300 + FAR) is Hearing.SAME
+    assert flow.watch is Watch.NONE
+
+
+def test_what_the_kernel_asks_about_in_its_middle_begins_there(table, wire) -> None:
+    table.anew(key())
+    assert isinstance(say(table, table.open(key(), b"m", "phone1"), wire, b"\x17\x03\x03\0\5bytes", 9_000, first=False), Heard)
+    assert say(table, table.open(key(), b"m", "phone1"), wire, b"\x17\x03\x03\0\5bytes", 9_000, first=False) is Hearing.WAIT
 
 
 def test_a_repeat_of_what_was_judged_is_the_same_and_overlaps_are_trimmed(table, wire) -> None:
     request, flow = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", table.open(key(), b"m", "phone1")
     assert isinstance(say(table, flow, wire, request, 100), Heard)
+    judge(table, flow, Watch.NAMES)
     assert say(table, flow, wire, request, 100) is Hearing.SAME
+    assert say(table, flow, wire, request, 200 + len(request)) is Hearing.AGAIN
     heard = say(table, flow, wire, request[-10:] + request.replace(b"a.ex", b"b.ex"), 100 + len(request) - 10)
     assert heard.said[0].name == "b.example"
 
@@ -109,7 +171,7 @@ def test_continuing_wants_time_and_place(table, wire) -> None:
 
     assert not continues(b"\x17data", behind, 12.0)
     assert not continues(b"\x17data", behind + flows.BURST_BYTES)
-    assert not continues(b"\x17data", (behind - flows.BURST_BYTES) % flows.SEQUENCE)
+    assert not continues(b"\x17data", (behind - flows.BURST_BYTES) % SEQUENCE)
     assert not continues(wire.hello("other.example"), behind)
     assert not continues(b"\r\nGET / HTTP/1.1\r\n", behind)
     assert continues(b"\x17data", behind)

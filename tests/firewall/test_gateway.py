@@ -60,7 +60,7 @@ def play(tmp_path: Path) -> Play:
 
 def test_an_ordinary_hello_is_allowed_for_good(play: Play, wire) -> None:
     packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
-    assert play.verdicts() == [(packet, ALLOW, Watch.NONE)]
+    assert play.verdicts() == [(packet, ALLOW, Watch.BEGUN)]
     (event,) = play.decided()
     assert [n.name for n in event.seen.names] == ["en.wikipedia.org"]
     assert event.decision.rule == "default"
@@ -209,7 +209,7 @@ def test_a_second_name_on_one_address_lifts_the_kernels_refusal_but_not_pythons(
     unnamed = play.packet(wire.tcp(MOVED, 9999, b"\x00token"))
     assert play.verdicts() == [(unnamed, ASK, Watch.NONE)]  # ambiguous: every name is a candidate
     named = play.packet(wire.tcp(MOVED, 443, wire.hello("friendly.example"), sport=40001))
-    assert play.verdicts() == [(named, ALLOW, Watch.NONE)]
+    assert play.verdicts() == [(named, ALLOW, Watch.BEGUN)]
 
 
 def test_a_blocked_name_gets_no_answer_and_a_row(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_what_was_queued_behind_the_first_packet_shares_its_verdict(play: Play, 
     hello = wire.hello("example.com")
     play.packet(wire.tcp(FRIEND, 443, hello, seq=1000))
     packet = play.packet(wire.tcp(FRIEND, 443, b"\x17\x03\x03early", seq=1000 + len(hello)))
-    assert play.verdicts() == [(packet, ALLOW, Watch.NONE)]
+    assert play.verdicts() == [(packet, ALLOW, Watch.BEGUN)]
     assert play.decided() == []
 
 
@@ -417,7 +417,7 @@ def test_one_phone_can_be_watched_and_its_learnt_refusals_go(play: Play) -> None
 def test_rules_follow_a_phone_to_its_new_name_and_group(play: Play, wire) -> None:
     play.rules('[[rule]]\naction = "block"\nmatch = "phone:anna"\n')
     packet = play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
-    assert play.verdicts() == [(packet, ALLOW, Watch.NONE)]
+    assert play.verdicts() == [(packet, ALLOW, Watch.BEGUN)]
     play << PhoneChanged(play.gateway.phones.edited("phone1", new_name="anna"), "named", Author("anna"))
     assert play.of(MarkFlow).verdict is BLOCK
     (event,) = play.decided()

@@ -195,7 +195,11 @@ class LinuxBackend:
                 self._kept[packet.id] = packet.mark & marks.KEPT
                 if not packet.mark & marks.SLOT:
                     self._newcomers[packet.id] = packet.mac, source(packet.packet)
-            self._deliver([PacketSeen(p.id, p.mac, p.packet, bool(p.mark & marks.WATCH)) for p in found])
+            self._deliver([
+                PacketSeen(p.id, p.mac, p.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
+                for p in found
+                for watch in (p.mark & marks.WATCH,)
+            ])
 
     def _read_log(self, log: nfnl.Log) -> None:
         found = log.packets(A_TURN)

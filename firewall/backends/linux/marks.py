@@ -27,6 +27,7 @@ PASSING: Final = ALLOWED & CONSENTED  # the bit that both have, and no other ver
 WATCH: Final = 0x3800_0000
 WATCH_SHIFT: Final = 27
 ASK: Final = 0x0400_0000
+FIRST: Final = 0x3800_0000  # of a question, in the place of a watch class: where its connection begins
 PASS: Final = 0x0200_0000
 PERMIT: Final = 0x0100_0000
 SLOT: Final = 0x00FF_C000

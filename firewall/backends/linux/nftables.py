@@ -82,14 +82,18 @@ class Ruleset:
     def render(self, state: KernelState, held: Held, *, masquerade6: bool) -> str:
         allowed_names = marks.connection(Verdict.ALLOW, Watch.NAMES)
         consented_names = marks.connection(Verdict.CONSENT, Watch.NAMES)
+        allowed_begun = marks.connection(Verdict.ALLOW, Watch.BEGUN)
+        consented_begun = marks.connection(Verdict.CONSENT, Watch.BEGUN)
         values: dict[str, int] = {
             "connection": marks.CONNECTION,
             "verdict": marks.VERDICT,
             "allowed": marks.ALLOWED,
             "allowed_names": allowed_names,
+            "allowed_begun": allowed_begun,
             "blocked": marks.BLOCKED,
             "consented": marks.CONSENTED,
             "consented_names": consented_names,
+            "consented_begun": consented_begun,
             "others": marks.OTHERS,
             "kept": marks.KEPT,
             "slot": marks.SLOT,
@@ -98,13 +102,16 @@ class Ruleset:
             "permit_pass": marks.PERMIT | marks.PASS,
             "permit_ask": marks.PERMIT | marks.ASK,
             "permit_ask_names": marks.PERMIT | marks.ASK | Watch.NAMES << marks.WATCH_SHIFT,  # no verdict, no way out
+            "first": marks.FIRST,
             "pass": marks.PASS,
             "answer": marks.ASK | marks.CONNECTION,
             "answer_allowed": marks.ASK | marks.ALLOWED,
             "answer_names": marks.ASK | allowed_names,
+            "answer_begun": marks.ASK | allowed_begun,
             "answer_blocked": marks.ASK | marks.BLOCKED,
             "answer_consented": marks.ASK | marks.CONSENTED,
             "answer_consented_names": marks.ASK | consented_names,
+            "answer_consented_begun": marks.ASK | consented_begun,
         }
         text = self._template.substitute(
             {key: f"0x{value:08x}" for key, value in values.items()},
