@@ -18,12 +18,12 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from firewall.backends.linux.uplink import default_route
 from firewall.box import dnsmasq, hostapd
 from firewall.box.children import FAILED, UP, Child
 from firewall.box.machine import PLAN, BoxError, Network, read_plan, shown, there
 from firewall.box.plan import AP, AUTO, Plan, PlanError
 from firewall.box.subnets import collides
-from firewall.box.uplink import default_route
 from firewall.box.words import Fault
 from firewall.settings import RUN, STATE, write_atomically
 
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 STEP: Final = 0.25  # seconds
 LOOK_STEPS: Final = 4  # steps between looks at interfaces and routes
 CHILDREN: Final = "children.json"  # in the run directory
+PID: Final = "keeper.pid"  # in the run directory
 LEASES: Final = "leases"  # in the state directory
+CONFIGS: Final = ("dnsmasq.conf", "hostapd.conf")  # in the run directory
 CONTROL: Final = "hostapd"  # in the run directory: a folder of control sockets
 
 
@@ -97,7 +99,7 @@ class Keeper:
             if made:
                 say(f"made {', '.join(made)}")
             self.bridge = _changed(self.bridge, UP)
-        wan = default_route(without=(self.plan.lan,)) if self.plan.wan == AUTO else self.plan.wan
+        wan = default_route(self.plan.lan) if self.plan.wan == AUTO else self.plan.wan
         if not wan or not there(wan):
             said = f"the interface {wan} is not there" if wan else "there is no way to the internet (no default route)"
             self.uplink = _changed(self.uplink, FAILED, said, "connect the uplink; the gate follows by itself")
@@ -180,7 +182,7 @@ def main(words: Sequence[str]) -> int:
         say(str(error))
         return 2
     run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / "keeper.pid").open("a+") as lock:
+    with (run_dir / PID).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -189,6 +191,7 @@ def main(words: Sequence[str]) -> int:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
+        (run_dir / CHILDREN).unlink(missing_ok=True)  # of one that is gone
         return Keeper(plan, run_dir, state_dir).run()
 
 

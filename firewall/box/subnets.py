@@ -14,15 +14,17 @@ def free4(taken: Iterable[IPv4Network]) -> IPv4Network | None:
 
     A default route is no neighbour: whoever says that everything is there says nothing about a subnet.
     """
-    near = [network for network in taken if network.prefixlen > 4]
-    return next((one for one in _candidates() if not any(one.overlaps(other) for other in near)), None)
+    near = [(int(network[0]), int(network[-1])) for network in taken if network.prefixlen > 4]
+    free = (base for base in _candidates() if not any(first <= base | 0xFF and base <= last for first, last in near))
+    found = next(free, None)
+    return None if found is None else IPv4Network((found, 24))
 
 
-def _candidates() -> Iterator[IPv4Network]:
-    """Rarely used ones first: home routers take 192.168.0 and .1, containers 172.17 and up, companies 10."""
-    yield from (IPv4Network((0xC0A80000 | third << 8, 24)) for third in (*range(77, 256), *range(2, 77)))
-    yield from (IPv4Network((0xAC100000 | low << 8, 24)) for low in range(0x100))
-    yield from (IPv4Network((0x0A000000 | low << 8, 24)) for low in range(0x4D00, 0x10000))
+def _candidates() -> Iterator[int]:
+    """First addresses, of rarely used ones first: home routers take 192.168.0 and .1, containers 172.17 and up."""
+    yield from (0xC0A80000 | third << 8 for third in (*range(77, 256), *range(2, 77)))
+    yield from (0xAC100000 | low << 8 for low in range(0x100))
+    yield from (0x0A000000 | low << 8 for low in range(0x4D00, 0x10000))
 
 
 def collides(subnet: IPv4Network | IPv6Network, taken: Iterable[IPv4Network | IPv6Network]) -> str:

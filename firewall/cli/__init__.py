@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from firewall.cli import about, consents, doctor, gate, past, phones, replay, rules
+from firewall.cli import about, box, consents, doctor, gate, past, phones, replay, rules
 from firewall.cli.common import Cli
 from firewall.lab.cli import lab
 
@@ -22,8 +22,8 @@ from firewall.lab.cli import lab
 def main(ctx: click.Context, socket: Path | None) -> None:
     """A gatekeeper for phones: stops unconsented uploads, says why, and remembers.
 
-    `sudo consentry run` is all it takes: without interfaces it builds a closed lab of two phones, a gateway and an
-    internet to look at; with --lan and --wan it gates real ones.
+    `sudo consentry setup` makes this box a gateway: an access point, or a gate in the wire. `sudo consentry run` starts
+    it; before any setup it builds a closed lab of two phones, a gateway and an internet to look at.
     """
     ctx.obj = socket
 
@@ -40,8 +40,8 @@ def completion(shell: str) -> None:
 
 
 COMMANDS = (
-    *about.COMMANDS, *consents.COMMANDS, *doctor.COMMANDS, *gate.COMMANDS, *past.COMMANDS, *phones.COMMANDS,
-    *replay.COMMANDS, *rules.COMMANDS, lab,
+    *about.COMMANDS, *box.COMMANDS, *consents.COMMANDS, *doctor.COMMANDS, *gate.COMMANDS, *past.COMMANDS,
+    *phones.COMMANDS, *replay.COMMANDS, *rules.COMMANDS, lab,
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from firewall import control
+from firewall.cli.box import PLAN_FILE, of_setup, put_network_back, with_network
 from firewall.cli.common import REFUSED, as_json, connect, need_root
 from firewall.phones import ENFORCE, WATCH
 from firewall.settings import RUN, STATE, Settings
@@ -20,8 +22,10 @@ from firewall.text import inert
 
 
 @click.command()
-@click.option("--lan", help="Interface of the phones. Without it: the lab.")
-@click.option("--wan", help="Interface to the internet.")
+@click.option("--lan", help="Interface of the phones. Without it: what `setup` made, else the lab.")
+@click.option("--wan", help="Interface to the internet; auto: whoever has the default route.")
+@click.option("--lab", is_flag=True, help="The lab, also where `setup` was used.")
+@click.option("--plan", type=click.Path(path_type=Path), default=PLAN_FILE, show_default=True, help="What setup wrote.")
 @click.option("--rules", type=click.Path(path_type=Path), help="Rules to use instead of the owner's rules.toml.")
 @click.option("--upstream", multiple=True, help="Resolver to ask (repeat for two). Default: those of /etc/resolv.conf.")
 @click.option("--watch/--enforce", default=None, help="Only record what would be refused, or refuse it.")
@@ -31,26 +35,30 @@ from firewall.text import inert
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE, show_default=True, help="Rules, history.")
 @click.pass_context
 def run(
-    ctx: click.Context, *, lan: str | None, wan: str | None, rules: Path | None, upstream: tuple[str, ...], ssh: bool,
-    watch: bool | None, headless: bool, run_dir: Path, state_dir: Path,
+    ctx: click.Context, *, lan: str | None, wan: str | None, lab: bool, plan: Path, rules: Path | None,
+    upstream: tuple[str, ...], ssh: bool, watch: bool | None, headless: bool, run_dir: Path, state_dir: Path,
 ) -> None:
     """Start the gateway (if none runs) and show it.
 
-    Without --lan and --wan this is the lab, and leaving the TUI (q, Ctrl-C) removes all of it. On real interfaces
-    leaving the TUI leaves the gate closed and working; `consentry stop` and `consentry off --remove` end it.
+    Without --lan and --wan it is the gateway that `consentry setup` has made. Where there is none, it is the lab, and
+    leaving the TUI (q, Ctrl-C) removes all of it. On real interfaces leaving the TUI leaves the gate closed and
+    working; `consentry stop` and `consentry off --remove` end it.
     """
     need_root("run")
-    if not lan and not wan:
+    made = not (lan or wan or lab) and plan.exists()
+    if not (lan or wan or made):
         from firewall.lab.cli import demo  # noqa: PLC0415  the lab's libraries are slow to load
 
         sys.exit(demo(rules, headless=headless))
-    if not lan or not wan or lan == wan:
-        raise click.UsageError("a real gateway has two sides: --lan IF --wan IF, and they differ")
-    settings = Settings(
-        lan=lan, wan=wan, run_dir=str(run_dir), state_dir=str(state_dir), upstreams=upstream, ssh=ssh,
-        rules=str(rules.resolve()) if rules else "",
-    )
     from firewall import start  # noqa: PLC0415
+
+    more: dict[str, Any] = {"upstreams": upstream, "ssh": ssh, "rules": str(rules.resolve()) if rules else ""}
+    if made:
+        settings, watch = with_network(plan, run_dir, state_dir, more, watch=watch)
+    elif not lan or not wan or lan == wan:
+        raise click.UsageError("a real gateway has two sides: --lan IF --wan IF, and they differ")
+    else:
+        settings = Settings(lan=lan, wan=wan, run_dir=str(run_dir), state_dir=str(state_dir), **more)
 
     running = start.status_of(settings.socket) is not None
     if not running:
@@ -62,7 +70,7 @@ def run(
         file = settings.write()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "firewall.supervisor", str(file)])  # noqa: S606
     if not running:
-        click.echo(f"starting the gate between {lan} (phones) and {wan} (internet) ...", err=True)
+        click.echo(f"starting the gate between {settings.lan} (phones) and {settings.wan} (internet) ...", err=True)
         try:
             status = start.start(settings)
         except start.NotStartedError as error:
@@ -155,21 +163,25 @@ def resume(ctx: click.Context) -> None:
 @click.command()
 @click.option("--remove", is_flag=True, required=True, help="Say that you mean it.")
 @click.option("--run-dir", type=click.Path(path_type=Path), default=RUN, show_default=True)
-def off(*, remove: bool, run_dir: Path) -> None:
+@click.option("--plan", type=click.Path(path_type=Path), default=PLAN_FILE, hidden=True)
+def off(*, remove: bool, run_dir: Path, plan: Path) -> None:
     """End the gateway and put the box back as it was. The phones are then unfiltered."""
     need_root("off")
     from firewall import start  # noqa: PLC0415
     from firewall.backends import open_backend  # noqa: PLC0415
 
     file = run_dir / "settings.json"
-    if not remove or not file.exists():
-        click.echo(f"nothing to remove: {file} is not there", err=True)
+    settings = Settings.read(file) if file.exists() else of_setup(plan, run_dir)
+    if not remove or settings is None:
+        click.echo(f"nothing to remove: neither {file} nor {plan} is there", err=True)
         sys.exit(REFUSED)
-    settings = Settings.read(file)
     start.end(settings)
-    open_backend(settings).remove()
+    if settings.plan:
+        put_network_back(settings)
+    else:
+        open_backend(settings).remove()
     settings.memory_file.unlink(missing_ok=True)
-    file.unlink()
+    file.unlink(missing_ok=True)
     click.echo(f"removed. Phones behind {settings.lan} are now unfiltered.")
 
 

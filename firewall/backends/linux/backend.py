@@ -17,6 +17,7 @@ from firewall.backends.linux import marks, nfnl
 from firewall.backends.linux.counting import ended, keep_counting, listen_for_ends, passing
 from firewall.backends.linux.links import (
     LINKS_CHANGED,
+    ROUTES_CHANGED,
     RULES_CHANGED,
     Closed,
     Sides,
@@ -84,9 +85,9 @@ class LinuxBackend:
             raise BackendError("the gate needs root: it changes routes and firewall rules")
         self._sides = Sides(settings.lan, settings.wan)
         self._lan = settings.lan
-        self._rules = Ruleset(settings.lan, settings.wan, QUEUE, ssh=settings.ssh)
+        self._rules = Ruleset(settings.lan, self._sides.wan, QUEUE, ssh=settings.ssh)
         self._closed = Closed(settings.lan)
-        self._sysctls = Sysctls(settings.wan, Path(settings.run_dir, "sysctl-before.json"))
+        self._sysctls = Sysctls(Path(settings.run_dir, "sysctl-before.json"))
         self._neighbours = Neighbours(self._sides.lan)
         self._queue: nfnl.Queue | None = None
         self._calls = nfnl.Netlink()  # marks and elements: a question and its acknowledgement
@@ -128,8 +129,9 @@ class LinuxBackend:
 
     def lock(self) -> None:
         """It may wait: call it in a thread."""
+        self._sides.need()
         self._closed.ensure()
-        self._sysctls.close()
+        self._sysctls.close(self._sides.wan)
         if table_stands():
             now = time.monotonic()
             self._learned = {pair: now + seconds for pair, seconds in self._rules.learned().items()}
@@ -147,7 +149,7 @@ class LinuxBackend:
         log = nfnl.Log(GROUP)
         ends = listen_for_ends()
         changes = nfnl.Changes()
-        routes = listen(RULES_CHANGED | LINKS_CHANGED)
+        routes = listen(RULES_CHANGED | LINKS_CHANGED | (ROUTES_CHANGED if self._sides.follows else 0))
         neighbours = listen(NEIGHBOURS_CHANGED)
         loop = asyncio.get_running_loop()
         readers: tuple[tuple[Any, Callable[[Any], None]], ...] = (
@@ -263,8 +265,9 @@ class LinuxBackend:
                 touched, self._touched = self._touched or bool(news), False
                 by, self._suspect = self._suspect, ""
                 try:
+                    self._rules.wan = self._sides.wan
                     if news and self._sides.complete:
-                        self._sysctls.close()
+                        self._sysctls.close(self._sides.wan)
                     lost = await asyncio.to_thread(self._mend, touched)
                 except BackendError as error:
                     self._generation = -1

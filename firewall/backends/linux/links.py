@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from firewall.backends import BackendError
 from firewall.backends.linux import marks
 from firewall.backends.linux.nfnl import messages
+from firewall.backends.linux.uplink import AUTO, NONE, default_route
 from firewall.settings import write_atomically
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 RULES_CHANGED: Final = 0x80 | 0x40000  # RTMGRP_IPV4_RULE and its IPv6 twin, as bind(2) wants them
 LINKS_CHANGED: Final = 0x1  # RTMGRP_LINK
+ROUTES_CHANGED: Final = 0x40 | 0x400  # RTMGRP_IPV4_ROUTE and its IPv6 twin
 BLACKHOLE: Final = 6  # FR_ACT_BLACKHOLE
 _PROC: Final = Path("/proc/sys/net")
-_NEW_LINK, _DELETE_LINK, _NEW_RULE, _DELETE_RULE = 16, 17, 32, 33  # RTM_*
+_NEW_LINK, _DELETE_LINK, _NEW_ROUTE, _DELETE_ROUTE, _NEW_RULE, _DELETE_RULE = 16, 17, 24, 25, 32, 33  # RTM_*
 
 
 def index(interface: str) -> int:
@@ -72,9 +74,13 @@ class Closed:
 class Sysctls:
     """Switches of /proc/sys/net that the gate needs, and what they were before, kept in `memory` until `restore`."""
 
-    def __init__(self, wan: str, memory: Path) -> None:
+    def __init__(self, memory: Path) -> None:
         self._memory = memory
-        self._closed = {
+        self._open = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
+
+    def close(self, wan: str) -> None:
+        """Everything but forwarding."""
+        self._set({
             "netfilter/nf_conntrack_tcp_loose": 0,  # a connection we do not know does not come back in its middle
             "netfilter/nf_conntrack_acct": 1,  # bytes
             "netfilter/nf_conntrack_events": 1,  # also of flows begun before we listened
@@ -83,12 +89,7 @@ class Sysctls:
             "ipv4/icmp_ratelimit": 50,  # ms, each phone: many refusals at once are told
             "ipv6/icmp/ratelimit": 50,
             f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out, if it did
-        }
-        self._open = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
-
-    def close(self) -> None:
-        """Everything but forwarding."""
-        self._set(self._closed)
+        })
 
     def open(self) -> None:
         """Forwarding: the last step, when the rules stand."""
@@ -111,8 +112,8 @@ class Sysctls:
                 if was != str(value):
                     path.write_text(str(value))
             except OSError as error:
-                if name.startswith("ipv6/") and not path.exists():
-                    continue  # a kernel without IPv6 forwards none
+                if not path.exists() and (name.startswith("ipv6/") or "/conf/" in name):
+                    continue  # a kernel without IPv6 forwards none; an uplink may not be there yet
                 raise BackendError(f"{path} cannot be set to {value}: {error.strerror}") from None
             before.setdefault(name, was)
         write_atomically(self._memory, json.dumps(before))
@@ -178,18 +179,26 @@ def waiting(source: socket.socket) -> Iterator[memoryview | None]:
 
 
 class Sides:
-    """The two interfaces, which may be renamed, or go and come back with another index."""
+    """The two interfaces, which may be renamed, or go and come back with another index.
+
+    With wan "auto" it is whoever has the default route; while nobody has, whoever had it last.
+    """
 
     def __init__(self, lan: str, wan: str) -> None:
-        """Raises BackendError if one is not there."""
-        self._names = lan, wan
-        self._known = {name: index(name) for name in self._names}
+        self._lan, self.follows = lan, wan == AUTO
+        self.wan = (default_route(lan) or NONE) if self.follows else wan
+        self._known = {name: _index_or_0(name) for name in (lan, self.wan)}
         self.had = [self.lan]  # indexes of the phones' side; one that has another name now is closed by them
+
+    def need(self) -> None:
+        """Raises BackendError if one is not there; a way to the internet that is to be found may come later."""
+        for name in (self._lan,) if self.follows else self._known:
+            index(name)
 
     @property
     def lan(self) -> int:
         """Its index; 0 while there is none."""
-        return self._known[self._names[0]]
+        return self._known[self._lan]
 
     @property
     def complete(self) -> bool:
@@ -198,6 +207,11 @@ class Sides:
     def look(self) -> list[str]:
         """What has become of them since the last look, in words."""
         news = []
+        wan = self._wanted()
+        if wan != self.wan:
+            del self._known[self.wan]
+            self.wan, self._known[wan] = wan, _index_or_0(wan)
+            news.append(f"the way to the internet is {wan} now")
         for name, before in self._known.items():
             now = _index_or_0(name)
             if now == before:
@@ -217,11 +231,16 @@ class Sides:
         for kind, _, body in messages(datagram):
             if kind in {_NEW_RULE, _DELETE_RULE}:
                 return True
+            if kind in {_NEW_ROUTE, _DELETE_ROUTE} and self._wanted() != self.wan:
+                return True
             if kind in {_NEW_LINK, _DELETE_LINK}:
                 number = struct.unpack_from("=BxHi", body)[2]
                 if number in self._known.values() or any(_index_or_0(name) != at for name, at in self._known.items()):
                     return True
         return False
+
+    def _wanted(self) -> str:
+        return (self.follows and default_route(self._lan)) or self.wan
 
 
 def _index_or_0(name: str) -> int:

@@ -53,7 +53,7 @@ class Ruleset:
         for name in (lan, wan):
             if not _INTERFACE.fullmatch(name):
                 raise BackendError(f"{name!r} is no name of an interface")
-        self._lan, self._wan, self._queue, self._ssh = lan, wan, queue, ssh
+        self._lan, self.wan, self._queue, self._ssh = lan, wan, queue, ssh
         self._template = Template((resources.files("firewall.backends.linux") / "gate.nft").read_text("utf-8"))
         self.kind, self._tools = self._find_queue()
         self._misplaced = self._find_misplaced()
@@ -116,7 +116,7 @@ class Ruleset:
         text = self._template.substitute(
             {key: f"0x{value:08x}" for key, value in values.items()},
             lan=self._lan,
-            wan=self._wan,
+            wan=self.wan,
             group=GROUP,
             dns_port=DNS_PORT,
             undecided="drop" if state.locked else "goto undecided",
@@ -125,7 +125,7 @@ class Ruleset:
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
             quic_versions=", ".join(map(hex, VERSIONS)),
-            masquerade6=f'oifname "{self._wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
+            masquerade6=f'oifname "{self.wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
         )
         lines = [text]
         for name, elements in (

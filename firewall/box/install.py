@@ -1,0 +1,71 @@
+"""The files of `consentry setup`: written, told to whoever manages networks here, and taken away again."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from firewall.box.machine import PLAN
+from firewall.box.plan import ONE_ARMED, Plan, render
+from firewall.settings import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+MARK: Final = "# Consentry: the phones' side is the gate's"  # the first line of what is ours; nothing else is removed
+NETWORK_MANAGER: Final = Path("/etc/NetworkManager/conf.d/90-consentry.conf")
+NETWORKD: Final = Path("/etc/systemd/network/05-consentry.network")
+_RELOAD: Final = {
+    NETWORK_MANAGER: (("nmcli", "general", "reload", "conf"),),
+    NETWORKD: (("networkctl", "reload"),),
+}
+
+
+class File(NamedTuple):
+    path: Path
+    text: str
+    mode: int = 0o644
+
+
+def files(plan: Plan, managers: Collection[str], plan_file: Path = PLAN) -> list[File]:
+    """What setup writes. Whoever manages networks here is told to leave the phones' side alone."""
+    ours = [plan.lan] if plan.mode == ONE_ARMED else [plan.lan, plan.port]
+    written = [File(plan_file, render(plan), 0o600)]
+    if "NetworkManager" in managers:
+        names = ";".join(f"interface-name:{name}" for name in ours)
+        written.append(File(NETWORK_MANAGER, f"{MARK}\n[keyfile]\nunmanaged-devices={names}\n"))
+    if "systemd-networkd" in managers:
+        written.append(File(NETWORKD, f"{MARK}\n[Match]\nName={' '.join(ours)}\n\n[Link]\nUnmanaged=yes\n"))
+    return written
+
+
+def write(wanted: Iterable[File]) -> None:
+    """Raises OSError."""
+    for file in wanted:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file.path, file.text, file.mode)
+        _reload(file.path)
+
+
+def remove(plan_file: Path = PLAN) -> list[Path]:
+    """Take away what `write` wrote, and nothing that is not ours. What was there, for whoever wants to say it."""
+    gone = []
+    for path in (NETWORK_MANAGER, NETWORKD):
+        with suppress(OSError):
+            if path.read_text().startswith(MARK):
+                path.unlink()
+                _reload(path)
+                gone.append(path)
+    with suppress(OSError):
+        plan_file.unlink()
+        gone.append(plan_file)
+        plan_file.parent.rmdir()  # only if nobody keeps anything else there
+    return gone
+
+
+def _reload(path: Path) -> None:
+    for words in _RELOAD.get(path, ()):
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)

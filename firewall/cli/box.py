@@ -1,0 +1,263 @@
+"""`consentry setup`: the box's network, from what is found and what its owner says; and the keeper that holds it up."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from firewall.cli.common import REFUSED, need_root
+from firewall.settings import RUN, STATE, Settings
+
+if TYPE_CHECKING:
+    from firewall.box.choose import Choice, Found, Wishes
+    from firewall.box.install import File
+    from firewall.box.plan import Plan, Wifi
+
+UNIT = Path("/etc/systemd/system/consentry.service")
+PLAN_FILE = "/etc/consentry/gateway.toml"
+
+
+@click.command()
+@click.option("--mode", type=click.Choice(["ap", "inline", "one-armed"]), help="Default: what this box can do.")
+@click.option("--radio", default="", help="Interface of the phones: the radio, or the wired one.")
+@click.option("--uplink", default="", help="Interface to the internet. Default: auto, whoever has the default route.")
+@click.option("--ssid", default="", help="Name of the Wi-Fi network.")
+@click.option("--country", default="", help="Two letters, like DE: whose law says which channels may be used.")
+@click.option("--band", type=click.Choice(["2.4", "5"]), help="GHz.")
+@click.option("--channel", type=int, help="Default: a usual one. 0: the radio chooses.")
+@click.option("--security", type=click.Choice(["wpa3-transition", "wpa2", "wpa3"]), help="Default: what the radio can.")
+@click.option("--passphrase", default="", help="Default: a new one, shown once. Others may see your command line.")
+@click.option("--subnet", default="", help="IPv4 network of the phones; auto: a free one.")
+@click.option("--watch/--enforce", default=None, help="Begin by recording only (the default), or by refusing.")
+@click.option("--ssh", is_flag=True, help="Let the phones' side reach this box's ssh.")
+@click.option("--service", is_flag=True, help="Start with the machine, by systemd.")
+@click.option("--dry-run", is_flag=True, help="Write nothing: print every file, command and rule.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was decided as JSON.")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option("--no-start", is_flag=True, help="Write the files only.")
+@click.option("--plan", type=click.Path(path_type=Path), default=PLAN_FILE, show_default=True, help="File to write.")
+@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN, hidden=True)
+@click.option("--state-dir", type=click.Path(path_type=Path), default=STATE, hidden=True)
+@click.pass_context
+def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, yes: bool, service: bool, no_start: bool,
+          run_dir: Path, state_dir: Path, **said: Any) -> None:  # noqa: ANN401
+    """Make this box the phones' gateway: finds radios and uplinks, says what it takes and why, and starts.
+
+    In a terminal, without flags, it asks on one screen. Passphrase and QR code are shown once, at the end. Take it all
+    back with: consentry off --remove
+    """
+    if not dry_run:
+        need_root("setup")
+    from firewall.box import found, install  # noqa: PLC0415
+    from firewall.box.choose import choose, wishes_from  # noqa: PLC0415
+    from firewall.box.plan import PlanError  # noqa: PLC0415
+
+    here = found.look()
+    wishes = wishes_from({word: value for word, value in said.items() if value is not None})
+    if not (yes or dry_run or as_json or any(said.values())) and sys.stdin.isatty() and sys.stdout.isatty():
+        answers = _asked(here, _before(plan))
+        if answers is None:
+            click.echo("nothing was changed", err=True)
+            ctx.exit(REFUSED)
+        service = service or answers.pop("service", False)
+        wishes = wishes_from(answers)
+    try:
+        choice = choose(here, wishes, os.urandom, _before(plan))
+    except PlanError as error:
+        click.echo(f"setup: {error}", err=True)
+        ctx.exit(REFUSED)
+    files = install.files(choice.plan, here.managers, plan)
+    for sentence in choice.why:
+        click.echo(sentence, err=True)
+    if dry_run or as_json:
+        _show(choice, files, run_dir, state_dir, as_json=as_json)
+    if dry_run:
+        return
+    try:
+        install.write(files)
+    except OSError as error:
+        click.echo(f"setup: {error.filename or plan}: {error.strerror}", err=True)
+        ctx.exit(REFUSED)
+    click.echo(f"written: {', '.join(str(file.path) for file in files)}", err=True)
+    came_up = no_start or _begin(choice.plan, plan, wishes, run_dir, state_dir, service=service)
+    if choice.plan.wifi is not None and not as_json:
+        show_wifi(choice.plan.wifi)
+    ctx.exit(0 if came_up else REFUSED)
+
+
+def _before(file: Path) -> Plan | None:
+    """The plan that stands; one that cannot be read is written anew."""
+    from firewall.box.machine import read_plan  # noqa: PLC0415
+    from firewall.box.plan import PlanError  # noqa: PLC0415
+
+    if not file.exists():
+        return None
+    try:
+        return read_plan(file)
+    except PlanError as error:
+        click.echo(f"{error}; it is written anew", err=True)
+        return None
+
+
+def _asked(here: Found, before: Plan | None) -> dict[str, Any] | None:
+    """The wizard is the TUI's: a program of its own, which gets what was found and gives answers."""
+    with tempfile.TemporaryDirectory(prefix="consentry-setup-") as folder:
+        told, answers = Path(folder, "found.json"), Path(folder, "answers.json")
+        plan = {} if before is None else {"mode": before.mode, "radio": before.port, "watch": before.watch}
+        if before is not None and before.wifi is not None:
+            wifi = before.wifi
+            plan |= {"ssid": wifi.ssid, "country": wifi.country, "band": wifi.band, "channel": wifi.channel}
+        told.write_text(json.dumps({"found": asdict(here), "before": plan}), "utf-8")
+        subprocess.call([sys.executable, "-P", "-m", "tui.setup", str(told), str(answers)])
+        found: dict[str, Any] | None = json.loads(answers.read_text("utf-8")) if answers.exists() else None
+        return found
+
+
+def _show(choice: Choice, files: list[File], run_dir: Path, state_dir: Path, *, as_json: bool) -> None:
+    """Everything that would be: files, what the keeper writes and runs, and the gate's own rules."""
+    from firewall.box import bridge, keeper  # noqa: PLC0415
+
+    plan = choice.plan
+    generated = keeper.configs(plan, run_dir, state_dir)
+    if as_json:
+        told = {part.name: getattr(plan, part.name) for part in fields(plan) if part.name != "wifi"}
+        told |= {"subnet4": str(plan.subnet4), "subnet6": str(plan.subnet6)}
+        wifi = asdict(plan.wifi) if plan.wifi else None
+        click.echo(json.dumps({
+            "plan": told | {"wifi": wifi}, "why": list(choice.why), "ip": bridge.make(plan),
+            "files": {str(file.path): file.text for file in files} | generated,
+            "sysctl": bridge.switches(plan), "nft": bridge.table(plan),
+        }, ensure_ascii=False))
+        return
+    for file in files:
+        click.echo(f"# {file.path} (mode {file.mode:04o})\n{file.text}")
+    for name, text in generated.items():
+        click.echo(f"# {name} (mode 0600, written at each start)\n{text}")
+    click.echo("# commands\n" + "\n".join(f"ip {line}" for line in bridge.make(plan)))
+    if plan.mode == "inline":
+        click.echo("\n".join(f"ip {line}" for line in bridge.plug_in(plan, plan.port)))
+    click.echo("\n# /proc/sys/net\n" + "\n".join(f"{name} = {value}" for name, value in bridge.switches(plan).items()))
+    click.echo(f"\n# nft\n{bridge.table(plan)}")
+    click.echo(f"# and the gate between {plan.lan} and {plan.wan}: table inet consentry, and for IPv4 and IPv6\n"
+               f"ip rule add pref 0 iif {plan.lan} fwmark 0/0x{bridge.PERMIT:08x} blackhole")
+
+
+def _begin(plan: Plan, file: Path, wishes: Wishes, run_dir: Path, state_dir: Path, *, service: bool) -> bool:
+    """Start it all, or again; say what came up. Whether everything did."""
+    from firewall import start  # noqa: PLC0415
+    from firewall.box import starting  # noqa: PLC0415
+    from firewall.cli.gate import choose_mode  # noqa: PLC0415
+
+    settings = starting.settings_of(plan, file, run_dir, state_dir)
+    if not (state_dir / "state.db").exists():
+        state_dir.mkdir(parents=True, exist_ok=True)
+        choose_mode(state_dir, watch=wishes.watch)
+    starting.end(run_dir)
+    start.end(settings)
+    if service:
+        return subprocess.call([sys.executable, "-m", "firewall.cli", "service", "install"]) == 0
+    try:
+        starting.start(settings, plan.lan)
+        status = start.start(settings)
+    except (starting.NoNetworkError, start.NotStartedError) as error:
+        click.echo(f"it did not come up: {error}", err=True)
+        return False
+    click.echo(f"gate     {status['state']} {status['reason']}".rstrip(), err=True)
+    return starting.settled(run_dir, 20.0, lambda line: click.echo(line, err=True))
+
+
+def with_network(
+    file: Path, run_dir: Path, state_dir: Path, more: dict[str, Any], *, watch: bool | None
+) -> tuple[Settings, bool | None]:
+    """The settings of the gateway that setup made, with its network up; and how it begins at its first start."""
+    from firewall.box import starting  # noqa: PLC0415
+    from firewall.box.machine import read_plan  # noqa: PLC0415
+    from firewall.box.plan import PlanError  # noqa: PLC0415
+
+    try:
+        plan = read_plan(file)
+        settings = starting.settings_of(plan, file, run_dir, state_dir, **more)
+        starting.start(settings, plan.lan)
+    except (PlanError, starting.NoNetworkError) as error:
+        click.echo(f"the phones' network does not come up: {error}", err=True)
+        sys.exit(REFUSED)
+    if watch is None and not (state_dir / "state.db").exists():
+        watch = plan.watch
+    return settings, watch
+
+
+def of_setup(file: Path, run_dir: Path) -> Settings | None:
+    """The settings of the gateway that setup made and nobody has started since the machine has; None without setup."""
+    from firewall.box import starting  # noqa: PLC0415
+    from firewall.box.machine import read_plan  # noqa: PLC0415
+    from firewall.box.plan import PlanError  # noqa: PLC0415
+
+    try:
+        return starting.settings_of(read_plan(file), file, run_dir, STATE) if file.exists() else None
+    except PlanError as error:
+        click.echo(str(error), err=True)
+        sys.exit(REFUSED)
+
+
+def put_network_back(settings: Settings) -> None:
+    """Forwarding and the gate's rules first, then what the keeper made, then the files of setup."""
+    from firewall.backends import BackendError, open_backend  # noqa: PLC0415
+    from firewall.box import install, starting  # noqa: PLC0415
+    from firewall.box.machine import BoxError, Network, read_plan  # noqa: PLC0415
+    from firewall.box.plan import PlanError  # noqa: PLC0415
+
+    run_dir, file = Path(settings.run_dir), Path(settings.plan)
+    if UNIT.exists():
+        subprocess.call([sys.executable, "-m", "firewall.cli", "service", "remove"])
+    starting.end(run_dir)
+    try:
+        network = Network(read_plan(file), run_dir)
+        network.stand()  # the gate's rules are taken away with the interface that they are about
+    except (PlanError, BoxError) as error:
+        click.echo(f"{error}; what the network was before may not come back", err=True)
+        network = None
+    try:
+        open_backend(settings).remove()
+    except BackendError as error:
+        click.echo(str(error), err=True)
+    if network is not None:
+        network.remove()
+    starting.tidy(run_dir)
+    for path in install.remove(file):
+        click.echo(f"removed {path}", err=True)
+
+
+def show_wifi(wifi: Wifi) -> None:
+    """Once, on the terminal of whoever set it up."""
+    import segno  # noqa: PLC0415
+
+    from firewall.box.hostapd import qr_text  # noqa: PLC0415
+
+    picture = io.StringIO()
+    segno.make(qr_text(wifi), error="m").terminal(out=picture, border=2, compact=True)
+    click.echo(picture.getvalue())
+    click.echo(f"network     {wifi.ssid}\npassphrase  {wifi.passphrase}")
+
+
+@click.command(hidden=True)
+@click.option("--plan", type=click.Path(path_type=Path), default=PLAN_FILE)
+@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN)
+@click.option("--state-dir", type=click.Path(path_type=Path), default=STATE)
+def keeper(*, plan: Path, run_dir: Path, state_dir: Path) -> None:
+    """Hold the phones' network up, in the foreground (for services)."""
+    need_root("keeper")
+    from firewall.box.keeper import main  # noqa: PLC0415
+
+    sys.exit(main([str(plan), str(run_dir), str(state_dir)]))
+
+
+COMMANDS = (setup, keeper)
