@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firewall import memory
+from firewall import journal, memory
 from firewall.backends import BackendError, open_backend
 from firewall.control_server import Server
 from firewall.dryrun import DryRun
@@ -32,6 +32,7 @@ from firewall.granting import Granting
 from firewall.history import History
 from firewall.inbox import TELL_SECONDS, Inbox
 from firewall.inputs import Author, ConsentsRemembered, LockAsked, ModeAsked, PlacesReplaced
+from firewall.notify import notify
 from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
@@ -42,6 +43,7 @@ from firewall.trust import Trust, boot_id
 from firewall.verbs import all_verbs
 from firewall.verbs.past import backlog
 from firewall.verbs.phones import from_store, renaming, to_store
+from firewall.watchdog import PROBE_SECONDS, Watchdog
 from rules.domain import registrable
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ class App:
         self.places = Places(Path(settings.state_dir, "places"))
         self.gateway = Gateway(self._phones(), self.places.look_up)
         self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
-        self.recorder = Recorder(Episodes(self.history.next_id()), self.history, self.server.publish, clock=wall)
+        episodes = Episodes(self.history.next_id())
+        self.recorder = Recorder(episodes, self.history, self.server.publish, clock=wall, log=journal.record)
         self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.seen, self.now)
         self.granting = Granting(
@@ -90,6 +93,7 @@ class App:
         )
         self.trial = DryRun(settings.history_file, clock=wall)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
+        self.watchdog = Watchdog(self.backend.probe, self._how, self._trouble, notify)
         self._ended = asyncio.Event()
         self.saving = asyncio.Lock()  # of phones and modes: whoever changes them and whoever stores them, in turn
         self._status = 0
@@ -112,7 +116,7 @@ class App:
         if self._locked_before:
             self.engine.deliver((LockAsked(True, Author("start"), self._locked_before),))
         if self._died:
-            self.recorder.record((Trouble(clock().wall, f"the gateway before this one {self._died}"),))
+            self._trouble(f"the gateway before this one {self._died}")
         await self.edits.load(Author("start"))
         if self.gateway.phones.mode != ENFORCE:  # an opening of the owner's is said again after every start
             self.engine.deliver((ModeAsked(self.gateway.phones.mode, Author("start")),))
@@ -126,6 +130,7 @@ class App:
             (FLUSH_SECONDS, self.recorder.flush),
             (STATUS_SECONDS, lambda: self.server.publish({"status": self.status()})),
             (BEAT_SECONDS, self.beat),
+            (PROBE_SECONDS, self.watchdog),
             (TELL_SECONDS, self.inbox.tell),
         )
         kept = (self.keep_phones(), self.keep_places(), memory.keep(self.memory, self.gateway), self.edits.watch(),
@@ -195,7 +200,7 @@ class App:
         try:
             return self.granting.remembered()
         except StateError as error:  # then nobody may what only a consent lets them
-            self.recorder.record((Trouble(clock().wall, f"consents cannot be read, so none is in force: {error}"),))
+            self._trouble(f"consents cannot be read, so none is in force: {error}")
             return ConsentsRemembered(())
 
     def _phones(self) -> Phones:
@@ -260,6 +265,12 @@ class App:
             with suppress(OSError):  # full: nobody has looked for a while
                 os.write(self._beat, b".")
 
+    def _how(self) -> tuple[str, str]:
+        return str(self.gateway.state), self.gateway.reason
+
+    def _trouble(self, text: str) -> None:
+        self.recorder.record((Trouble(clock().wall, text),))
+
     def boot_time(self) -> float:
         return clock().boot
 
@@ -292,6 +303,7 @@ class App:
             "version": VERSION,
             "socket": str(settings.socket),
             "lab": settings.lab,
+            "probe": self.watchdog.wrong,
             "trouble": self.recorder.trouble,
         }
 

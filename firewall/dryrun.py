@@ -225,7 +225,8 @@ def main() -> None:
     """Dies with the gateway, and lets packets go first."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(10)
+    with contextlib.suppress(OSError):  # a service may not be allowed to; then it is as urgent as its parent
+        os.nice(10)
     worker = Worker()
     while True:
         if not select.select([sys.stdin], [], [], FRESH_SECONDS)[0]:  # one question at a time: nothing is buffered

@@ -97,6 +97,7 @@ class Gateway:
             inputs.ConsentsRemembered: lambda seen, now: consenting.remembered(seen.consents, now),
             inputs.PairsFound: lambda seen, now: self._out.commands.extend(self.phones.adopt(seen.pairs, now.boot)),
             inputs.Remembered: self._remembered,
+            inputs.ProbeSeen: lambda seen, _: self._out.commands.append(self.judge.probed(seen.id)),
             inputs.Tick: self._tick,
         }
 

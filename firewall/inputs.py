@@ -273,6 +273,13 @@ class Remembered:
 
 
 @dataclass(slots=True)
+class ProbeSeen:
+    """A packet of our own waits in the queue: that it is decided and goes on proves that phones' packets are."""
+
+    id: int
+
+
+@dataclass(slots=True)
 class Tick:
     """Time has passed."""
 
@@ -280,5 +287,6 @@ class Tick:
 Input = (
     PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
     | PlacesReplaced | ModeAsked | PhoneChanged | ConsentGiven | ConsentEnded | ConsentsRemembered | LockAsked
-    | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | Tick
+    | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | ProbeSeen
+    | Tick
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from firewall.commands import Watch
+from firewall.commands import GiveVerdict, Watch
 from firewall.dissect.ip import TCP
 from firewall.speech import NO_NAME
 from rules.decide import decide
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from firewall.speech import Heard
     from rules.observation import Place
     from rules.policy import Policy
+
+PROBE = Observation("", "udp", bytes([127, 0, 0, 1]), 0)
 
 
 class Judge:
@@ -54,6 +56,12 @@ class Judge:
         """By the rules; or what they would have said, if the owner of this phone only watches."""
         assert self.policy is not None
         return self.only_watched(phone, decide(self.policy, seen))
+
+    def probed(self, packet_id: int) -> GiveVerdict:
+        """The gate's own packet is judged as a phone's is, and goes on whatever the rules say: it comes back to us."""
+        if self.policy is not None:
+            decide(self.policy, PROBE)
+        return GiveVerdict(packet_id, Verdict.ALLOW)
 
     def only_watched(self, phone: Phone, decision: Decision) -> Decision:
         """A refusal, whoever thought of it, is none for a phone that is only watched."""

@@ -26,12 +26,13 @@ class Recorder:
 
     def __init__(
         self, episodes: Episodes, history: History, publish: Callable[[dict[str, Any]], None],
-        *, clock: Callable[[], float] = time.time,
+        *, clock: Callable[[], float] = time.time, log: Callable[[Iterable[Event]], None] = lambda _: None,
     ) -> None:
         self._episodes = episodes
         self._history = history
         self._publish = publish
         self._clock = clock
+        self._log = log
         self._changed: dict[int, Episode] = {}
         self._notes: list[Event] = []
         self._closed = 0  # what the history was told last of which rows are closed
@@ -72,6 +73,7 @@ class Recorder:
         self._closed = closed
         changed, self._changed = self._changed, {}
         notes, self._notes = self._notes, []
+        self._log(notes)
         hits = {rule: self.hits[rule] for rule in self._hit}
         self._hit.clear()
         self._history.append(changed.values(), notes, closed, hits)

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from firewall.journal import cut, say
 from firewall.settings import Settings, write_atomically
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Supervisor:
         end = os.pidfd_open(child.pid)
         try:
             while end not in (ready := select.select([end, signs], [], [], STEP)[0]):
+                cut()
                 if signs in ready and os.read(signs, 4_096):
                     patience, missed = HANGS, 0
                     continue
@@ -144,12 +146,6 @@ def out_of_memory_kills() -> int:
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
-
-
-def say(text: str) -> None:
-    """Into the gateway's log, which is this process's standard error."""
-    sys.stderr.write(f"{time.strftime('%F %T')} {text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

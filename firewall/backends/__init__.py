@@ -40,6 +40,11 @@ class Backend(Protocol):
 
     def gauges(self) -> Gauges: ...
 
+    def probe(self) -> str | None:
+        """Send a packet of our own through the queue. What became of the one before: "" if it was decided and came
+        back, else what is wrong with the gate; None if it is the first.
+        """
+
     def flows(self) -> dict[FlowKey, Verdict]:
         """The flows that the kernel lets pass now: ALLOW for good, CONSENT while their way is open.
 

@@ -150,7 +150,8 @@ def _links(db: sqlite3.Connection) -> Iterable[tuple[Any, ...]]:
 
 def main(file: str, expected: str = "") -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(10)
+    with contextlib.suppress(OSError):  # a service may not be allowed to; then it is as urgent as its parent
+        os.nice(10)
     try:
         with contextlib.closing(reader(Path(file))) as db:
             for told in verify(db, expected):

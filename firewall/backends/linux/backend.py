@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firewall.backends import BackendError, Gauges
 from firewall.backends.linux import marks, nfnl
-from firewall.backends.linux.counting import ended, keep_counting, listen_for_ends, passing
+from firewall.backends.linux.counting import ended, keep_counting, listen_for_ends, passing, queue_length
 from firewall.backends.linux.links import (
     LINKS_CHANGED,
     ROUTES_CHANGED,
@@ -29,6 +29,7 @@ from firewall.backends.linux.links import (
 from firewall.backends.linux.neighbours import NEIGHBOURS_CHANGED, Neighbours, gone, unpin_all
 from firewall.backends.linux.nftables import CHILDREN, GROUP, SPOOFED, TABLE, Held, Ruleset, table_stands
 from firewall.backends.linux.pairs import Pairs
+from firewall.backends.linux.probe import Probe
 from firewall.backends.linux.reset import RawSender, rst
 from firewall.backends.linux.ways import Way, Ways
 from firewall.commands import (
@@ -69,7 +70,6 @@ A_TURN: Final = 64  # messages of one source, so that no source starves another
 TURNS: Final = 4  # of the queue before others have theirs: while packets keep coming the event loop costs the most
 LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost
 WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything, changed or not
-_QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
 
 
 def source(packet: bytes) -> bytes:
@@ -92,6 +92,7 @@ class LinuxBackend:
         self._queue: nfnl.Queue | None = None
         self._calls = nfnl.Netlink()  # marks and elements: a question and its acknowledgement
         self._raw = RawSender()
+        self._probe = Probe()
         self._kept: dict[int, int] = {}  # queued packet -> other programs' bits in its mark, and its phone's slot
         self._newcomers: dict[int, Pair] = {}  # queued packet -> whose it is, if the kernel did not know
         self._pairs = Pairs(self._calls, self._neighbours)
@@ -102,6 +103,7 @@ class LinuxBackend:
         self._fingerprint = ""
         self._loaded_at = 0.0  # when, monotonic, a whole load was over
         self._unanswered = 0
+        self._unmended = ""  # what stands between our rules and the kernel
         self._generation = 0  # nftables' own number of the commit after which all was well
         self._sources: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -159,6 +161,7 @@ class LinuxBackend:
             (changes, self._read_changes),
             (routes, self._read_routes),
             (neighbours, self._read_neighbours),
+            (self._probe, self._probe.read),
         )
         for source, read in readers:
             loop.add_reader(source.fileno(), read, source)
@@ -194,11 +197,14 @@ class LinuxBackend:
             if not found:
                 return
             for packet in found:
+                if packet.mark == marks.PROBE:
+                    continue
                 self._kept[packet.id] = packet.mark & marks.KEPT
                 if not packet.mark & marks.SLOT:
                     self._newcomers[packet.id] = packet.mac, source(packet.packet)
             self._deliver([
-                PacketSeen(p.id, p.mac, p.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
+                self._probe.seen(p.id) if p.mark == marks.PROBE
+                else PacketSeen(p.id, p.mac, p.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
                 for p in found
                 for watch in (p.mark & marks.WATCH,)
             ])
@@ -270,11 +276,11 @@ class LinuxBackend:
                         self._sysctls.close(self._sides.wan)
                     lost = await asyncio.to_thread(self._mend, touched)
                 except BackendError as error:
-                    self._generation = -1
+                    self._generation, self._unmended = -1, str(error)
                     self._touched |= touched
                     self._deliver([CommandFailed(Reconcile(self._state), str(error))])
                     continue
-                self._generation = nfnl.generation(self._calls)
+                self._generation, self._unmended = nfnl.generation(self._calls), ""
             self._catch_up()
             if self._pairs.pin_all():
                 lost.append("the phones' neighbour entries")
@@ -426,15 +432,13 @@ class LinuxBackend:
     # -- what it knows -----------------------------------------------------------------------------------------------
 
     def gauges(self) -> Gauges:
-        waiting = lost = 0
-        with suppress(OSError):
-            for line in _QUEUES.read_text().splitlines():
-                fields = [int(word) for word in line.split()]
-                if fields[0] == QUEUE:
-                    waiting, lost = fields[2], fields[5] + fields[6]
         with suppress(OSError):
             self._unanswered = nfnl.counter_packets(self._calls, TABLE, "unanswered")
-        return Gauges(waiting, lost, self._unanswered, self._rules.kind)
+        return Gauges(*queue_length(QUEUE), self._unanswered, self._rules.kind)
+
+    def probe(self) -> str | None:
+        became = self._probe.send()
+        return became if became is None else became or self._unmended
 
     def flows(self) -> dict[FlowKey, Verdict]:
         return passing()

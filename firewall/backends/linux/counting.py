@@ -27,6 +27,17 @@ FULL: Final = 0.95  # of the connection table: said
 FILLS, CALM = 0.5, 0.4  # of it: from here on each phone has its share of what is left, and from there no longer
 _FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _MOST_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+_QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
+
+
+def queue_length(number: int) -> tuple[int, int]:
+    """(packets that wait in this NFQUEUE now, packets that it has lost)."""
+    with suppress(OSError):
+        for line in _QUEUES.read_text().splitlines():
+            fields = [int(word) for word in line.split()]
+            if fields[0] == number:
+                return fields[2], fields[5] + fields[6]
+    return 0, 0
 
 
 def listen_for_ends() -> nfnl.Netlink:

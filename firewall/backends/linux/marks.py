@@ -30,6 +30,7 @@ ASK: Final = 0x0400_0000
 FIRST: Final = 0x3800_0000  # of a question, in the place of a watch class: where its connection begins
 PASS: Final = 0x0200_0000
 PERMIT: Final = 0x0100_0000
+PROBE: Final = ASK | PASS  # of the gate's own probe, all 32 bits: `permit` lets no packet of a phone's have it
 SLOT: Final = 0x00FF_C000
 SLOT_SHIFT: Final = 14
 MOST_SLOTS: Final = 1_023

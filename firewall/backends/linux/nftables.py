@@ -73,11 +73,11 @@ class Ruleset:
             nft("-c", "-f", "-", given=text)
         nft("-f", "-", given=text)
         for tool in self._tools:
-            rule = self._rule()
-            if run(tool, "-w", "-t", "mangle", "-C", "FORWARD", *rule).returncode:
-                done = run(tool, "-w", "-t", "mangle", "-A", "FORWARD", *rule)
-                if done.returncode:
-                    raise BackendError(f"{tool}: {done.stderr.strip()}")
+            for rule in self._xtables():
+                if run(tool, "-w", "-t", "mangle", "-C", *rule).returncode:
+                    done = run(tool, "-w", "-t", "mangle", "-A", *rule)
+                    if done.returncode:
+                        raise BackendError(f"{tool}: {done.stderr.strip()}")
 
     def render(self, state: KernelState, held: Held, *, masquerade6: bool) -> str:
         allowed_names = marks.connection(Verdict.ALLOW, Watch.NAMES)
@@ -104,6 +104,8 @@ class Ruleset:
             "permit_ask_names": marks.PERMIT | marks.ASK | Watch.NAMES << marks.WATCH_SHIFT,  # no verdict, no way out
             "first": marks.FIRST,
             "pass": marks.PASS,
+            "ask": marks.ASK,
+            "probe": marks.PROBE,
             "answer": marks.ASK | marks.CONNECTION,
             "answer_allowed": marks.ASK | marks.ALLOWED,
             "answer_names": marks.ASK | allowed_names,
@@ -121,7 +123,7 @@ class Ruleset:
             dns_port=DNS_PORT,
             undecided="drop" if state.locked else "goto undecided",
             strained=self._budget() if held.strained else "",
-            queue="" if self._tools else f"meta mark & 0x{marks.ASK:08x} == 0x{marks.ASK:08x} queue num {self._queue}",
+            queue="" if self._tools else f"queue num {self._queue}",
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
             quic_versions=", ".join(map(hex, VERSIONS)),
@@ -161,7 +163,7 @@ class Ruleset:
         if listed.returncode:
             return ""
         for tool in self._tools:
-            if run(tool, "-w", "-t", "mangle", "-C", "FORWARD", *self._rule()).returncode:
+            if any(run(tool, "-w", "-t", "mangle", "-C", *rule).returncode for rule in self._xtables()):
                 return ""
         return hashlib.sha256(listed.stdout.encode()).hexdigest()
 
@@ -199,17 +201,20 @@ class Ruleset:
         """Take out everything that `load` put in."""
         run("nft", "delete", "table", "inet", TABLE)
         for tool in self._tools:
-            while run(tool, "-w", "-t", "mangle", "-D", "FORWARD", *self._rule()).returncode == 0:
-                pass
+            for rule in self._xtables():
+                while run(tool, "-w", "-t", "mangle", "-D", *rule).returncode == 0:
+                    pass
 
     def _budget(self) -> str:
         """Loaded only while it is needed: who is allowed for good pays nothing for it, and else nobody does."""
         limit = f"meta mark & 0x{marks.SLOT:08x} limit rate over {A_SECOND}/second burst {BURST} packets"
         return f'iifname "{self._lan}" ct state new update @budgets {{ {limit} }} counter name strained drop'
 
-    def _rule(self) -> Sequence[str]:
-        ask = f"0x{marks.ASK:x}/0x{marks.ASK:x}"
-        return "-m", "mark", "--mark", ask, "-j", "NFQUEUE", "--queue-num", str(self._queue)
+    def _xtables(self) -> Sequence[Sequence[str]]:
+        """The chain and rule of each, where the queue is xtables': for phones' packets, and for our own probe."""
+        ask, queue = f"0x{marks.ASK:x}/0x{marks.ASK:x}", ("-j", "NFQUEUE", "--queue-num", str(self._queue))
+        probe = ("-o", "lo", "-m", "mark", "--mark", f"0x{marks.PROBE:x}")
+        return ("FORWARD", "-m", "mark", "--mark", ask, *queue), ("OUTPUT", *probe, *queue)
 
     def _find_misplaced(self) -> str:
         """A rule against sources that are not on the phones' side; "" where the kernel cannot look routes up for us."""
