@@ -32,7 +32,7 @@ from firewall.granting import Granting
 from firewall.history import History
 from firewall.inbox import TELL_SECONDS, Inbox
 from firewall.inputs import Author, ConsentsRemembered, LockAsked, ModeAsked, PlacesReplaced
-from firewall.notify import notify
+from firewall.notify import message
 from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
 from firewall.resolver import Resolver
@@ -93,7 +93,7 @@ class App:
         )
         self.trial = DryRun(settings.history_file, clock=wall)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
-        self.watchdog = Watchdog(self.backend.probe, self._how, self._trouble, notify)
+        self.watchdog = Watchdog(self.backend.probe, self._how, self._trouble, self._to_supervisor)
         self._ended = asyncio.Event()
         self.saving = asyncio.Lock()  # of phones and modes: whoever changes them and whoever stores them, in turn
         self._status = 0
@@ -261,9 +261,13 @@ class App:
 
     def beat(self) -> None:
         """A sign of life from the loop that decides, not from a thread beside it."""
+        self._to_supervisor()
+
+    def _to_supervisor(self, **words: object) -> None:
+        """With words for systemd, which listens to the supervisor only."""
         if self._beat >= 0:
             with suppress(OSError):  # full: nobody has looked for a while
-                os.write(self._beat, b".")
+                os.write(self._beat, message(**words) + b"\0")
 
     def _how(self) -> tuple[str, str]:
         return str(self.gateway.state), self.gateway.reason

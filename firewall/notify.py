@@ -7,14 +7,18 @@ import socket
 from contextlib import suppress
 
 
-def notify(**words: object) -> bool:
-    """`notify(READY=1, STATUS="...")`; whether somebody listened. Never raises: nobody has to be there."""
+def message(**words: object) -> bytes:
+    """`message(READY=1, STATUS="...")`; no line of a value becomes a word of its own, none is longer than a pipe's."""
+    return "\n".join(f"{word}={' '.join(str(value).split())[:500]}" for word, value in words.items()).encode()
+
+
+def notify(told: bytes) -> bool:
+    """Whether somebody listened. Never raises: nobody has to be there."""
     where = os.environ.get("NOTIFY_SOCKET", "")
-    if not where:
+    if not where or not told:
         return False
-    text = "\n".join(f"{word}={' '.join(str(value).split())}" for word, value in words.items())
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
         s.setblocking(False)
-        s.sendto(text.encode(), where.replace("@", "\0", 1) if where.startswith("@") else where)
+        s.sendto(told, where.replace("@", "\0", 1) if where.startswith("@") else where)
         return True
     return False

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from firewall.journal import cut, say
+from firewall.notify import notify
 from firewall.settings import Settings, write_atomically
 
 if TYPE_CHECKING:
@@ -97,14 +98,20 @@ class Supervisor:
         return status, f"was killed by signal {-status}"
 
     def _watch(self, child: subprocess.Popen[bytes], signs: int) -> int:
-        """Until it has ended. It is killed after so many seconds without a sign of life; else 0."""
-        patience, missed = STARTS, 0
+        """Until it has ended. It is killed after so many seconds without a sign of life; else 0.
+
+        Signs end with a zero byte; what stands before it is for systemd.
+        """
+        patience, missed, begun = STARTS, 0, b""
         end = os.pidfd_open(child.pid)
         try:
             while end not in (ready := select.select([end, signs], [], [], STEP)[0]):
                 cut()
-                if signs in ready and os.read(signs, 4_096):
+                if signs in ready and (given := os.read(signs, 4_096)):
                     patience, missed = HANGS, 0
+                    *told, begun = (begun + given).split(b"\0")
+                    for words in told:
+                        notify(words)
                     continue
                 if signs in ready:  # closed: it is about to end, or it is a stranger's program that gives none
                     return 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,3 +117,16 @@ def test_a_stopped_one_is_killed_too(settings: Path, tmp_path: Path) -> None:
     until(lambda: lives(born)[1:])
     process.terminate()
     process.communicate(timeout=10)
+
+
+def test_what_the_gateway_says_of_itself_reaches_systemd(settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it comes in pieces; a sign of life without words says nothing."""
+    gateway = "import os, sys, time; [(os.write(int(sys.argv[1]), part), time.sleep(0.05)) for part in (b'\\0', b'READY=1\\nSTA', b'TUS=LOCKED\\0\\0', b'WATCHDOG=1\\0')]; time.sleep(60)"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        process = supervise(settings, gateway)
+        assert [systemd.recv(999) for _ in range(2)] == [b"READY=1\nSTATUS=LOCKED", b"WATCHDOG=1"]
+        process.terminate()
+        process.communicate(timeout=10)

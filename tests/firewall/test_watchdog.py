@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from firewall.notify import notify
+from firewall.notify import message, notify
 from firewall.watchdog import Watchdog
 
 
@@ -63,12 +63,12 @@ def test_systemd_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch, tmp_p
         listener.bind(name.replace("@", "\0", 1))
         listener.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
-        assert notify(READY=1, STATUS="LOCKED a\nREADY=0")  # no line of a reason becomes a word of its own
+        assert notify(message(READY=1, STATUS="LOCKED a\nREADY=0"))  # no line of a reason becomes a word of its own
         assert listener.recv(999) == b"READY=1\nSTATUS=LOCKED a READY=0"
 
 
 def test_nobody_has_to_listen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    assert not notify(READY=1)
+    assert not notify(b"READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    assert not notify(READY=1)
+    assert not notify(b"READY=1")

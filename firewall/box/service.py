@@ -1,0 +1,108 @@
+"""The lock and the units on this machine: put there, and taken away without a trace. Used by the command line, by
+`setup`, and by the Debian package's own scripts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from firewall.backends.linux import marks
+from firewall.box import units
+from firewall.settings import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ETC: Final = Path("etc/systemd/system")
+PACKAGED: Final = Path("usr/lib/systemd/system")  # where a Debian package has put the same texts already
+
+
+class ServiceError(Exception):
+    """What this machine refused, and what would help."""
+
+
+class Service:
+    """On the machine whose files are below `root`. Each step is told before it is done."""
+
+    def __init__(self, tell: Callable[[str], None], root: Path = Path("/"), command: str = "") -> None:
+        self._tell = tell
+        self._root = root
+        self._command = command or str(Path(sys.prefix, "bin", "consentry"))
+
+    def install(self, lan: str, ports: Sequence[str] = (), *, start: bool) -> None:
+        """The lock at once and at every boot; with `start` the gate and its network too. Raises ServiceError."""
+        if shutil.which("systemctl") is None:
+            raise ServiceError("this machine has no systemd. `sudo consentry run` works without; nothing was changed")
+        self._write(self._script, units.lock(marks.PERMIT, lan, ports), 0o755)
+        for name, text in units.units(self._command).items():
+            packaged = self._root / PACKAGED / name
+            if packaged.exists() and packaged.read_text("utf-8") == text:
+                (self._root / ETC / name).unlink(missing_ok=True)  # of a checkout, before there was a package
+            else:
+                self._write(self._root / ETC / name, text)
+        self._systemctl("enable", *(units.UNITS if start else [units.LOCK]))
+        if not self._booted:
+            self._tell("systemd does not run here: the units are enabled, and begin with the next boot")
+            return
+        self._systemctl("daemon-reload")
+        self._systemctl("restart", units.LOCK)
+        if start:
+            self._systemctl("restart", units.KEEPER, units.GATE)
+
+    def remove(self, lan: str, ports: Sequence[str] = ()) -> None:
+        """Stop and forget them, then open the lock: the phones' side is unfiltered after this."""
+        there = [name for name in units.UNITS if self._is_there(name)]
+        if there and shutil.which("systemctl"):
+            self._systemctl("disable", *(["--now"] if self._booted else []), *reversed(there))
+        for name in units.UNITS:
+            (self._root / ETC / name).unlink(missing_ok=True)
+        if there and self._booted:
+            self._systemctl("daemon-reload")
+        self._script.unlink(missing_ok=True)
+        with suppress(OSError):  # a plan is the owner's
+            self._script.parent.rmdir()
+        for words in units.unlock(marks.PERMIT, lan, ports):
+            with suppress(FileNotFoundError):
+                subprocess.run(words, capture_output=True, check=False, timeout=30)
+        self._tell(f"the units and the lock of {lan} are gone")
+
+    @property
+    def installed(self) -> bool:
+        return self._script.exists()
+
+    @property
+    def _script(self) -> Path:
+        return self._root / units.SCRIPT.lstrip("/")
+
+    @property
+    def _booted(self) -> bool:
+        """sd_booted(3), of the machine that runs this."""
+        return self._root == Path("/") and os.path.isdir("/run/systemd/system")  # noqa: PTH112
+
+    def _is_there(self, name: str) -> bool:
+        return any((self._root / place / name).exists() for place in (ETC, PACKAGED))
+
+    def _write(self, path: Path, text: str, mode: int = 0o644) -> None:
+        if path.exists() and path.read_text("utf-8") == text:
+            return
+        self._tell(f"writing {path}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text, mode)
+            path.chmod(mode)
+        except OSError as error:
+            raise ServiceError(f"{path}: {error.strerror}") from None
+
+    def _systemctl(self, *words: str) -> None:
+        where = [] if self._root == Path("/") else [f"--root={self._root}"]
+        self._tell(f"systemctl {' '.join(words)}")
+        done = subprocess.run(["systemctl", *where, *words], capture_output=True, text=True, check=False, timeout=240)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise ServiceError(f"systemctl {words[0]}: {last}. More: journalctl -u {words[-1]}")
