@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from firewall.cli import about, box, consents, doctor, gate, past, phones, replay, rules, service
+from firewall.cli import about, box, consents, doctor, gate, past, phones, replay, rules, selftest, service
 from firewall.cli.common import Cli
 from firewall.lab.cli import lab
 
@@ -41,7 +41,7 @@ def completion(shell: str) -> None:
 
 COMMANDS = (
     *about.COMMANDS, *box.COMMANDS, *consents.COMMANDS, *doctor.COMMANDS, *gate.COMMANDS, *past.COMMANDS,
-    *phones.COMMANDS, *replay.COMMANDS, *rules.COMMANDS, *service.COMMANDS, lab,
+    *phones.COMMANDS, *replay.COMMANDS, *rules.COMMANDS, *selftest.COMMANDS, *service.COMMANDS, lab,
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -16,6 +16,8 @@ from firewall.cli.common import REFUSED, as_json
 from firewall.text import inert
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from firewall.doctor import Finding
 
 SHAPES = {"pass": ("✔", "+", "green"), "warn": ("▲", "!", "yellow"), "fail": ("✖", "x", "red")}
@@ -47,18 +49,18 @@ def coloured() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None
 
 
-def shape(state: str) -> str:
+def drawn(state: str, shapes: Mapping[str, tuple[str, str, str]]) -> str:
     """A state is a word, a shape and a colour."""
-    drawn, plain, colour = SHAPES[state]
+    shape, plain, colour = shapes[state]
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    return click.style(f"{drawn if utf8 else plain} {state}", fg=colour)
+    return click.style(f"{shape if utf8 else plain} {state}", fg=colour)
 
 
 def shown(finding: Finding) -> str:
     width = max(shutil.get_terminal_size((100, 24)).columns, 60) - MARGIN
     says = textwrap.wrap(inert(finding.says), width) or [""]
     remedy = textwrap.wrap(inert(finding.remedy), width - 2) if finding.state != "pass" else []
-    lines = [f" {shape(finding.state)}  {finding.name:<14} {says[0]}"]
+    lines = [f" {drawn(finding.state, SHAPES)}  {finding.name:<14} {says[0]}"]
     lines += [" " * MARGIN + line for line in says[1:]]
     begin = " " * MARGIN + "> "
     for line in remedy:

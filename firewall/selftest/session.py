@@ -1,0 +1,248 @@
+"""The test from beginning to end: join, see that the witness sees, try everything, hurt the gate, judge, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections import defaultdict
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+from firewall import control
+from firewall.phones import STRICT
+from firewall.selftest import packets, strikes
+from firewall.selftest.probe import Phone, SelfTestError, Side, told
+from firewall.selftest.tries import SOME_PORT, Here, Try, nobody, tries
+from firewall.selftest.verdict import BLIND, SEEN, VOID, Outcome, Row, judge, refused_at_all
+from firewall.selftest.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMES: Final = ("selftest", "selftest-peer")
+WEB: Final = "example.com"  # an ordinary server that answers at 80 and 443, over both families
+AT_ONCE: Final = 4  # connections; the gate holds no more than eight of a phone
+SETTLE_SECONDS: Final = 1.0  # for what is on its way
+CONTROL_SECONDS: Final = 5.0
+JOIN_TRIES: Final = 6
+HISTORY_SECONDS: Final = 4.0
+NO_IPV6: Final = "this box has no way out over IPv6"
+
+
+class Gate:
+    """What is asked of the gateway, each time anew: it may be another process by then."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    def ask(self, verb: str, **args: object) -> control.Reply:
+        """Raises NoGateway and Refused."""
+        with control.connect(self._socket) as client:
+            return client.ask(verb, **args)
+
+    def status(self) -> dict[str, Any]:
+        return self.ask("status").done
+
+    def answers(self) -> dict[str, Any] | None:
+        """Its status; None while it does not answer."""
+        try:
+            return self.status()
+        except (control.NoGateway, control.Refused):
+            return None
+
+
+class Session:
+    """`say` is told in words what is being done. Needs root, in the gateway's network namespace."""
+
+    def __init__(self, gate: Gate, *, disrupt: bool, say: Callable[[str], None]) -> None:
+        self._gate, self._disrupt, self._say = gate, disrupt, say
+        self._status = gate.status()
+        self._seen: defaultdict[Try, Outcome] = defaultdict(Outcome)
+
+    async def run(self) -> list[Row]:
+        """Raises SelfTestError, and NoGateway if the gateway goes away for good."""
+        status = self._status
+        if status["state"] != "ENFORCING":
+            raise SelfTestError(f"the gate is {status['state']}, not ENFORCING. {status['reason']}".rstrip())
+        self._forget()
+        side = Side.look(status["lan"])
+        self._say(f"joining {side.name} as two phones that nobody has named ...")
+        taken = self._taken(side)
+        with Witness(status["wan"]) as self._witness:
+            probe = Phone(side, first := side.free4(taken))
+            try:
+                peer = Phone(side, side.free4({*taken, str(first.ip)}))
+                try:
+                    return await self._all(probe, peer)
+                finally:
+                    peer.close()
+            finally:
+                probe.close()
+                self._forget()
+
+    async def _all(self, probe: Phone, peer: Phone) -> list[Row]:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._witness.fileno(), self._witness.read)
+        try:
+            far = await self._introduce(probe, peer)
+            rows = await self._control(probe)
+            families = [row.family for row in rows if row.state == SEEN]
+            made = [one for family in families for one in self._made(family, probe, peer, far[family])]
+            self._say(f"trying {len(made)} ways out ...")
+            self._witness.watch(made)
+            await self._try(made, probe, peer)
+            rows += await self._judged(made)
+            if families:
+                rows.append(refused_at_all(rows))
+            if self._disrupt and families:
+                rows += await strikes.all_of_them(self._gate, self._witness, probe, families, far, self._say)
+        finally:
+            loop.remove_reader(self._witness.fileno())
+        if lost := self._witness.drops():
+            rows.append(Row("witness", 0, "watching the way out", BLIND, f"missed {lost} packets: it was too busy"))
+        return rows
+
+    # -- joining and leaving -----------------------------------------------------------------------------------------
+
+    def _taken(self, side: Side) -> set[str]:
+        """Addresses that somebody is known to have."""
+        known = {addr for phone in self._gate.ask("phones").items for addr in phone["addresses"]}
+        return known | {row["dst"] for row in told("neigh", "show", "dev", side.name) if "dst" in row}
+
+    async def _introduce(self, probe: Phone, peer: Phone) -> dict[int, bytes | None]:
+        """Ask for a name, so that the gate knows both; then call them by their names. The web server's addresses.
+
+        The other phone asks for those: to the one that asked they may be refused, whatever is said to them.
+        """
+        for phone, name in ((probe, NAMES[0]), (peer, NAMES[1])):
+            for _ in range(JOIN_TRIES):
+                await phone.look_up(f"{secrets.token_hex(8)}.{WEB}", 4)
+                if called := self._called(phone):
+                    break
+                await asyncio.sleep(0.5)
+            else:
+                raise SelfTestError(f"the gate does not see a phone at {probe.side.name}: is this interface up?")
+            changed = self._gate.ask("phones.set", phone=called, name=name, group=STRICT).done
+            if changed["group"] != STRICT:
+                raise SelfTestError(f"the probe is in group {changed['group']}, not {STRICT}")
+            for family in (4, 6):
+                own, mine = phone.address(family), phone.side.own4 if family == 4 else phone.side.own6
+                if own and mine:  # one packet from each address, so that the gate knows whose it is
+                    phone.send(packets.ping(own, mine.ip.packed, bytes(8)))
+        return {family: await peer.look_up(WEB, family) for family in (4, 6)}
+
+    def _called(self, phone: Phone) -> str:
+        mac = phone.mac.hex(":")
+        return next((row["name"] for row in self._gate.ask("phones").items if mac in row["macs"]), "")
+
+    def _forget(self) -> None:
+        """Ours by their names, and whoever has a MAC of ours without one yet."""
+        with suppress(control.NoGateway, control.Refused):
+            for row in self._gate.ask("phones").items:
+                ours = row["name"] in NAMES or any(mac.startswith("02:5e:1f:") for mac in row["macs"])
+                if ours:
+                    with suppress(control.Refused):
+                        self._gate.ask("phones.forget", phone=row["name"])
+
+    # -- the control -------------------------------------------------------------------------------------------------
+
+    async def _control(self, probe: Phone) -> list[Row]:
+        """Let the probe through for a moment: the witness must see it, behind NAT and all, or it can judge nothing."""
+        self._gate.ask("phones.set", phone=NAMES[0], mode="watch")
+        try:
+            return [await self._let_through(family, probe) for family in (4, 6)]
+        finally:
+            self._gate.ask("phones.set", phone=NAMES[0], mode="")
+
+    async def _let_through(self, family: int, probe: Phone) -> Row:
+        title = "let through on purpose"
+        src = probe.address(family)
+        if src is None:
+            return Row("control", family, title, VOID, f"{probe.side.name} has no IPv6 address")
+        if not told(f"-{family}", "route", "show", "default"):
+            says = NO_IPV6 if family == 6 else "this box has no way out over IPv4"
+            return Row("control", family, title, VOID if family == 6 else BLIND, says)
+        dst = nobody(family, 10)
+        until, sport = time.monotonic() + CONTROL_SECONDS, 50_000
+        one = Try("control", family, title, "frames", dst, SOME_PORT, secrets.token_hex(8).encode())
+        self._witness.watch((one,))
+        while not self._witness.left[one] and time.monotonic() < until:
+            sport += 1  # each a flow of its own: the first may have come before the gate had the word
+            probe.send(packets.udp(src, dst, sport, SOME_PORT, one.token))
+            await asyncio.sleep(0.2)
+        if self._witness.left[one]:
+            return Row("control", family, title, SEEN, f"was seen leaving by {self._status['wan']}")
+        says = f"was not seen at {self._status['wan']}: nothing can be judged"
+        return Row("control", family, title, BLIND, says)
+
+    # -- trying and judging ------------------------------------------------------------------------------------------
+
+    def _made(self, family: int, probe: Phone, peer: Phone, far: bytes | None) -> list[Try]:
+        src, other = probe.address(family), peer.address(family)
+        assert src is not None
+        assert other is not None
+        return list(tries(family, Here(src, other, far), lambda: secrets.token_hex(8).encode()))
+
+    async def _try(self, made: list[Try], probe: Phone, peer: Phone) -> None:
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one_of(one: Try) -> None:
+            seen = self._seen[one]
+            async with turns:
+                if one.way == "datagram question":
+                    seen.answered = bool(await probe.question(one.dst, one.says))
+                else:
+                    await probe.connection(one, seen)
+
+        peer.received()
+        for one in made:
+            for packet in one.packets:
+                probe.send(packet, peer.mac if one.name == "neighbour" else None)
+                self._seen[one].said = True
+            await asyncio.sleep(0.01)
+        spoken = (one for one in made if not one.packets)
+        await asyncio.gather(*map(one_of, spoken))
+        await asyncio.sleep(SETTLE_SECONDS)
+        received = peer.received()
+        for one in made:
+            self._seen[one].heard = one.way == "neighbour" and any(one.token in frame for frame in received)
+
+    async def _judged(self, made: list[Try]) -> list[Row]:
+        self._witness.read()
+        for one in made:
+            self._seen[one].left = self._witness.left[one]
+            self._seen[one].knocked = one in self._witness.knocked
+        left = [one for one in made if self._seen[one].left]
+        if left:
+            await self._ask_why(left)
+        return [judge(one, self._seen[one]) for one in made]
+
+    async def _ask_why(self, left: list[Try]) -> None:
+        """Whether a rule of the owner's let them, as the history says, and the rules where they can be asked."""
+        await asyncio.sleep(HISTORY_SECONDS)
+        rows = self._gate.ask("history", filter=f"phone:{NAMES[0]} last:10m", limit=2_000).items
+        for one in left:
+            seen = self._seen[one]
+            found = next((row for row in rows if _is_of(row, one)), None)
+            if found is None:
+                continue
+            seen.watched = found["verdict"] == "watch"
+            if found["verdict"] in {"allow", "consent"} and self._confirmed(one):
+                seen.allowed = found["rule"] or "default"
+
+    def _confirmed(self, one: Try) -> bool:
+        if not one.means:
+            return True
+        told = self._gate.ask("explain", phone=NAMES[0], what=one.means).done
+        return told["verdict"] in {"allow", "consent"}
+
+
+def _is_of(row: dict[str, Any], one: Try) -> bool:
+    if row["dst"] != str(ip_address(one.dst)) or (one.port and row["dport"] != one.port):
+        return False
+    name = re.sub(r":\d+$", "", one.means)
+    return one.way != "connection" or not row["name"] or row["name"] == name
