@@ -223,8 +223,12 @@ class Ruleset:
         return rule if run("nft", "-c", "-f", "-", given=probe).returncode == 0 else ""
 
     def _find_queue(self) -> tuple[str, tuple[str, ...]]:
-        """How the kernel asks: by nft's own `queue` if it has it, else by xtables' NFQUEUE. Never with a bypass."""
-        probe = f"table inet consentry_probe {{ chain c {{ queue num {self._queue}; }} }}"
+        """How the kernel asks: by nft's own `queue` if it has it, else by xtables' NFQUEUE. Never with a bypass.
+
+        The first word about connections makes the kernel load what keeps them, without which it has no switches for it.
+        """
+        run("nft", "-c", "-f", "-", given="table inet consentry_probe { chain c { ct state new; }; }")
+        probe = f"table inet consentry_probe {{ chain c {{ queue num {self._queue}; }}; }}"
         if run("nft", "-c", "-f", "-", given=probe).returncode == 0:
             return "nft queue", ()
         for tools in XTABLES:
