@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from pathlib import Path
 from types import SimpleNamespace
 
+import judge
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase, MultiplexedDatabase, ReadOnlyDatabase
@@ -16,6 +18,26 @@ FOUND = DirectoryBasedExampleDatabase(Path(__file__).parent / "fuzz")
 settings.register_profile("default", database=MultiplexedDatabase(DirectoryBasedExampleDatabase(".hypothesis/examples"), ReadOnlyDatabase(FOUND)))
 settings.register_profile("long", max_examples=5_000, deadline=None, database=FOUND, print_blob=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
+
+# Long and mostly waiting: begun first, so that no core is without work at the end.
+FIRST = ("lab/test_blows", "lab/test_consents_kernel", "lab/test_edits", "lab/test_history_faults", "lab/", "backends/linux/", "tui/")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Most of the time tests wait, for a kernel, a clock or a screen: more of them at once than there are cores."""
+    return (os.cpu_count() or 1) + 2
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if os.geteuid() == 0 and "PYTEST_XDIST_WORKER" not in os.environ:
+        judge.sweep()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in this order, whatever order they were shuffled into; xdist hands them out as they come."""
+    items.sort(key=lambda item: next((n for n, word in enumerate(FIRST) if word in item.nodeid), len(FIRST)))
+
 
 PHONE = "10.77.0.10"
 MAC = bytes.fromhex("020000000101")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from typed import typist
+
 STORM = Path(__file__).with_name("storm.py")
 PATIENCE = 3  # two tests at once on two cores are slow; what has to be quick is measured and asserted by itself
 ALLOW_ALL = '[[rule]]\naction = "allow"\nmatch = ""\n'
@@ -22,10 +25,7 @@ _numbers = itertools.count()
 
 def consentry(*words: str, lab: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """The command line, as an owner of this lab types it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "firewall.cli", *words], capture_output=True, text=True, timeout=timeout, check=False,
-        stdin=subprocess.DEVNULL, env=environment(lab),
-    )
+    done = typist().run(words, environment(lab), timeout)
     if check:
         assert done.returncode == 0, f"consentry {' '.join(words)}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
@@ -113,6 +113,19 @@ class Lab:
 
 def fresh_name() -> str:
     return f"ck{os.getpid()}-{next(_numbers)}"  # two runs of the tests do not meet
+
+
+def sweep() -> None:
+    """Take down what a run of the tests that was killed has left: the number of its process is in every name."""
+    there = Path("/run/netns")
+    for name in sorted(path.name for path in there.iterdir()) if there.is_dir() else ():
+        found = re.match(r"(ck(\d+)-\d+)-|ckb-(\d+)-", name)
+        if found is None or Path("/proc", found[2] or found[3]).exists():
+            continue
+        if found[1]:
+            consentry("lab", "down", lab=found[1], check=False)
+        else:
+            subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 @contextmanager

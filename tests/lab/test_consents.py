@@ -201,6 +201,27 @@ def test_3_two_names_one_address_and_nothing_said_is_ambiguous(house: House, fam
 
 
 @BOTH
+def test_5_what_belongs_to_two_services_wants_consent_for_both(house: House, family: int) -> None:
+    """Our DNS said the one service's name, the request the other's."""
+    lab, rules = house
+    rules()
+    both = (lab, family, "api.account.xiaomi.com", "policy.app.xiaomi.com")
+    given = [grant(lab)]
+    try:
+        assert passes(lab, family, "api.account.xiaomi.com")
+        assert not passes(*both)
+        asked = wait_for(lambda: asks(lab).get("xiaomi-app-inventory"), 5)
+
+
+        given.append(grant(lab, "service:xiaomi-app-inventory"))
+        assert passes(*both)
+    finally:
+        for one in given:
+            revoke(lab, one["id"])
+    assert not passes(*both)
+
+
+@BOTH
 def test_6_a_block_above_refuses_what_was_consented_to_and_the_preview_names_it(house: House, family: int) -> None:
     lab, rules = house
     rules("block name:api.account.xiaomi.com")
@@ -288,41 +309,65 @@ def test_14_a_phone_that_changes_its_mac_and_addresses_has_no_consent_any_more()
         consentry("lab", "down", lab=name)
 
 
+class Upload:
+    """A phone's requests that go on by a consent, one every 20 ms, until somebody ends them."""
+
+    def __init__(self, lab: Lab, family: int) -> None:
+        self._lab = lab
+        self._running = talk(lab, family, "api.account.xiaomi.com", beats=100_000)
+
+    @property
+    def arrived(self) -> int:
+        """Bytes of it that the sink received."""
+        token = self._running.token  # type: ignore[attr-defined]
+        return sum(row["bytes"] for row in self._lab.sinks() if token in row["payload"])
+
+    def goes_on(self) -> None:
+        before = self.arrived
+
+        def more() -> bool:
+            assert self._running.poll() is None, self._running.communicate()
+            return self.arrived > before + 500
+
+        wait_for(more)
+
+    def ended_by(self, *words: str) -> None:
+        """This command of its owner ends it within 5 s, and not one byte arrives afterwards."""
+        self.goes_on()
+        began = time.monotonic()
+        self._lab.consentry(*words)
+        assert "Error" in self._running.communicate(timeout=60)[0]
+        took = time.monotonic() - began
+        at = self.arrived
+        time.sleep(1)
+        assert self.arrived == at
+        assert took < 5
+        print(f"an upload ended {took:.2f} s after {' '.join(words)!r}")
+
+
 @BOTH
 def test_a_revocation_ends_a_running_upload(house: House, family: int) -> None:
     lab, rules = house
     rules()
     given = grant(lab, how_long="revoked")
-    running = talk(lab, family, "api.account.xiaomi.com", beats=100_000)
-    token = running.token  # type: ignore[attr-defined]
-    wait_for(lambda: sum(row["payload"].count(token) for row in lab.sinks()) > 20)
-    began = time.monotonic()
-    revoke(lab, given["id"])
-    said = running.communicate(timeout=60)[0]
-    took = time.monotonic() - began
-    assert "Error" in said
-    at = sum(row["bytes"] for row in lab.sinks())
-    time.sleep(1)
-    assert sum(row["bytes"] for row in lab.sinks()) == at
-    assert took < 5
-    print(f"an upload ended {took:.2f} s after its consent was revoked (with the command's own start)")
+    Upload(lab, family).ended_by("consents", "revoke", str(given["id"]))
 
 
 @BOTH
 def test_a_consent_ends_when_its_time_is_up(house: House, family: int) -> None:
-    """Time is told, not slept; also a leap of a year that the wall clock makes by itself ends nothing."""
+    """Time is told, not slept; a leap of a year that the wall clock makes by itself ends nothing."""
     lab, rules = house
     rules()
     given = grant(lab, how_long="15m")
-    running = talk(lab, family, "api.account.xiaomi.com", beats=100_000)
-    token = running.token  # type: ignore[attr-defined]
-    wait_for(lambda: sum(row["payload"].count(token) for row in lab.sinks()) > 5)
-    began = time.monotonic()
-    lab.consentry("lab", "time", "+15m")
-    assert "Error" in running.communicate(timeout=60)[0]
-    took = time.monotonic() - began
-    assert took < 5
-    print(f"an upload ended {took:.2f} s after its consent's time was up (with the command's own start)")
+    upload = Upload(lab, family)
+    upload.goes_on()
+    for leap in ("+366d", "-732d"):
+        lab.consentry("lab", "time", leap, "--wall")
+        upload.goes_on()
+        (one,) = [row for row in lines(lab.consentry("consents", "list", "--json").stdout) if row["id"] == given["id"]]
+        assert 800 < one["left"] <= 900
+    lab.consentry("lab", "time", "reset")
+    upload.ended_by("lab", "time", "+15m")
     assert not passes(lab, family, "api.account.xiaomi.com")
     one = next(row for row in lines(lab.consentry("consents", "list", "--ended", "--json").stdout) if row["id"] == given["id"])
     assert one["why"] == "its time is up"
