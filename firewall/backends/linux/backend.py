@@ -28,7 +28,7 @@ from firewall.backends.linux.links import (
 )
 from firewall.backends.linux.neighbours import NEIGHBOURS_CHANGED, Neighbours, gone, unpin_all
 from firewall.backends.linux.nftables import CHILDREN, GROUP, SPOOFED, TABLE, Held, Ruleset, table_stands
-from firewall.backends.linux.pairs import Pairs
+from firewall.backends.linux.pairs import Pairs, sender
 from firewall.backends.linux.probe import Probe
 from firewall.backends.linux.reset import RawSender, rst
 from firewall.backends.linux.ways import Way, Ways
@@ -70,11 +70,6 @@ A_TURN: Final = 64  # messages of one source, so that no source starves another
 TURNS: Final = 4  # of the queue before others have theirs: while packets keep coming the event loop costs the most
 LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost
 WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything, changed or not
-
-
-def source(packet: bytes) -> bytes:
-    """Its address."""
-    return packet[12:16] if packet[0] >> 4 == 4 else packet[8:24]
 
 
 class LinuxBackend:
@@ -201,13 +196,14 @@ class LinuxBackend:
                     continue
                 self._kept[packet.id] = packet.mark & marks.KEPT
                 if not packet.mark & marks.SLOT:
-                    self._newcomers[packet.id] = packet.mac, source(packet.packet)
-            self._deliver([
-                self._probe.seen(p.id) if p.mark == marks.PROBE
-                else PacketSeen(p.id, p.mac, p.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
-                for p in found
-                for watch in (p.mark & marks.WATCH,)
-            ])
+                    self._newcomers[packet.id] = packet.mac, sender(packet.packet)
+            self._deliver([self._shown(packet) for packet in found])
+
+    def _shown(self, packet: nfnl.Queued) -> Input:
+        if packet.mark == marks.PROBE:
+            return self._probe.seen(packet.id)
+        watch = packet.mark & marks.WATCH
+        return PacketSeen(packet.id, packet.mac, packet.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
 
     def _read_log(self, log: nfnl.Log) -> None:
         found = log.packets(A_TURN)

@@ -25,6 +25,11 @@ NOBODY: Final = (bytes(6), b"\xff" * 6)
 UNLIKE: Final = frozenset({errno.ENOENT, errno.EBUSY, errno.EEXIST})  # the kernel does not hold what we think it does
 
 
+def sender(packet: bytes) -> bytes:
+    """Its address."""
+    return packet[12:16] if packet[0] >> 4 == 4 else packet[8:24]
+
+
 class Pairs:
     """An address has one sender at most: admitting another takes it from the first."""
 
