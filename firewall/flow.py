@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from firewall.commands import MarkFlow, Watch
 from firewall.dissect import NOT_MINE, ip, tls
 from firewall.inputs import LiveFlow
-from firewall.speech import MORE, NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
+from firewall.speech import NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
 from firewall.stream import SEQUENCE, Place, Remembered, Stream
 from rules.verdict import Verdict
 
@@ -196,7 +196,9 @@ class FlowTable:
             return Hearing.SAME
         if packet.proto == TCP and flow.decision is not None:
             self._remember(flow, data)
-        return self._hold(flow, packet_id, raw, boot) if heard is MORE else heard
+        if isinstance(heard, Heard):
+            return heard.beside(flow.said, flow.signs) if flow.watch is Watch.BEGUN else heard
+        return self._hold(flow, packet_id, raw, boot)
 
     def _place(self, flow: Flow, seq: int, data: bytes, first: bool) -> bytes | Place:  # noqa: FBT001  as hear's
         stream = flow.stream
@@ -206,12 +208,12 @@ class FlowTable:
             return stream.add(seq, data, first=first)
         if stream.next is None:  # it was judged by its address, or resumed
             return Place.BEHIND
-        if flow.watch is not Watch.BEGUN:
+        if flow.watch is not Watch.BEGUN or flow.held:
             return stream.follow(seq, data)
         place = stream.compare(seq, data)
         if place is Place.BEHIND:
-            if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
-                return Place.ODD  # another hello, and the server has not answered the first one
+            if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:  # one more: its names count too
+                return stream.follow(seq, data) if seq == stream.next else Place.ODD
             if stream.far(seq):
                 flow.watch = Watch.NONE
         return place

@@ -25,6 +25,11 @@ class Heard(NamedTuple):
     addresses: tuple[str, ...] = ()  # that stood where a name should; for people
     protocol: str = ""  # for people: "tls", "http", "h2", "quic", "wireguard"; "" if it could be anything
 
+    def beside(self, said: tuple[Name, ...], signs: tuple[Sign, ...]) -> Heard:
+        """All of it counts: what was said before, too."""
+        names, seen = dict.fromkeys((*said, *self.said)), dict.fromkeys((*signs, *self.signs))
+        return self._replace(said=tuple(names), signs=tuple(seen))
+
 
 class Silence(Enum):
     """What the flow said brings no statement."""
@@ -125,9 +130,7 @@ class Speech:
         for begin in islice(_HELLO_FIRST.finditer(data, 1), _MOST_HELLOS):
             hello = tls.client_hello(data[begin.start() :])
             if isinstance(hello, tls.Hello):
-                other = said_by(hello, Source.SNI)
-                said, signs = dict.fromkeys(heard.said + other.said), dict.fromkeys(heard.signs + other.signs)
-                heard = heard._replace(said=tuple(said), signs=tuple(signs))
+                heard = said_by(hello, Source.SNI).beside(heard.said, heard.signs)
         return heard
 
     def _unlike_http(self, data: bytes) -> Said:

@@ -13,6 +13,7 @@ from firewall.flow import FlowTable, Hearing
 from firewall.inputs import FlowKey
 from firewall.speech import NO_NAME_YET, UNFINISHED, Heard
 from firewall.stream import FAR, SEQUENCE
+from rules.observation import Name, Source
 from rules.verdict import Decision, Verdict
 
 DST = "198.51.100.9"
@@ -82,12 +83,18 @@ def test_nothing_else_is_said_in_the_place_of_what_was_judged(table, wire, watch
     assert flow.watch is watch
 
 
-def test_a_second_hello_without_an_answer_to_the_first_is_refused(table, wire) -> None:
+def test_the_names_of_a_second_hello_count_too(table, wire) -> None:
     hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
     say(table, flow, wire, hello, 1_000)
     judge(table, flow, Watch.BEGUN)
-    assert say(table, flow, wire, b"\x14\x03\x03\0\1\1\x17\x03\x03\0\5early", 1_000 + len(hello)) is Hearing.SAME
-    assert say(table, flow, wire, wire.hello("evil.example"), 1_016 + len(hello)).unfinished
+    flow.said = (Name("example.com", Source.SNI),)
+    assert say(table, flow, wire, b"\x16\x03\x03\0\5\x10rest", 1_000 + len(hello)) is Hearing.SAME  # TLS 1.2's next message
+    more = wire.hello("evil.example", pad=100)
+    assert say(table, flow, wire, more, 1_010 + len(hello)) == UNFINISHED._replace(said=flow.said)  # out of its turn
+    assert say(table, flow, wire, more[:60], 1_000 + len(hello), 7) is Hearing.WAIT
+    heard = say(table, flow, wire, more[60:], 1_060 + len(hello), 8)
+    assert [name.name for name in heard.said] == ["example.com", "evil.example"]
+    assert table.release(flow) == [7]
 
 
 def test_far_behind_the_beginning_nobody_watches_for_another_one(table, wire) -> None:

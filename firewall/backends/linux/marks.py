@@ -27,6 +27,7 @@ PASSING: Final = ALLOWED & CONSENTED  # the bit that both have, and no other ver
 WATCH: Final = 0x3800_0000
 WATCH_SHIFT: Final = 27
 ASK: Final = 0x0400_0000
+ANSWERED: Final = 0x1800_0000  # a watch class that the kernel alone gives, after BEGUN
 FIRST: Final = 0x3800_0000  # of a question, in the place of a watch class: where its connection begins
 PASS: Final = 0x0200_0000
 PERMIT: Final = 0x0100_0000

@@ -1,0 +1,473 @@
+"""A phone that means it: TCP by hand, segments of any size, order, overlap, TTL, checksum and flags, over IPv4 and IPv6.
+
+Run inside a phone: `hostile.py < TRIES > WHAT BECAME OF THEM`, JSON Lines; a try is {"trick", "speech", "family", "name",
+"token"}. The phone's kernel never sees what comes back (an nft rule of the phone's own): it would reset what it does not
+know. A trick brings `evil` to the server; `good` is as long, and names a friend.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+FRIEND = {4: "198.51.100.44", 6: "2001:db8:feed::44"}
+LISTED = {4: "42.62.48.181", 6: "2001:dc7::77"}
+GOOD_NAME, EVIL_NAME = "www.friendly4u.example", "api.account.xiaomi.com"  # of one length
+PORTS = (20_000, 29_999)
+PORT = {"tls": 8443, "http": 80}
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+MD5 = b"\x13\x12" + bytes(16) + b"\1\1"  # RFC 2385; no server without a key takes it
+DIES = 2  # hops: behind the gate, and before the server
+RULES = f"table inet hostile {{ chain in {{ type filter hook input priority 0; tcp dport {PORTS[0]}-{PORTS[1]} drop; }}; }}"
+ports = itertools.count(PORTS[0] + os.getpid() % 5_000)
+
+
+def hello(name: str | None, token: str, *, records: int = 0, extension: bytes = b"") -> bytes:
+    """A ClientHello with the token in its session id, where a sink sees it in the clear; cut into records of that size."""
+    if name is not None:
+        host = name.encode()
+        extension += b"\0\0" + struct.pack("!HHBH", len(host) + 5, len(host) + 3, 0, len(host)) + host
+    body = b"\x03\x03" + bytes(32) + bytes([len(token)]) + token.encode() + b"\0\x02\x13\x01\x01\0" + struct.pack("!H", len(extension)) + extension
+    message = b"\x01" + len(body).to_bytes(3, "big") + body
+    size = records or len(message)
+    return b"".join(b"\x16\x03\x01" + struct.pack("!H", len(part)) + part for part in (message[n : n + size] for n in range(0, len(message), size)))
+
+
+def request(name: str | None, token: str, method: str = "GET") -> bytes:
+    return f"{method} /{token} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode()
+
+
+SPEECH = {"tls": hello, "http": request}
+
+
+def checksum(data: bytes) -> int:
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+class Raw:
+    """One connection, made by hand."""
+
+    def __init__(self, family: int, port: int, to: str | None = None, *, sport: int = 0, isn: int | None = None) -> None:
+        self.family = family
+        self.to = to or FRIEND[family]
+        self.kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+        with socket.socket(self.kind, socket.SOCK_DGRAM) as s:
+            s.connect((self.to, 9))
+            self.mine = s.getsockname()[0]
+        self.ends = socket.inet_pton(self.kind, self.mine), socket.inet_pton(self.kind, self.to)
+        self.sport, self.port = sport or next(ports), port
+        self.isn = int.from_bytes(os.urandom(4)) if isn is None else isn % (1 << 32)
+        self.ack = 0
+        self.out = socket.socket(self.kind, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        if family == 6:
+            self.out.setsockopt(socket.IPPROTO_IPV6, 36, 1)  # IPV6_HDRINCL
+        self.back = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x86DD if family == 6 else 0x0800))
+        self.back.bind(("eth0", 0))
+
+    def segment(self, seq: int, data: bytes, flags: int, options: bytes = b"", *, wrong: int = 0, urgent: int = 0, ack: int | None = None) -> bytes:
+        """`wrong` is added to a right checksum."""
+        head = struct.pack("!HHIIBBHHH", self.sport, self.port, seq % (1 << 32), self.ack if ack is None else ack, (20 + len(options)) // 4 << 4, flags, 65_000, 0, urgent)
+        whole = head + options + data
+        pseudo = b"".join(self.ends) + (struct.pack("!IxxxB", len(whole), 6) if self.family == 6 else struct.pack("!xBH", 6, len(whole)))
+        return whole[:16] + ((checksum(pseudo + whole) + wrong) & 0xFFFF).to_bytes(2) + whole[18:]
+
+    def ip(self, body: bytes, ttl: int = 64, *, proto: int = 6, fragment: int = 0, ident: int = 0) -> None:
+        if self.family == 6:
+            whole = struct.pack("!IHBB", 6 << 28, len(body), proto, ttl) + b"".join(self.ends) + body
+        else:
+            whole = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), ident, fragment, ttl, proto, 0) + b"".join(self.ends) + body
+        self.out.sendto(whole, (self.to, 0))
+
+    def open(self, data: bytes = b"", options: bytes = b"\2\4\5\xb4") -> bool:
+        """The handshake; `data` goes with the SYN."""
+        for _ in range(3):
+            self.ip(self.segment(self.isn, data, SYN, options))
+            answer = self.answer(1.0)
+            if answer is not None and answer[2] & SYN:
+                self.ack = (answer[0] + 1) % (1 << 32)
+                self.ip(self.segment(self.isn + 1, b"", ACK))
+                return True
+        return False
+
+    def answer(self, seconds: float) -> tuple[int, int, int] | None:
+        """The next segment that comes back: sequence number, acknowledgement, flags."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and select.select([self.back], [], [], left)[0]:
+            seen, (_, _, kind, *_) = self.back.recvfrom(2_048)
+            at = 40 if self.family == 6 else (seen[0] & 15) * 4
+            if kind != socket.PACKET_OUTGOING and len(seen) >= at + 14 and (seen[6] if self.family == 6 else seen[9]) == 6:
+                sport, dport, seq, ack, _, flags = struct.unpack_from("!HHIIBB", seen, at)
+                if (sport, dport) == (self.port, self.sport):
+                    return seq, ack, flags
+        return None
+
+    def send(self, at: int, data: bytes, ttl: int = 64, flags: int = PSH | ACK, options: bytes = b"", **how: int) -> None:
+        """`at`: counted from the first byte of the stream."""
+        self.ip(self.segment(self.isn + 1 + at, data, flags, options, **how), ttl)
+
+    def close(self) -> None:
+        self.out.close()
+        self.back.close()
+
+
+TRICKS: dict[str, Callable[[Raw, str, bytes, bytes], None]] = {}
+PAUSE = 0.15  # between what is to arrive before the rest: the gate has judged it, and the server has got it
+
+
+def trick(function: Callable[[Raw, str, bytes, bytes], None]) -> Callable[[Raw, str, bytes, bytes], None]:
+    TRICKS[function.__name__] = function
+    return function
+
+
+def middle(data: bytes) -> int:
+    """Within the name."""
+    return next(at for name in (GOOD_NAME, EVIL_NAME) if (at := data.find(name.encode())) > 0) + 9
+
+
+@trick
+def plain(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        c.send(0, evil)
+
+
+def pieces(size: int) -> Callable[[Raw, str, bytes, bytes], None]:
+    def cut(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        if c.open():
+            for at in range(0, len(evil), size):
+                c.send(at, evil[at : at + size])
+                time.sleep(0.005)
+    return cut
+
+
+TRICKS |= {"pieces40": pieces(40), "pieces20": pieces(20), "pieces1": pieces(1)}
+
+
+@trick
+def in_the_name(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        c.send(0, evil[: middle(evil)])
+        c.send(middle(evil), evil[middle(evil) :])
+
+
+@trick
+def reversed_(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        cuts = [0, 7, middle(evil), middle(evil) + 4, len(evil)]
+        for at, end in reversed(list(itertools.pairwise(cuts))):
+            c.send(at, evil[at:end])
+            time.sleep(0.02)
+
+
+@trick
+def later_part_alone(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """And only when the gate has had time to believe that it is a beginning."""
+    if c.open():
+        c.send(middle(evil), evil[middle(evil) :])
+        time.sleep(1.0)
+        c.send(0, evil[: middle(evil)])
+
+
+@trick
+def later_part_looks_like_a_beginning(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
+    """Of a request whose body, or a hello whose record, is a harmless one."""
+    inside = SPEECH[speech](GOOD_NAME, "f" * 16)
+    if c.open():
+        c.send(len(evil), inside)
+        time.sleep(PAUSE)
+        c.send(0, evil)
+
+
+@trick
+def overlap_good_first(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    at = middle(evil)
+    if c.open():
+        c.send(at, good[at:])
+        c.send(at, evil[at:])
+        c.send(0, evil[:at])
+        c.send(at, evil[at:])
+
+
+@trick
+def overlap_evil_first(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    at = middle(evil)
+    if c.open():
+        c.send(at, evil[at:])
+        c.send(at, good[at:])
+        c.send(0, evil[:at])
+
+
+@trick
+def in_front_of_the_beginning(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """zapret's seqovl: the server cuts off what stands before its first byte."""
+    if c.open():
+        c.send(-len(good), good + evil[:7])
+        c.send(7, evil[7:])
+
+
+def fake(**how: object) -> Callable[[Raw, str, bytes, bytes], None]:
+    """A harmless whole that the server does not take, and then the true one."""
+
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        if c.open():
+            c.send(0, good, **how)  # type: ignore[arg-type]
+            time.sleep(PAUSE)
+            c.send(0, evil)
+            time.sleep(PAUSE)
+            c.send(0, evil)
+
+    return send
+
+
+TRICKS |= {
+    "fake_dies": fake(ttl=DIES),
+    "fake_checksum": fake(wrong=1),
+    "fake_md5": fake(options=MD5),
+    "fake_no_ack": fake(flags=PSH),
+    "fake_old_ack": fake(ack=1),
+    "fake_in_reset": fake(flags=RST | ACK, ttl=DIES),
+    "fake_in_fin": fake(flags=FIN | ACK, ttl=DIES),
+}
+
+
+@trick
+def fake_half_dies(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """The server acknowledges the true beginning, and never sees the fake end."""
+    if c.open():
+        c.send(0, evil[:7])
+        c.send(7, good[7:], ttl=DIES)
+        time.sleep(PAUSE)
+        c.send(7, evil[7:])
+
+
+@trick
+def fake_old_timestamp(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """PAWS: a server drops what seems to be older than what it has (RFC 7323, 5)."""
+    def stamp(value: int) -> bytes:
+        return b"\1\1\x08\x0a" + struct.pack("!II", value, 0)
+
+    if c.open(options=b"\2\4\5\xb4" + stamp(1 << 30)):
+        c.send(0, good, options=stamp(1))
+        time.sleep(PAUSE)
+        c.send(0, evil, options=stamp((1 << 30) + 5))
+
+
+@trick
+def fake_long_before(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """zapret's badseq."""
+    if c.open():
+        c.send(-10_000, good)
+        time.sleep(PAUSE)
+        c.send(0, evil)
+
+
+@trick
+def fake_long_before_and_all_between(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        c.send(-10_000, good)
+        for at in range(len(good) - 10_000, 0, 1_400):
+            c.send(at, b"x" * min(1_400, -at))
+        time.sleep(PAUSE)
+        c.send(0, evil)
+
+
+@trick
+def reset_dies(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        c.send(0, b"", ttl=DIES, flags=RST)
+        time.sleep(PAUSE)
+        c.send(0, evil)
+
+
+@trick
+def end_dies(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        c.send(0, b"", ttl=DIES, flags=FIN | ACK)
+        time.sleep(PAUSE)
+        c.send(0, evil)
+
+
+@trick
+def urgent(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """A server takes the urgent byte out of the stream (RFC 6093)."""
+    at = middle(evil)
+    if c.open():
+        c.send(0, evil[:at] + b"-" + evil[at:], flags=PSH | ACK | URG, urgent=at + 1)
+
+
+@trick
+def in_the_syn(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open(evil):
+        c.send(0, evil)
+
+
+@trick
+def harmless_syn(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open(good):
+        c.send(0, evil)
+
+
+@trick
+def syn_and_ack(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """As if both had opened the connection."""
+    if c.open():
+        c.ip(c.segment(c.isn, b"", SYN | ACK))
+        c.send(0, evil)
+
+
+@trick
+def port_used_again(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """A second connection, a little before the first one's numbers: what began there would begin in its middle."""
+    first = Raw(c.family, c.port, sport=c.sport, isn=c.isn + 5_000)
+    if first.open():
+        first.send(0, b"", flags=RST)
+        time.sleep(PAUSE)
+        if c.open():
+            c.send(5_000, good)
+            time.sleep(PAUSE)
+            c.send(0, evil)
+    first.close()
+
+
+@trick
+def port_used_again_later(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    first = Raw(c.family, c.port, sport=c.sport, isn=c.isn - 8_000)
+    if first.open():
+        first.send(0, b"", flags=RST)
+        time.sleep(PAUSE)
+        if c.open():
+            c.send(-8_000, good)
+            for at in range(len(good) - 8_000, 0, 1_400):
+                c.send(at, b"x" * min(1_400, -at))
+            time.sleep(PAUSE)
+            c.send(0, evil)
+    first.close()
+
+
+def fragments(overlap: bool) -> Callable[[Raw, str, bytes, bytes], None]:
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        if not c.open():
+            return
+        whole, other = (c.segment(c.isn + 1, said, PSH | ACK) for said in (evil, good))
+        step = 64
+        for at in range(0, len(whole), step):
+            more = at + step < len(whole)
+            for part in ((other, whole) if overlap and at else (whole,)):
+                body = part[at : at + step]
+                if c.family == 6:
+                    c.ip(struct.pack("!BxHI", 6, at | more, c.sport) + body, proto=44)
+                else:
+                    c.ip(body, fragment=(0x2000 if more else 0) | at >> 3, ident=c.sport)
+    return send
+
+
+TRICKS |= {"fragments": fragments(False), "fragments_overlap": fragments(True)}
+
+
+def extension(kind: int) -> Callable[[Raw, str, bytes, bytes], None]:
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        if c.open():
+            body = c.segment(c.isn + 1, evil, PSH | ACK)
+            c.ip(b"\x06\0\1\4\0\0\0\0" + body, proto=kind)  # one PadN option
+    return send
+
+
+TRICKS |= {"hop_by_hop": extension(0), "destination_options": extension(60)}
+
+
+@trick
+def two_at_once(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        c.send(0, good.replace(b"Connection: close", b"X: yz") + evil)
+
+
+@trick
+def two_one_after_another(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    good = good.replace(b"Connection: close", b"X: yz")
+    if c.open():
+        c.send(0, good)
+        time.sleep(PAUSE)
+        for _ in range(2):
+            c.send(len(good), evil)
+            time.sleep(PAUSE)
+
+
+@trick
+def late(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        time.sleep(4.0)
+        c.send(0, evil)
+
+
+@trick
+def drip(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """A byte now and then, and the rest when the gate has waited long enough."""
+    if c.open():
+        for at in range(4):
+            c.send(at, evil[at : at + 1])
+            time.sleep(0.9)
+        c.send(4, evil[4:])
+        time.sleep(PAUSE)
+        c.send(0, evil)
+
+
+@trick
+def small_records(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """TLS only: the hello cut into many records."""
+    if c.open():
+        message = evil[5:]
+        c.send(0, b"".join(b"\x16\x03\x01" + struct.pack("!H", len(part)) + part for part in (message[n : n + 60] for n in range(0, len(message), 60))))
+
+
+TLS_ONLY = {"small_records"}
+IPV6_ONLY = {"hop_by_hop", "destination_options"}
+
+
+def run(one: dict) -> dict:
+    speech, name = one["speech"], one["name"]
+    make = SPEECH[speech]
+    c = Raw(one["family"], PORT[speech])
+    try:
+        TRICKS[one["trick"]](c, speech, make(GOOD_NAME, "g" * len(one["token"])), make(name, one["token"]))
+    except OSError as error:
+        return one | {"error": str(error)}
+    finally:
+        c.close()
+    return one
+
+
+def main() -> None:
+    if subprocess.run(["nft", "list", "table", "inet", "hostile"], capture_output=True, check=False).returncode:
+        subprocess.run(["nft", "-f", "-"], input=RULES, text=True, check=True)
+    lanes: dict[tuple[str, int], list[dict]] = {}
+    for line in sys.stdin:
+        one = json.loads(line)
+        lanes.setdefault((one["speech"], one["family"]), []).append(one)
+    write = threading.Lock()
+
+    def work(tries: list[dict]) -> None:
+        for one in tries:
+            done = json.dumps(run(one))
+            with write:
+                print(done, flush=True)
+
+    threads = [threading.Thread(target=work, args=(tries,)) for tries in lanes.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
