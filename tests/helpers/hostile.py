@@ -1,8 +1,9 @@
 """A phone that means it: TCP by hand, segments of any size, order, overlap, TTL, checksum and flags, over IPv4 and IPv6.
 
 Run inside a phone: `hostile.py < TRIES > WHAT BECAME OF THEM`, JSON Lines; a try is {"trick", "speech", "family", "name",
-"token"}. The phone's kernel never sees what comes back (an nft rule of the phone's own): it would reset what it does not
-know. A trick brings `evil` to the server; `good` is as long, and names a friend.
+"token"}, or {"speech", "family", "to", "port", "data", "token"} for plain words. The phone's kernel never sees what comes
+back (an nft rule of the phone's own), for it would reset what it does not know. A trick brings `evil` to the server; `good`
+is as long, and names a friend.
 """
 
 from __future__ import annotations
@@ -91,8 +92,10 @@ class Raw:
         self.out.sendto(whole, (self.to, 0))
 
     def open(self, data: bytes = b"", options: bytes = b"\2\4\5\xb4") -> bool:
-        """The handshake; `data` goes with the SYN."""
-        for _ in range(3):
+        """The handshake; `data` goes with the first SYN, and those after it are plain."""
+        while self.answer(0) is not None:
+            pass  # to an earlier connection of these ports
+        for data in (data, b"", b""):
             self.ip(self.segment(self.isn, data, SYN, options))
             answer = self.answer(1.0)
             if answer is not None and answer[2] & SYN:
@@ -104,7 +107,7 @@ class Raw:
     def answer(self, seconds: float) -> tuple[int, int, int] | None:
         """The next segment that comes back: sequence number, acknowledgement, flags."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and select.select([self.back], [], [], left)[0]:
+        while select.select([self.back], [], [], max(0.0, until - time.monotonic()))[0]:
             seen, (_, _, kind, *_) = self.back.recvfrom(2_048)
             at = 40 if self.family == 6 else (seen[0] & 15) * 4
             if kind != socket.PACKET_OUTGOING and len(seen) >= at + 14 and (seen[6] if self.family == 6 else seen[9]) == 6:
@@ -235,10 +238,17 @@ TRICKS |= {
     "fake_checksum": fake(wrong=1),
     "fake_md5": fake(options=MD5),
     "fake_no_ack": fake(flags=PSH),
-    "fake_old_ack": fake(ack=1),
     "fake_in_reset": fake(flags=RST | ACK, ttl=DIES),
     "fake_in_fin": fake(flags=FIN | ACK, ttl=DIES),
 }
+
+
+@trick
+def fake_ack(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        c.send(0, good, ack=(c.ack + (1 << 20)) % (1 << 32))
+        time.sleep(PAUSE)
+        c.send(0, evil)
 
 
 @trick
@@ -355,7 +365,7 @@ def port_used_again_later(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     first.close()
 
 
-def fragments(overlap: bool) -> Callable[[Raw, str, bytes, bytes], None]:
+def fragments(*, overlap: bool) -> Callable[[Raw, str, bytes, bytes], None]:
     def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
         if not c.open():
             return
@@ -372,7 +382,7 @@ def fragments(overlap: bool) -> Callable[[Raw, str, bytes, bytes], None]:
     return send
 
 
-TRICKS |= {"fragments": fragments(False), "fragments_overlap": fragments(True)}
+TRICKS |= {"fragments": fragments(overlap=False), "fragments_overlap": fragments(overlap=True)}
 
 
 def extension(kind: int) -> Callable[[Raw, str, bytes, bytes], None]:
@@ -435,11 +445,15 @@ IPV6_ONLY = {"hop_by_hop", "destination_options"}
 
 
 def run(one: dict) -> dict:
-    speech, name = one["speech"], one["name"]
-    make = SPEECH[speech]
-    c = Raw(one["family"], PORT[speech])
+    """By a trick; or, with `data`, in plain words to any place."""
+    speech = one["speech"]
+    c = Raw(one["family"], one.get("port") or PORT[speech], one.get("to"))
     try:
-        TRICKS[one["trick"]](c, speech, make(GOOD_NAME, "g" * len(one["token"])), make(name, one["token"]))
+        if "data" in one:
+            plain(c, speech, b"", bytes.fromhex(one["data"]))
+        else:
+            make = SPEECH[speech]
+            TRICKS[one["trick"]](c, speech, make(GOOD_NAME, "g" * len(one["token"])), make(one["name"], one["token"]))
     except OSError as error:
         return one | {"error": str(error)}
     finally:

@@ -1,0 +1,246 @@
+"""A phone that means it (tests/helpers/hostile.py) against the gate: every trick's token at the internet's sinks is the judge.
+
+Each is tried with a refused name and with a friend's, and with the refused name once more where everything is allowed: a
+trick whose token does not arrive there proves nothing. docs/evasion.md is this table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hostile
+import pytest
+import talk
+from judge import ALLOW_ALL, Lab, lab_up, wait_for
+
+pytestmark = pytest.mark.lab
+
+REFUSED, BY_ADDRESS, UNSEEN = "refused", "decided by address", "cannot be seen"
+PHONES = 10
+
+
+class Case(NamedTuple):
+    number: str  # of threats-and-tests.md
+    trick: str
+    what: str
+    becomes: str = REFUSED
+    friend: bool = True  # a friend's name arrives by it, for nothing in it is ambiguous; False: it is refused too
+    arrives: bool = True  # where everything is allowed; False: no server takes it
+
+
+CASES = [
+    Case("E1", "pieces40", "segments of 40 bytes"),
+    Case("E1", "pieces20", "segments of 20 bytes"),
+    Case("E1", "pieces1", "segments of one byte: more than are held", friend=False),
+    Case("E2", "in_the_name", "cut in the middle of the name"),
+    Case("E3", "reversed_", "the segments in reverse"),
+    Case("E3", "later_part_alone", "the second half first, and the first half a second later"),
+    Case("E3", "later_part_looks_like_a_beginning", "first what stands behind, which looks like another beginning"),
+    Case("E4", "overlap_good_first", "a segment that waits for its turn, and another one in its place"),
+    Case("E4", "overlap_evil_first", "the same, the other way round"),
+    Case("E4", "in_front_of_the_beginning", "harmless bytes in front of the first one (seqovl)", friend=False),
+    Case("E5", "fake_dies", "a harmless whole with a small TTL"),
+    Case("E5", "fake_half_dies", "a true beginning, a harmless end with a small TTL, the true end"),
+    Case("E6", "fake_checksum", "a harmless whole with a wrong checksum"),
+    Case("E6", "fake_no_ack", "a harmless whole without ACK"),
+    Case("E6", "fake_ack", "a harmless whole that acknowledges what was never sent"),
+    Case("E6", "fake_old_timestamp", "a harmless whole with an old timestamp (PAWS)", friend=False),
+    Case("E7", "fake_long_before", "a harmless whole 10,000 bytes before the beginning (badseq)", friend=False),
+    Case("E7", "fake_long_before_and_all_between", "the same, and everything between", friend=False),
+    Case("E8", "fake_md5", "a harmless whole with an MD5 option"),
+    Case("E9", "reset_dies", "a reset that the server does not see", friend=False),
+    Case("E9", "end_dies", "an end (FIN) that the server does not see", friend=False),
+    Case("E9", "fake_in_reset", "a harmless whole in a reset"),
+    Case("E9", "fake_in_fin", "a harmless whole in an end"),
+    Case("E9", "urgent", "an urgent byte in the name, which the server takes out", friend=False),
+    Case("E10", "in_the_syn", "the whole in the SYN"),
+    Case("E10", "harmless_syn", "a harmless whole in the SYN"),
+    Case("E11", "syn_and_ack", "a SYN and ACK, as if both had opened it"),
+    Case("E11", "port_used_again", "a connection given up, and its numbers used in the next one"),
+    Case("E11", "port_used_again_later", "the same, with everything between", friend=False),
+    Case("E12", "fragments", "IP fragments"),
+    Case("E12", "fragments_overlap", "IP fragments that overlap", friend=False, arrives=False),
+    Case("E13", "hop_by_hop", "an IPv6 hop-by-hop header"),
+    Case("E13", "destination_options", "an IPv6 header of options"),
+    Case("E14", "small_records", "a hello in many TLS records"),
+    Case("E15", "two_at_once", "two hellos, or two requests, in one segment"),
+    Case("E15", "two_one_after_another", "a harmless hello or request that is answered, and then the other"),
+    Case("E16", "late", "four seconds of silence first"),
+    Case("E16", "drip", "a byte a second, until nobody waits any more", friend=False),
+]
+
+class Words(NamedTuple):
+    """In plain words, to any place."""
+
+    number: str
+    name: str
+    what: str
+    becomes: str
+    to: dict[int, str]
+    port: int
+    data: Any  # of a token
+    shown: str = ""  # a filter that finds it in the history, where it passes
+
+
+def tls(token: str, *extensions: bytes) -> bytes:
+    return talk.hello(*extensions, talk.extension(0x7A7A, token.encode()))
+
+
+WORDS = [
+    Words("E19", "hidden", "ECH behind a name that is a decoy", UNSEEN, hostile.FRIEND, 8443,
+          lambda t: tls(t, talk.server_name(b"cloudflare-ech.com"), talk.ech(200)), "via:hidden"),
+    Words("E19", "for_show", "ECH for show (GREASE) beside a friend's name", UNSEEN, hostile.FRIEND, 8443,
+          lambda t: tls(t, talk.server_name(b"friendly.example"), talk.ech(144)), "name:friendly.example"),
+    Words("E20", "nameless_listed", "no name, to a listed address", BY_ADDRESS, hostile.LISTED, 8443, tls),
+    Words("E20", "nameless", "no name, to an address that is not listed", UNSEEN, hostile.FRIEND, 8443, tls, "via:none"),
+    Words("E21", "literal", "a listed address where the name should stand", BY_ADDRESS, hostile.LISTED, 80,
+          lambda t: hostile.request("42.62.48.181", t)),
+    Words("E23", "odd_port", "TLS on port 123", REFUSED, hostile.FRIEND, 123, lambda t: hostile.hello(hostile.EVIL_NAME, t)),
+    Words("E23", "http_on_443", "HTTP on port 443", REFUSED, hostile.FRIEND, 443, lambda t: hostile.request(hostile.EVIL_NAME, t)),
+    Words("E24", "httpdns", "a name asked for over HTTP", REFUSED, hostile.FRIEND, 80,
+          lambda t: hostile.request("192.0.2.1", f"d?dn=www.example.net&t={t}")),
+    Words("E24", "never_asked", "a name that our DNS was never asked for (hosts file, mDNS)", REFUSED, hostile.FRIEND, 8443,
+          lambda t: hostile.hello("app.chat.xiaomi.net", t)),
+]
+
+
+def tries(names: dict[str, str], words: list[Words]) -> list[dict[str, Any]]:
+    """Every trick over TLS and HTTP, IPv4 and IPv6, with each name."""
+    mark = f"{time.time_ns():x}"[-9:]
+    found: list[dict[str, Any]] = []
+    for who, name in names.items():
+        for case in CASES:
+            for speech, family in (("tls", 4), ("tls", 6), ("http", 4), ("http", 6)):
+                if (speech == "http" and case.trick in hostile.TLS_ONLY) or (family == 4 and case.trick in hostile.IPV6_ONLY):
+                    continue
+                found.append({"trick": case.trick, "who": who, "speech": speech, "family": family, "name": name})
+    for word in words:
+        found += [{"trick": word.name, "who": "words", "speech": "tls", "family": family, "to": word.to[family], "port": word.port} for family in (4, 6)]
+    for number, one in enumerate(found):
+        one["token"] = f"{mark}{number:07}"
+    for one in found[-2 * len(words) :] if words else []:
+        one["data"] = next(word for word in words if word.name == one["trick"]).data(one["token"]).hex()
+    return found
+
+
+def tried(lab: Lab, wanted: list[dict[str, Any]]) -> Became:
+    """(trick, who) -> which of its tokens arrived, when there has been time for all of them."""
+    tricks = list(dict.fromkeys(one["trick"] for one in wanted))
+    runs = []
+    for number, phone in enumerate(lab.namespaces["phones"]):
+        share = [one for one in wanted if tricks.index(one["trick"]) % PHONES == number]
+        run = subprocess.Popen(
+            ["ip", "netns", "exec", phone, sys.executable, hostile.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert run.stdin is not None
+        run.stdin.write("".join(json.dumps(one) + "\n" for one in share))
+        run.stdin.close()
+        runs.append((run, len(share)))
+    for run, size in runs:
+        assert run.stdout is not None
+        assert len(run.stdout.read().splitlines()) == size
+        assert run.wait(60) == 0
+    time.sleep(3.5)  # what is still held is refused by then
+    payloads = "\0".join(row["payload"] for row in lab.sinks())
+    found: Became = {}
+    for one in wanted:
+        found.setdefault((one["trick"], one["who"]), {})[f"{one['speech']} over IPv{one['family']}"] = one["token"] in payloads
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with lab_up(phones=PHONES) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def became(lab: Lab) -> Became:
+    return tried(lab, tries({"evil": hostile.EVIL_NAME, "friend": hostile.GOOD_NAME}, WORDS))
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> Became:
+    rules = tmp_path_factory.mktemp("rules") / "rules.toml"
+    rules.write_text(ALLOW_ALL)
+    with lab_up(rules, phones=PHONES) as built:
+        return tried(built, tries({"evil": hostile.EVIL_NAME}, WORDS))
+
+
+def shown(lab: Lab, asked: str, where: set[str]) -> list[dict[str, Any]]:
+    """Rows of the history, when there are some about each of these addresses."""
+    return wait_for(lambda: (rows := lab.history(f"{asked} last:10m")) and where <= {row["dst"] for row in rows} and rows, 3)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.number}-{case.trick}")
+def test_by_no_trick_a_refused_name_arrives(case: Case, became: Became, control: Became) -> None:
+    assert set(control[case.trick, "evil"].values()) == {case.arrives}, "the trick is void"
+    assert set(became[case.trick, "evil"].values()) == {False}
+    assert set(became[case.trick, "friend"].values()) == {case.friend}
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{word.number}-{word.name}")
+def test_what_is_said_in_plain_words(word: Words, lab: Lab, became: Became, control: Became) -> None:
+    assert set(control[word.name, "words"].values()) == {True}, "the trick is void"
+    assert set(became[word.name, "words"].values()) == {word.becomes == UNSEEN}
+    if word.shown:
+        shown(lab, f"{word.shown} verdict:allow", set(word.to.values()))
+
+
+def test_refusals_are_shown_with_their_reason(lab: Lab, became: Became) -> None:
+    """Also of a hello that says two things."""
+    assert became
+    for asked in (f"name:{hostile.EVIL_NAME} verdict:refused", "via:unfinished verdict:block"):
+        assert all(row["reason"] for row in shown(lab, asked, set(hostile.FRIEND.values())))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_fronting_cannot_be_seen_and_is_shown_as_what_it_says(lab: Lab, family: int) -> None:
+    """E22: the name in the open is a friend's, the one inside another. docs/threat-model.md says so."""
+    to = hostile.FRIEND[family]
+    code = f"""
+import socket, ssl
+context = ssl.create_default_context(); context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+s = context.wrap_socket(socket.create_connection(("{to}", 443), 9), server_hostname="front.friendly.example")
+s.sendall(b"GET /fronted{family} HTTP/1.1\\r\\nHost: {hostile.EVIL_NAME}\\r\\nConnection: close\\r\\n\\r\\n"); s.recv(99)
+"""
+    lab.phone(sys.executable, "-c", code)
+    wait_for(lambda: lab.arrived(f"fronted{family}"))
+    shown(lab, "name:front.friendly.example verdict:allow", {to})
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_phone_is_no_way_out_for_another(lab: Lab, family: int) -> None:
+    """E25: a relay on the second phone is not reached by the first; by the second itself it is."""
+    there = f"{'10.77.0.' if family == 4 else '2001:db8:77::'}11"
+    relay = subprocess.Popen(
+        ["ip", "netns", "exec", lab.namespaces["phones"][1], sys.executable, "-u", "-c",
+         f"import socket\ns = socket.create_server(('{there}', 1080), family=socket.AF_INET{'6' if family == 6 else ''})\nprint('ready')\nprint(s.accept()[0].recv(99))"],
+        stdout=subprocess.PIPE, text=True,
+    )
+    assert relay.stdout is not None
+    assert relay.stdout.readline() == "ready\n"
+    say = f"import socket; s = socket.create_connection(('{there}', 1080), 3); s.sendall(b'%s')"
+    assert lab.phone(sys.executable, "-c", say % "CONNECT evil", check=False).returncode != 0
+    lab.phone(sys.executable, "-c", say % "of its own", phone="phone2")
+    assert relay.communicate(timeout=20)[0] == "b'of its own'\n"
+
+
+def table() -> list[tuple[str, str, str, str]]:
+    """The rows of docs/evasion.md that are tried here."""
+    return [(case.number, case.what, case.becomes, "arrives" if case.friend else "refused too") for case in CASES] + [
+        (word.number, word.what, word.becomes, "arrives" if word.becomes == UNSEEN else "") for word in WORDS
+    ]
+
+
+def test_the_docs_say_what_becomes_of_each() -> None:
+    text = (Path(__file__).parents[2] / "docs/evasion.md").read_text("utf-8")
+    told = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in re.findall(r"^\| E\d+ .*$", text, re.MULTILINE)]
+    assert [row for row in told if row[0] not in {"E22", "E25"}] == table()
