@@ -34,6 +34,7 @@ lab: ## tests in network namespaces, from a phone to the internet
 
 campaign: ## the gate struck at length, into tests/campaign/results.md (a quarter of an hour)
 	$(SUDO) $(BIN)/python tests/campaign/run.py
+	$(SUDO) $(BIN)/python tests/campaign/hellos.py
 
 bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (a quarter of an hour)
 	$(SUDO) $(BIN)/python bench/run.py

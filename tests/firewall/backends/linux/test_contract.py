@@ -202,6 +202,35 @@ async def check(backend, seen, come, sends, frame):
     assert not any(isinstance(i, (Tampered, CommandFailed)) for i in seen)
 """
 
+WATCHED_DATAGRAMS = """
+FLOW = '''
+import socket, struct, sys, time
+s = socket.socket(getattr(socket, sys.argv[1]), socket.SOCK_DGRAM)
+s.connect((sys.argv[2], 9998))
+s.send(b"first")
+time.sleep(0.5)
+for data in map(bytes.fromhex, sys.argv[3:]):
+    s.send(data)
+s.sendmsg([bytes(3_000)], [(17, 103, struct.pack("=H", 1_200))])   # SOL_UDP, UDP_SEGMENT: a train
+'''
+V1, V2, NEW = b"\\xc3\\0\\0\\0\\1", b"\\x9b\\x6b\\x33\\x43\\xcf", b"\\xc0\\x1a\\x2a\\x3a\\x4a"
+MAY_NAME = [V1 + bytes(1_195), V1 + bytes(60), V2 + bytes(60), NEW + bytes(1_195)]
+RTP = b"\\x80\\x60" + bytes(1_100)
+OTHERS = [b"", b"x", b"\\x80", b"\\x40" + bytes(1_400), b"\\x7f" + bytes(1_199), RTP, NEW + bytes(1_194), bytes(1_400)]
+
+async def check(backend, seen, come, sends, frame):
+    ANSWER[9998] = Verdict.ALLOW, Watch.NAMES
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
+    await come(Applied)
+    for family, to in (("AF_INET", "198.51.100.7"), ("AF_INET6", "2001:db8:7::7")):
+        before = len(seen)
+        words = [data.hex() for pair in zip(OTHERS, MAY_NAME * 2) for data in pair]
+        await asyncio.to_thread(subprocess.run, PHONE + [FLOW, family, to, *words], check=True)
+        await asyncio.sleep(0.2)
+        shown = [(i.watched, i.packet[48 if family == "AF_INET6" else 28:]) for i in seen[before:] if isinstance(i, PacketSeen)]
+        assert shown == [(False, b"first"), *((True, data) for data in MAY_NAME * 2), (True, bytes(3_000))], [(w, len(d), d[:5]) for w, d in shown]
+"""
+
 NO_ADVERTISEMENTS = """
 async def check(backend, seen, come, sends, frame):
     assert Path("/proc/sys/net/ipv6/conf/wan0/accept_ra").read_text() == "0\\n"
@@ -222,6 +251,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(LOST_ENDS, id="ends of flows that nobody was told of harm nobody"),
         pytest.param(LOST_PACKETS, id="packets for which the queue has no room go nowhere, and are counted"),
         pytest.param(FILLING, id="one phone does not fill the connection table"),
+        pytest.param(WATCHED_DATAGRAMS, id="of a watched UDP flow Python sees what could name another host"),
         pytest.param(NO_ADVERTISEMENTS, id="who wants no router advertisements gets none"),
     ],
 )
