@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import Any
 
-from rules.observation import NOWHERE, Name, Observation, Place, Source
+from rules.observation import NOWHERE, Name, Observation, Place, Sign, Source
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Episode:
     name: str  # the best name known, "" if none
     names: tuple[Name, ...]  # all, with their sources
     answered: tuple[tuple[str, ...], ...]  # as in Observation, so that a rule can be tried on the past
-    via: str  # "sni", "http", "dns", "ambiguous" or "none"
+    via: str  # a word of `via:`: how that name was learnt, or why there is none
     service: str  # id of the service, "" if none
     verdict: str  # a word of rules.verdict.Verdict
     rule: str
@@ -41,6 +41,7 @@ class Episode:
     place: Place = NOWHERE  # of `dst`
     operator: str = ""  # id of the operator that runs `dst`, as `operator:` has it; in JSON it stands in `place`
     consent: int = 0  # id of the consent that lets it pass
+    signs: tuple[Sign, ...] = ()  # what its bytes show beside names: a tunnel, say
 
     @property
     def seen(self) -> Observation:
@@ -55,12 +56,18 @@ class Episode:
             unfinished=self.via == "unfinished",
             group=self.group,
             place=self.place,
+            signs=self.signs,
         )
 
     @property
     def to(self) -> str:
         """Its best name, or its address where none is known."""
         return self.name or self.dst
+
+    @property
+    def way(self) -> str:
+        """`via` in one word, for people: a tunnel is one, whatever name it has."""
+        return str(Sign.TUNNEL) if Sign.TUNNEL in self.signs else self.via
 
     @property
     def run_by(self) -> str:
@@ -71,6 +78,7 @@ class Episode:
         told = {name: getattr(self, name) for name in FIELDS}
         told["names"] = [{"name": name.name, "source": str(name.source)} for name in self.names]
         told["tries"] = dict(self.tries)
+        told["signs"] = [str(sign) for sign in self.signs]
         told["place"] = {**self.place._asdict(), "operator": told.pop("operator")}
         return told
 
@@ -79,6 +87,7 @@ class Episode:
         values = dict(row)
         values["names"] = tuple(Name(n["name"], Source(n["source"])) for n in row["names"])
         values["answered"] = tuple(tuple(chain) for chain in row["answered"])
+        values["signs"] = tuple(map(Sign, row.get("signs", ())))
         values["tries"] = {int(second): n for second, n in row["tries"].items()}
         place = dict(row.get("place", {}))
         values["operator"] = place.pop("operator", "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from firewall.episode import Episode
 from firewall.events import FlowBytes, FlowDecided, FlowResumed
-from rules.observation import NOWHERE
+from rules.observation import NOWHERE, Sign
 from rules.operators import operator_of
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Episodes:
             place=place,
             operator=operator_of(place.asn),
             consent=decision.consent,
+            signs=seen.signs,
         )
         self._next_id += 1
         return episode
@@ -127,13 +128,14 @@ def best_name(seen: Observation) -> tuple[str, str]:
         return seen.answered[0][0], "dns"
     if seen.answered:
         return "", "ambiguous"
-    return "", "unfinished" if seen.unfinished else "none"
+    sign = next((str(sign) for sign in seen.signs if sign is not Sign.HIDDEN), "none")
+    return "", "unfinished" if seen.unfinished else sign
 
 
 def _key(event: FlowDecided | FlowResumed) -> Key:
     seen, decision = event.seen, event.decision
     name = best_name(seen)[0]
-    place: object = name or (seen.addr, seen.port, seen.proto, seen.answered)
+    place: object = name or (seen.addr, seen.port, seen.proto, seen.answered), seen.signs
     # a rule that is edited keeps its id: what one revision decided and what the next one does are two rows
     by = decision.rule, decision.verdict, decision.consent, decision.revision
     return seen.phone or "", decision.service, place, *by, event.flow is None

@@ -24,7 +24,7 @@ FORMS: Final = ("csv", "json", "jsonl")
 COLUMNS: Final = (
     "id", "when", "first", "last", "phone", "group", "verdict", "name", "names", "dst", "dport", "proto", "via",
     "country", "operator_country", "asn", "organisation", "operator", "service", "rule", "reason", "revision", "count",
-    "bytes_up", "bytes_down", "src", "consent",
+    "bytes_up", "bytes_down", "src", "consent", "signs",
 )
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet may compute (OWASP, CSV injection)
 
@@ -70,7 +70,7 @@ def write(rows: Iterable[dict[str, Any]], form: str, file: IO[str]) -> None:
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     names = " ".join(f"{name['source']}:{name['name']}" for name in row["names"])
     when = datetime.fromtimestamp(row["last"], UTC).isoformat(timespec="seconds")
-    return {**row, **row.get("place", {}), "names": names, "when": when}
+    return {**row, **row.get("place", {}), "names": names, "when": when, "signs": " ".join(row.get("signs", ()))}
 
 
 def _cell(value: object) -> object:

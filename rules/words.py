@@ -26,6 +26,12 @@ VIA: Final = {
     "ambiguous": "several names to choose from",
     "none": "no name at all",
     "unfinished": "a hello that was begun and not finished",
+    "httpdns": "a question past our DNS",
+    "hidden": "a name that may hide another",
+    "tunnel": "a tunnel's first bytes",
+    "quic-unknown": "QUIC that nobody can read",
+    "dot": "DNS over TLS",
+    "doq": "DNS over QUIC",
 }
 UNITS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 WHO: Final = ("phone", "group")  # said last, as in "for phone anna"

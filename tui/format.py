@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from firewall.text import inert
 from rules.domain import registrable
+from rules.observation import Sign
 from tui.glyphs import UNICODE
 
 if TYPE_CHECKING:
@@ -126,8 +127,12 @@ def place(episode: Episode) -> tuple[str, str]:
 
 
 def what(episode: Episode, width: int, glyphs: Glyphs = UNICODE) -> str:
-    """Where it went, in at most `width` cells: the name, and the port if it is an unusual one; else the address."""
+    """Where it went, in at most `width` cells: the name, and the port if it is an unusual one; else the address.
+
+    That it is a tunnel is said on every screen: what goes through it was not seen.
+    """
+    mark = " (tunnel)" if Sign.TUNNEL in episode.signs and width > 20 else ""
     if not episode.name:
-        return cut(inert(endpoint(episode.dst, episode.dport)), width, glyphs.ellipsis)
-    port = "" if episode.dport in USUAL_PORTS else f":{episode.dport}"
-    return cut_name(inert(episode.name), max(0, width - len(port)), glyphs.ellipsis) + port
+        return cut(inert(endpoint(episode.dst, episode.dport)), width - len(mark), glyphs.ellipsis) + mark
+    mark = ("" if episode.dport in USUAL_PORTS else f":{episode.dport}") + mark
+    return cut_name(inert(episode.name), max(0, width - len(mark)), glyphs.ellipsis) + mark

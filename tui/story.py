@@ -9,7 +9,7 @@ from textual.content import Content
 
 from firewall.text import inert
 from rules.countries import country_name
-from rules.observation import Source
+from rules.observation import Sign, Source
 from rules.operators import OPERATORS
 from rules.verdict import Verdict
 from tui.format import clock, count, cut, cut_name, duration, endpoint, series, size, sparkline
@@ -88,6 +88,10 @@ def name_from(episode: Episode) -> str:
 def readable(episode: Episode) -> str:
     """Who can read it on its way."""
     words = {"http": "yes: cleartext HTTP", "sni": "no: TLS (its name can be read)"}
+    if Sign.TUNNEL in episode.signs:
+        return "not what goes through it: this is a tunnel"
+    if Sign.HIDDEN in episode.signs:
+        return "no, and its true name may be another (ECH)"
     if episode.proto == "dns":
         return "the question was not passed on" if refused(episode) else "the question only"
     return words.get(episode.via, "not known")

@@ -17,6 +17,7 @@ from firewall import export
 from firewall.cli.common import REFUSED, as_json, connect
 from firewall.cli.common import show as shown
 from firewall.text import inert
+from rules.observation import Sign
 
 NEGATION = re.compile("-[a-z][a-z-]*:")
 BY = ("phone", "service", "name", "operator", "country", "rule")
@@ -190,6 +191,7 @@ def note_line(note: dict[str, Any]) -> str:
 def history_line(row: dict[str, Any]) -> str:
     at = time.strftime("%d %b %H:%M:%S", time.localtime(row["last"]))
     where = row["name"] or f"{row['dst']}:{row['dport']}"
+    where += " (tunnel)" if Sign.TUNNEL in row["signs"] else ""
     times = f"{row['count']}x" if row["count"] > 1 else ""
     return inert(f"{at}  {row['phone']:<12} {row['verdict']:<6}{times:>6}  {where:<40} {row['rule']}")
 

@@ -14,7 +14,7 @@ from rules.matchers.history import NONE, ToMatcher
 from rules.matchers.name import NameMatcher
 from rules.matchers.port import PortMatcher
 from rules.networks import embedded
-from rules.observation import Name, Place, Source
+from rules.observation import Name, Place, Sign, Source
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
     from rules.matchers import Matcher
 
-# What `whole` selects. A seal hashes exactly this, in this order, without a last 0: a change here is a new form of
-# the seals.
+# What `whole` selects. A seal hashes exactly this, in this order, without what is empty at its end: a change here is a
+# new form of the seals.
 COLUMNS: Final = (
     "e.id", "e.first", "e.last", "k.phone", "k.team", "k.verdict", "k.service", "k.rule", "k.proto", "k.via",
     "k.country", "k.operator_country", "k.operator", "s.dst", "s.dport", "s.name", "s.names", "s.answered", "s.asn",
     "s.organisation", "s.reason", "e.src", "e.revision", "e.count", "e.bytes_up", "e.bytes_down", "e.tries",
-    "k.consent",
+    "k.consent", "k.signs",
 )
+ADDED: Final = 2  # of the last columns: rows that have nothing in them are what they were before there were any
 VERDICT: Final = COLUMNS.index("k.verdict")
 WHOLE: Final = (
     f"SELECT {', '.join(COLUMNS)} FROM episodes e CROSS JOIN subjects s ON s.id = e.subject "  # noqa: S608
@@ -37,7 +38,7 @@ WHOLE: Final = (
 )
 CACHED: Final = 20_000  # subjects whose numbers the writer remembers
 
-_KIND: Final = "INSERT INTO kinds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_KIND: Final = "INSERT INTO kinds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SUBJECT: Final = "INSERT INTO subjects VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = (
     "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -91,7 +92,7 @@ class Shelf:
         place = row.place
         kind = (
             row.phone, row.group, row.verdict, row.service, row.rule, row.proto, row.via, place.country,
-            place.operator_country, row.operator, row.consent,
+            place.operator_country, row.operator, row.consent, ",".join(row.signs),
         )
         rest = (row.dst, row.dport, row.name, row.names, row.answered, place.asn, place.organisation, row.reason)
         known = self._subjects.get((kind, rest))
@@ -112,7 +113,7 @@ class Shelf:
 
     def _find(self, table: str, insert: str, values: tuple[Any, ...]) -> tuple[int, bool]:
         """The number of these values, and whether they are new."""
-        meant = values if table != "kinds" or values[-1] else values[:-1]  # as before there were consents
+        meant = values if table != "kinds" else as_it_was(values)
         digest = blake2b(_json(meant).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         found = self._db.execute(f"SELECT id FROM {table} WHERE digest = ?", (digest,)).fetchone()  # noqa: S608
         if found:
@@ -123,14 +124,24 @@ class Shelf:
 def episode(row: tuple[Any, ...]) -> Episode:
     """From what WHOLE selects."""
     (number, first, last, phone, group, verdict, service, rule, proto, via, country, operator_country, operator, dst,
-     dport, name, names, answered, asn, organisation, reason, src, revision, count, up, down, tries, consent) = row
+     dport, name, names, answered, asn, organisation, reason, src, revision, count, up, down, tries, consent,
+     signs) = row
     return Episode(
         number, phone, src, dst, dport, proto, name,
         tuple(Name(one["name"], Source(one["source"])) for one in json.loads(names)),
         tuple(map(tuple, json.loads(answered))), via, service, verdict, rule, reason, revision, count, first, last,
         up, down, {int(second): tried for second, tried in json.loads(tries).items()}, group,
         Place(country, operator_country, asn, organisation), operator, consent,
+        tuple(map(Sign, signs.split(","))) if signs else (),
     )
+
+
+def as_it_was(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Without the empty ones of the columns that were added, so that digests stay what they were."""
+    end = len(row)
+    while end > len(row) - ADDED and not row[end - 1]:
+        end -= 1
+    return row[:end]
 
 
 # -- keys --------------------------------------------------------------------------------------------------------------

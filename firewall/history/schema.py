@@ -1,6 +1,6 @@
 """The tables of history.db, and how older ones become these.
 
-kinds     who, what verdict, by which rule or consent, in which country: as long as a row is of it
+kinds     who, what verdict, by which rule or consent, in which country, which signs: as long as a row is of it
 subjects  distinct things: a kind, a far end, its names. A filter, but for `last:`, is judged once for each
 keys      names, addresses, ports and networks of the subjects, in an order that finds them by prefix and range
 episodes  when, how often, how many bytes; each of one subject
@@ -77,7 +77,12 @@ def _consents(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE kinds ADD COLUMN consent INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: Final = (_first, _subjects_and_seals, _consents)  # the n-th brings a database from version n to n + 1
+def _signs(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE kinds ADD COLUMN signs TEXT NOT NULL DEFAULT ''")
+
+
+# The n-th brings a database from version n to n + 1.
+MIGRATIONS: Final = (_first, _subjects_and_seals, _consents, _signs)
 
 
 def connect(path: Path) -> sqlite3.Connection:

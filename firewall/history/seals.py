@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from firewall.history.rows import VERDICT, WHOLE
+from firewall.history.rows import VERDICT, WHOLE, as_it_was
 from firewall.history.schema import OLD_ROWS, reader
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def seal(db: sqlite3.Connection, closed: int, at: float) -> Link | None:
 
 def _line(row: tuple[Any, ...]) -> bytes:
     """A row as it is hashed: one that no consent let pass as it was before there were any."""
-    return _json(row if row[-1] else row[:-1]).encode() + b"\n"
+    return _json(as_it_was(row)).encode() + b"\n"
 
 
 def _seal(before: bytes, link: Link) -> bytes:

@@ -221,7 +221,7 @@ class Search:
 _SUBJECTS: Final = (
     "SELECT 0, 0.0, 0.0, k.phone, k.team, k.verdict, k.service, k.rule, k.proto, k.via, k.country, k.operator_country, "
     "k.operator, s.dst, s.dport, s.name, s.names, s.answered, s.asn, s.organisation, s.reason, '', 0, 0, 0, 0, '{}', "
-    "k.consent FROM subjects s CROSS JOIN kinds k ON k.id = s.kind"
+    "k.consent, k.signs FROM subjects s CROSS JOIN kinds k ON k.id = s.kind"
 )
 
 

@@ -6,7 +6,8 @@ from firewall.episode import Episode
 from firewall.episodes import MOST_OPEN, OPEN_SECONDS, Episodes
 from firewall.events import FlowBytes, FlowDecided, Trouble
 from firewall.inputs import FlowKey
-from rules.observation import Name, Observation, Source
+from rules.expression import parse_filter
+from rules.observation import Name, Observation, Sign, Source
 from rules.verdict import Decision, Verdict
 
 PHONE = socket.inet_aton("10.77.0.10")
@@ -52,6 +53,19 @@ def test_what_a_rule_refused_and_what_it_lets_pass_after_an_edit_are_two_rows() 
     passed = episodes.fold(decided(2.0, verdict=Verdict.ALLOW))
     assert (refused.verdict, refused.count) == ("ask", 1)
     assert (passed.verdict, passed.count) == ("allow", 1)
+
+
+def test_a_tunnel_is_never_in_one_row_with_what_could_be_read() -> None:
+    episodes = Episodes(1)
+    tunnel, hidden = {"signs": (Sign.TUNNEL,)}, {"signs": (Sign.HIDDEN,)}
+    rows = [episodes.fold(decided(1.0, **facts)) for facts in ({}, tunnel, {"name": ""}, {"name": "", **tunnel}, {"name": "", **hidden})]
+    assert [(row.id, row.via, row.way, row.signs) for row in rows] == [
+        (1, "sni", "sni", ()), (2, "sni", "tunnel", (Sign.TUNNEL,)), (3, "none", "none", ()), (4, "tunnel", "tunnel", (Sign.TUNNEL,)),
+        (5, "none", "none", (Sign.HIDDEN,)),
+    ]
+    for row in rows:
+        assert Episode.from_json(row.to_json()) == row
+        assert parse_filter("via:tunnel").matches(row, 2.0) is (Sign.TUNNEL in row.signs)
 
 
 def test_a_row_is_closed_after_a_minute_and_a_new_one_begins() -> None:

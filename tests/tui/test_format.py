@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from firewall.text import inert
-from rules.observation import Place
+from rules.observation import Place, Sign
 from tui import format as f
 from tui.glyphs import ASCII, UNICODE
 
@@ -115,6 +115,9 @@ def test_where_it_went(episode):
     assert f.what(episode(1, dst="2001:db8::1"), 30) == "[2001:db8::1]:443"
     assert f.what(episode(1, dst="1.2.4.8", port=0), 30) == "1.2.4.8"
     assert cell_len(f.what(episode(1, "a.example.com", port=65535), 3)) <= 6
+    assert f.what(episode(1, "a.example.com", port=1194, signs=(Sign.TUNNEL,)), 30) == "a.example.com:1194 (tunnel)"
+    assert f.what(episode(1, dst="1.2.4.8", signs=(Sign.TUNNEL,)), 22) == "1.2.4.8:443 (tunnel)"
+    assert cell_len(f.what(episode(1, "a.very.long.name.of.example.com", port=1194, signs=(Sign.TUNNEL,)), 30)) <= 30
 
 
 def test_a_clock_is_local():

@@ -79,7 +79,7 @@ class EpisodeTable(Table[Episode]):
                 case "where":
                     text = " ".join(place(row)) if width > COUNTRY else place(row)[0]
                 case "via":
-                    text = row.via
+                    text = row.way
                 case "service":
                     text = row.service
                 case "rule":
