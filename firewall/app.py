@@ -31,7 +31,7 @@ from firewall.geo import Places
 from firewall.granting import Granting
 from firewall.history import History
 from firewall.inbox import TELL_SECONDS, Inbox
-from firewall.inputs import Author, ConsentsRemembered, LockAsked, ModeAsked, PlacesReplaced
+from firewall.inputs import Author, ConsentsRemembered, LockAsked, ModeAsked, PlacesReplaced, TranslatorsFound
 from firewall.notify import message
 from firewall.phones import ENFORCE, HOME, STRICT, Phones
 from firewall.recorder import FLUSH_SECONDS, Recorder
@@ -57,6 +57,7 @@ STATUS_SECONDS = 1.0
 BEAT_SECONDS = 1.0
 PHONES_SECONDS = 5.0
 PLACES_SECONDS = 5.0
+TRANSLATORS_SECONDS = 600.0  # between two looks at ipv4only.arpa
 RULES_SECONDS = 0.5
 UNABLE = 2  # exit status: starting again would not help
 AGAIN = 3  # and: it would, and is wanted
@@ -133,8 +134,8 @@ class App:
             (PROBE_SECONDS, self.watchdog),
             (TELL_SECONDS, self.inbox.tell),
         )
-        kept = (self.keep_phones(), self.keep_places(), memory.keep(self.memory, self.gateway), self.edits.watch(),
-                self.granting.keep(), self.inbox.keep(), self.follow_rules())
+        kept = (self.keep_phones(), self.keep_places(), self.keep_translators(), memory.keep(self.memory, self.gateway),
+                self.edits.watch(), self.granting.keep(), self.inbox.keep(), self.follow_rules())
         running = (*(every(seconds, duty) for seconds, duty in duties), *kept)
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in running]
         waiting: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
@@ -228,6 +229,16 @@ class App:
             await asyncio.sleep(PLACES_SECONDS)
             if await asyncio.to_thread(self.places.reload):
                 self.engine.deliver((PlacesReplaced(),))
+
+    async def keep_translators(self) -> None:
+        """Where this network has IPv6 addresses for IPv4 machines."""
+        known: tuple[bytes, ...] = ()
+        while True:
+            found = await self.resolver.translators()
+            if found is not None and found != known:
+                known = found
+                self.engine.deliver((TranslatorsFound(found),))
+            await asyncio.sleep(TRANSLATORS_SECONDS)
 
     async def follow_rules(self) -> None:
         """What other rules have answered is no question any more."""

@@ -29,6 +29,7 @@ from firewall.naming import Naming
 from firewall.notices import Notices
 from firewall.rejudge import Out, Rejudge
 from firewall.speech import NO_NAME, UNFINISHED, Heard
+from rules.networks import embedded
 from rules.observation import NOWHERE
 from rules.verdict import Verdict
 
@@ -60,8 +61,10 @@ class Gateway:
         self.names = NameTable()
         self.flows = FlowTable()
         self.consents = Consents()
-        self.judge = Judge(phones, self.names, self.consents, place)
-        self.enforced = Enforced(phones, self.names, self.consents, place)
+        self._nat64: tuple[bytes, ...] = ()  # prefixes of this network's own translators
+        self._place = place
+        self.judge = Judge(phones, self.names, self.consents, self._where)
+        self.enforced = Enforced(phones, self.names, self.consents, self._where)
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"
         self._out = Out()
@@ -90,6 +93,7 @@ class Gateway:
             inputs.Strained: self._strained,
             inputs.LockAsked: self._lock_asked,
             inputs.PlacesReplaced: self._places_replaced,
+            inputs.TranslatorsFound: self._translators_found,
             inputs.ModeAsked: self._mode_asked,
             inputs.PhoneChanged: self._phone_changed,
             inputs.ConsentGiven: consenting.given,
@@ -308,6 +312,8 @@ class Gateway:
 
     def _policy_replaced(self, seen: inputs.PolicyReplaced, now: Now) -> None:
         policy = self.judge.policy = seen.policy
+        if self._nat64:
+            policy.translate(self._nat64)
         self._kept = ""
         self._out.events.append(events.PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
         self._judge_all_again()
@@ -327,6 +333,17 @@ class Gateway:
     def _places_replaced(self, _: inputs.PlacesReplaced, __: Now) -> None:
         self.enforced.digest = ""  # what the kernel learnt was by the old ones
         self._judge_all_again()
+
+    def _translators_found(self, seen: inputs.TranslatorsFound, now: Now) -> None:
+        self._nat64 = seen.nat64
+        if self.policy is not None:
+            self.policy.translate(seen.nat64)
+        self._places_replaced(inputs.PlacesReplaced(), now)
+
+    def _where(self, addr: bytes) -> Place:
+        """A translator has an address for each IPv4 machine; where that one stands is asked."""
+        inner = embedded(addr, self._nat64) if self._nat64 and len(addr) == 16 else None
+        return self._place(inner or addr)
 
     def _remembered(self, seen: inputs.Remembered, now: Now) -> None:
         """What a gateway before this one knew. Judged again when there are rules."""

@@ -200,6 +200,13 @@ class PlacesReplaced:
 
 
 @dataclass(slots=True)
+class TranslatorsFound:
+    """The prefixes of this network's own NAT64 (rules.networks.translators): addresses behind them lead to IPv4."""
+
+    nat64: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
 class ConsentGiven:
     """The owner consented, and it is stored already."""
 
@@ -286,7 +293,6 @@ class Tick:
 
 Input = (
     PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
-    | PlacesReplaced | ModeAsked | PhoneChanged | ConsentGiven | ConsentEnded | ConsentsRemembered | LockAsked
-    | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | ProbeSeen
-    | Tick
+    | PlacesReplaced | TranslatorsFound | ModeAsked | PhoneChanged | ConsentGiven | ConsentEnded | ConsentsRemembered
+    | LockAsked | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | ProbeSeen | Tick
 )

@@ -104,9 +104,15 @@ class Index:
         self._by_places = _union(every for _, every in self._place_tables)
         self._starts4, self._masks4 = _intervals(spans4, 4)
         self._starts6, self._masks6 = _intervals(spans6, 16)
+        self._spans4, self._spans6 = spans4, spans6
+        self.translate(())
+
+    def translate(self, nat64: tuple[bytes, ...]) -> None:
+        """IPv4 addresses also stand behind these prefixes: this network's own translators."""
+        self._nat64 = nat64
         teredo = TEREDO + bytes(12), TEREDO + b"\xff" * 12
-        mapped = [(image, bit) for span, bit in spans4 for image in images(span)]
-        self._edges6, _ = _intervals([*spans6, *mapped, (teredo, 0)], 16)
+        mapped = [(image, bit) for span, bit in self._spans4 for image in images(span, nat64)]
+        self._edges6, _ = _intervals([*self._spans6, *mapped, (teredo, 0)], 16)
 
     def cells(self) -> Iterable[Range]:
         """The ranges within which all addresses look alike: IPv4's, then IPv6's with the images of IPv4's.
@@ -128,7 +134,7 @@ class Index:
         if len(addr) == 4:
             return self._masks4[bisect_right(self._starts4, addr) - 1]
         mask = self._masks6[bisect_right(self._starts6, addr) - 1]
-        inner = embedded(addr)
+        inner = embedded(addr, self._nat64)
         return mask if inner is None else mask | self.addr(inner)
 
     def look_up(self, seen: Observation, refusing: int) -> Case:

@@ -13,6 +13,9 @@ Range = tuple[bytes, bytes]  # first and last address, packed
 MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 NAT64 = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96 (RFC 6052, 2.1)
 SIX_TO_FOUR = b"\x20\x02"  # 2002::/16 (RFC 3056)
+PREFIX_BYTES = (12, 8, 7, 6, 5, 4)  # of a translator's prefix, the usual one first (RFC 6052, 2.2)
+MOST_TRANSLATORS = 4
+WELL_KNOWN = frozenset((b"\xc0\0\0\xaa", b"\xc0\0\0\xab"))  # what ipv4only.arpa has (RFC 7050, 2.2)
 TEREDO = b"\x20\x01\x00\x00"  # 2001::/32: the client's address inverted in the last four bytes (RFC 4380, 4)
 
 
@@ -38,25 +41,53 @@ def show_range(span: Range) -> str:
     return str(network.network_address) if prefix == bits else str(network)
 
 
-def embedded(addr: bytes) -> bytes | None:
-    """The IPv4 address that packets to this IPv6 address end up at, if it is made from one."""
+def embedded(addr: bytes, nat64: Iterable[bytes] = ()) -> bytes | None:
+    """The IPv4 address that packets to this IPv6 address end up at, if it is made from one.
+
+    `nat64`: prefixes of this network's own translators, beside the one that all know.
+    """
     if addr.startswith((MAPPED, NAT64)):
         return addr[12:]
     if addr.startswith(SIX_TO_FOUR):
         return addr[2:6]
     if addr.startswith(TEREDO):
         return bytes(255 - byte for byte in addr[12:])
-    return None
+    return next((_behind(prefix, addr) for prefix in nat64 if addr.startswith(prefix)), None)
 
 
-def images(span: Range) -> list[Range]:
+def images(span: Range, nat64: Iterable[bytes] = ()) -> list[Range]:
     """The IPv6 ranges that lead to an IPv4 range. (Teredo's are none: a server's address stands in front.)"""
     first, last = span
     return [
         (MAPPED + first, MAPPED + last),
         (NAT64 + first, NAT64 + last),
         (SIX_TO_FOUR + first + bytes(10), SIX_TO_FOUR + last + b"\xff" * 10),
+        *((_translated(prefix, first, b"\0"), _translated(prefix, last, b"\xff")) for prefix in nat64),
     ]
+
+
+def translators(addresses: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The prefixes of this network's NAT64, by what it says are ipv4only.arpa's IPv6 addresses (RFC 7050, 3)."""
+    found = dict.fromkeys(
+        prefix
+        for addr in addresses
+        for size in PREFIX_BYTES
+        if _behind(prefix := addr[:size], addr) in WELL_KNOWN and embedded(addr) is None and (size > 8 or not addr[8])
+    )
+    return tuple(found)[:MOST_TRANSLATORS]
+
+
+def _behind(prefix: bytes, addr: bytes) -> bytes:
+    """The IPv4 address; it steps over the ninth byte, which is always zero."""
+    size = len(prefix)
+    return addr[12:] if size == 12 else addr[size:8] + addr[9 : size + 5]
+
+
+def _translated(prefix: bytes, addr: bytes, rest: bytes) -> bytes:
+    size = len(prefix)
+    if size == 12:
+        return prefix + addr
+    return (prefix + addr[: 8 - size] + b"\0" + addr[8 - size :]).ljust(16, rest)
 
 
 def after(addr: bytes) -> bytes | None:

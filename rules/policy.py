@@ -97,6 +97,11 @@ class Policy:
         """Ranges of addresses, IPv4's and then IPv6's, within which all look alike to the rules."""
         return self._index.cells()
 
+    def translate(self, nat64: tuple[bytes, ...]) -> None:
+        """Take these for the network's own translators: no rule's, and the one thing here that changes under rules."""
+        self._index.translate(nat64)
+        self.memo.clear()
+
     def look_up(self, seen: Observation) -> Case:
         return self._index.look_up(seen, self._listing)
 

@@ -25,6 +25,7 @@ from firewall.resolver.listen import Listeners
 from firewall.resolver.rebinding import is_home, is_local
 from firewall.resolver.upstream import Upstreams
 from firewall.settings import DNS_PORT
+from rules.networks import translators
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class Resolver:
                 self._send(command)
         if ready:
             self._deliver(ready)
+
+    async def translators(self) -> tuple[bytes, ...] | None:
+        """The prefixes of this network's own NAT64, as our upstream tells (RFC 7050); None if it says nothing."""
+        reply = await self._upstreams.ask(b"\x08ipv4only\x04arpa\0", dns.AAAA)
+        return None if reply is None else translators(reply.answer.addresses)
 
     # -- questions ---------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import struct
 from collections import Counter
 
 import pytest
-from dnslib import CNAME, QTYPE, RD, RR, A, DNSRecord
+from dnslib import AAAA, CNAME, QTYPE, RD, RR, A, DNSRecord
 from stub import KILLER, MAC, OTHER, OTHER_MAC, PUBLIC, Upstream, address, addresses, framed, free_port, read, standing
 
 from firewall.backends import BackendError
@@ -111,6 +111,17 @@ async def test_hints_stay_where_the_gateway_lets_them(house):
     kept = await house.ask("shop.example", 65)  # out of the cache
     assert svcb.services(bytes(kept.pack())) == (svcb.Service(1, ".", (good, six), ech=True),)
     assert ([rr.ttl for rr in kept.rr], len(house.up.asked)) == ([200], 2)
+
+
+async def test_the_translator_of_this_network_is_asked_for(house):
+    """RFC 7050; an upstream that says nothing is no news, one that has none is."""
+    told = [RR("ipv4only.arpa", 28, rdata=AAAA(addr)) for addr in ("2001:db8:64::c000:aa", "2001:db8:64::c000:ab")]
+    house.up.script = lambda data, _: [house.up.honest(data, told)]
+    assert await house.resolver.translators() == (socket.inet_pton(socket.AF_INET6, "2001:db8:64::")[:12],)
+    house.up.script = lambda data, _: [house.up.honest(data, [])]
+    assert await house.resolver.translators() == ()
+    house.up.script = lambda *_: []
+    assert await house.resolver.translators() is None
 
 
 async def test_what_records_lead_to_are_names_of_the_chain(house):

@@ -25,6 +25,52 @@ def tcp(mac: bytes, src: str, sport: int, dst: str, dport: int, *, seq: int, ack
     return _frame(mac, src, dst, 6, struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 4096, 0, 0) + payload, 16)
 
 
+HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
+PADDING = b"\0\x01\x04\0\0\0\0"  # of options: a length of 8, and an option that is nothing
+
+
+def route(*stops: str, kind: int = 0, left: int = 1) -> bytes:
+    """A routing header's body (RFC 8200, 4.4); IPv4's loose source route is `loose`."""
+    return struct.pack("!BBBI", 2 * len(stops), kind, left, 0) + b"".join(socket.inet_pton(socket.AF_INET6, stop) for stop in stops)
+
+
+def loose(*stops: str) -> bytes:
+    """RFC 791, 3.1, padded."""
+    data = bytes((131, 3 + 4 * len(stops), 4)) + b"".join(map(socket.inet_aton, stops))
+    return data + bytes(-len(data) % 4)
+
+
+def behind(frame: bytes, *headers: tuple[int, bytes]) -> bytes:
+    """An IPv6 frame with these extension headers in front of what it carried: type, and all but its first byte."""
+    kinds = [*(kind for kind, _ in headers), frame[20]]
+    chain = b"".join(bytes((after,)) + body for after, (_, body) in zip(kinds[1:], headers, strict=True))
+    size = struct.pack("!H", len(frame) - 54 + len(chain))
+    return frame[:18] + size + bytes((kinds[0],)) + frame[21:54] + chain + frame[54:]
+
+
+def with_options(frame: bytes, options: bytes) -> bytes:
+    """An IPv4 frame with these options: a multiple of 4 bytes."""
+    head = bytes((0x45 + len(options) // 4, 0)) + struct.pack("!H", len(frame) - 14 + len(options)) + frame[18:24] + b"\0\0" + frame[26:34] + options
+    return frame[:14] + head[:10] + _sum(head) + head[12:] + frame[34:]
+
+
+def pieces(frame: bytes, *cuts: int, ident: int = 77) -> list[bytes]:
+    """Fragments, cut at these offsets of what IP carries (each a multiple of 8)."""
+    six = frame[12:14] == b"\x86\xdd"
+    start = 54 if six else 34
+    whole, edges = frame[start:], [0, *cuts, len(frame) - start]
+    found = []
+    for at, end in zip(edges, edges[1:], strict=False):
+        more = end < len(whole)
+        if six:
+            piece = frame[:start] + whole[at:end]
+            found.append(behind(piece, (FRAGMENT, b"\0" + struct.pack("!HI", at | more, ident))))
+        else:
+            head = frame[14:16] + struct.pack("!HHH", 20 + end - at, ident, at // 8 | more << 13) + frame[22:24] + b"\0\0" + frame[26:34]
+            found.append(frame[:14] + head[:10] + _sum(head) + head[12:] + whole[at:end])
+    return found
+
+
 def arp_reply(mac: bytes, claimed: str, asker: bytes, asker_address: str) -> bytes:
     """`claimed` is at `mac`, says its sender (RFC 826)."""
     body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + mac + socket.inet_aton(claimed) + asker + socket.inet_aton(asker_address)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.networks import after, embedded, images, merged, parse_network, show_range
+from rules.networks import after, embedded, images, merged, parse_network, show_range, translators
 
 V4 = st.binary(min_size=4, max_size=4)
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 6)).map(lambda r: (bytes([0, 0, 0, r[0]]), bytes([0, 0, 0, r[0] + r[1]]))))
@@ -28,6 +28,29 @@ def test_what_is_no_network_is_refused_with_what_was_meant(text: str, words: str
 @given(V4)
 def test_every_image_of_an_ipv4_address_leads_back_to_it(v4: bytes) -> None:
     assert all(embedded(first) == embedded(last) == v4 for first, last in images((v4, v4)))
+
+
+# RFC 6052, 2.4: what 192.0.2.33 is behind prefixes of every length
+@pytest.mark.parametrize(("prefix", "size", "addr"), [
+    ("2001:db8::", 4, "2001:db8:c000:221::"), ("2001:db8:100::", 5, "2001:db8:1c0:2:21::"), ("2001:db8:122::", 6, "2001:db8:122:c000:2:2100::"),
+    ("2001:db8:122:300::", 7, "2001:db8:122:3c0:0:221::"), ("2001:db8:122:344::", 8, "2001:db8:122:344:c0:2:2100::"),
+    ("2001:db8:122:344::", 12, "2001:db8:122:344::c000:221"),
+])
+def test_a_translator_of_this_network(prefix: str, size: int, addr: str) -> None:
+    packed, inner = ipaddress.IPv6Address(addr).packed, ipaddress.IPv4Address("192.0.2.33").packed
+    own = ipaddress.IPv6Address(prefix).packed[:size]
+    assert embedded(packed) is None
+    assert embedded(packed, [b"\x3f\xff\0\0", own]) == inner
+    first, last = images((inner, inner), [own])[-1]
+    assert first == packed <= last < images((after(inner),) * 2, [own])[-1][0]
+    assert translators([images((bytes((192, 0, 0, 170)),) * 2, [own])[-1][0]]) == (own,)
+
+
+def test_who_translates_nothing_has_no_translator() -> None:
+    told = ["64:ff9b::192.0.0.170", "::ffff:192.0.0.171", "2001:db8::1", "2001:db8:122:344:1c0:0:aa00:0", "2002:c000:aa::"]
+    assert translators(ipaddress.IPv6Address(addr).packed for addr in told) == ()
+    many = [ipaddress.IPv6Address(f"2001:db8:{n}::192.0.0.170").packed for n in range(1, 9)]
+    assert len(translators(many + many)) == 4
 
 
 @given(V4, V4, st.integers(0, 0xFFFF))

@@ -75,3 +75,12 @@ def test_what_the_kernel_refuses_is_refused_wherever_it_stands_and_whoever_asks(
                     answered = (dns,) if dns else ()
                     seen = Observation("p", "tcp", addr, port, answered, group=group, place=place)
                     assert decide(policy, seen).verdict.refuses
+
+
+def test_behind_a_translator_of_this_network_the_same_is_refused(make) -> None:
+    policy = make.policy("block addr:42.62.48.0/24")
+    own = make.packed("2001:db8:64::")[:12]
+    policy.translate((own,))
+    assert refused_networks(policy)[1] == merged(images(parse_network("42.62.48.0/24"), [own]))
+    policy.translate(())
+    assert refused_networks(policy)[1] == merged(images(parse_network("42.62.48.0/24")))

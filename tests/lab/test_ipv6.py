@@ -1,0 +1,116 @@
+"""IPv6 is no way around the rules: headers in front of what counts, fragments, and IPv4 addresses in other clothes.
+
+Whole frames, made by hand on a phone. What may pass has the same form as what may not, and is the control of the same run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from ipaddress import IPv4Address, IPv6Address
+
+import frames
+import pytest
+from frames import DESTINATION, FRAGMENT, HOP_BY_HOP, PADDING, ROUTING, behind, loose, pieces, route, with_options
+from judge import Lab, wait_for
+
+pytestmark = pytest.mark.lab
+
+MAC = bytes.fromhex("020000000101")
+PHONE = {4: "10.77.0.10", 6: "2001:db8:77::10"}
+FRIEND = {4: "198.51.100.90", 6: "2001:db8:feed::90"}
+LISTED = {4: "42.62.48.181", 6: "2001:dc7::77"}
+FORMS = {
+    "mapped": "::ffff:{}", "nat64": "64:ff9b::{}", "own-nat64": "2001:db8:64::{}", "6to4": "2002:{}::1", "teredo": "2001:0:102:304:8000:1:{}",
+}
+_ports = itertools.count(41_000)
+
+
+def udp(token: str, dst: str, port: int = 5555) -> bytes:
+    return frames.udp(MAC, PHONE[6 if ":" in dst else 4], dst, port, token.encode(), sport=next(_ports))
+
+
+def clad(form: str, addr: str) -> str:
+    """An IPv4 address in an IPv6 one."""
+    number = int(IPv4Address(addr)) ^ (0xFFFFFFFF if form == "teredo" else 0)
+    return str(IPv6Address(FORMS[form].format(f"{number >> 16:x}:{number & 0xFFFF:x}")))
+
+
+def six(token: str, dst: str, port: int) -> dict[str, list[bytes]]:
+    """Token -> one datagram, said in every lawful way."""
+    def said(way: str) -> bytes:
+        return udp(f"{token}-{way}.", dst, port)
+
+    option, many = (DESTINATION, PADDING), [(DESTINATION, PADDING)] * 7
+    made = {
+        "plain": [said("plain")],
+        "hop": [behind(said("hop"), (HOP_BY_HOP, PADDING))],
+        "dest": [behind(said("dest"), option)],
+        "both": [behind(said("both"), (HOP_BY_HOP, PADDING), option)],
+        "seven": [behind(said("seven"), *many)],
+        "atomic": [behind(said("atomic"), (FRAGMENT, b"\0\0\0\0\0\0\x09"))],
+        "pieces": pieces(said("pieces"), 8, 16, ident=int(IPv6Address(dst)) & 0xFFFF | port << 16),
+        "reversed": pieces(said("reversed"), 8, ident=(int(IPv6Address(dst)) & 0xFFFF | port << 16) + 1)[::-1],
+        "hidden": pieces(behind(said("hidden"), *many), 8, 56, ident=(int(IPv6Address(dst)) & 0xFFFF | port << 16) + 2),  # the port is in the last
+    }
+    return {f"{token}-{way}.": sent for way, sent in made.items()}
+
+
+def four(token: str, dst: str, port: int) -> dict[str, list[bytes]]:
+    def said(way: str) -> bytes:
+        return udp(f"{token}-{way}.", dst, port)
+
+    made = {
+        "plain": [said("plain")], "pieces": pieces(said("pieces"), 8, 16, ident=port),
+        "reversed": pieces(said("reversed"), 8, ident=port + 1)[::-1],
+    }
+    return {f"{token}-{way}.": sent for way, sent in made.items()}
+
+
+def send(lab: Lab, said: dict[str, list[bytes]]) -> None:
+    frames.send(lab.namespaces["phones"][0], *(frame for one in said.values() for frame in one))
+
+
+def arrived(lab: Lab, said: dict[str, list[bytes]]) -> set[str]:
+    payloads = [row["payload"] for row in lab.sinks()]
+    return {token for token in said if any(token in payload for payload in payloads)}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_no_header_and_no_fragment_hides_an_address_or_a_port(lab: Lab, family: int) -> None:
+    ways = six if family == 6 else four
+    listed, private = ways(f"listed{family}", LISTED[family], 5555), ways(f"dot{family}", FRIEND[family], 853)
+    friend = ways(f"friend{family}", FRIEND[family], 5556)
+    if family == 6:
+        detours = {f"route{n}.": [behind(udp(f"route{n}.", FRIEND[6]), (ROUTING, body))] for n, body in enumerate(
+            (route(LISTED[6]), route(LISTED[6], left=0), route(LISTED[6], kind=4), route(LISTED[6], kind=2)),
+        )}
+        detours["late."] = [behind(udp("late.", FRIEND[6]), (DESTINATION, PADDING), (ROUTING, route(LISTED[6])))]
+        detours["nine."] = [behind(udp("nine.", LISTED[6]), *[(DESTINATION, PADDING)] * 9)]
+    else:
+        options = {"loose.": loose(LISTED[4]), "strict.": b"\x89" + loose(LISTED[4])[1:], "record.": b"\x07\x07\x04" + bytes(5), "nop.": b"\x01" * 4}
+        detours = {token: [with_options(udp(token, FRIEND[4]), option)] for token, option in options.items()}
+    send(lab, listed | private | detours | friend)
+    wait_for(lambda: arrived(lab, friend) == set(friend))
+    time.sleep(0.5)
+    assert arrived(lab, listed | private | detours) == set()
+    rows = wait_for(lambda: lab.history(f"addr:{LISTED[family]} verdict:refused last:5m"), 3)
+    assert rows[0]["service"] == "cnnic-own" if family == 6 else "xiaomi" in rows[0]["service"]
+
+
+def test_an_ipv4_address_in_other_clothes_is_the_same_address(lab: Lab) -> None:
+    """In the kernel's sets, so that it is refused with no daemon alive, and in Python's words. Teredo's are Python's alone."""
+    def held() -> bool:
+        return all(
+            lab.gateway("nft", "get", "element", "inet", "consentry", "refused6", f"{{ {clad(form, LISTED[4])} }}", check=False).returncode == 0
+            for form in FORMS if form != "teredo"
+        )
+
+    wait_for(held)  # our upstream has told where this network's own translator is
+    listed = {f"clad-{form}.": [udp(f"clad-{form}.", clad(form, LISTED[4]))] for form in FORMS}
+    friend = {f"free-{form}.": [udp(f"free-{form}.", clad(form, FRIEND[4]))] for form in FORMS}
+    send(lab, listed | friend)
+    wait_for(lambda: arrived(lab, friend) == set(friend))
+    time.sleep(0.5)
+    assert arrived(lab, listed) == set()
+    wait_for(lambda: {row["dst"] for row in lab.history("addr:42.62.48.0/24 verdict:refused last:5m")} >= {clad(form, LISTED[4]) for form in FORMS if form != "own-nat64"}, 3)
