@@ -51,7 +51,6 @@ def six(token: str, dst: str, port: int) -> dict[str, list[bytes]]:
         "atomic": [behind(said("atomic"), (FRAGMENT, b"\0\0\0\0\0\0\x09"))],
         "pieces": pieces(said("pieces"), 8, 16, ident=int(IPv6Address(dst)) & 0xFFFF | port << 16),
         "reversed": pieces(said("reversed"), 8, ident=(int(IPv6Address(dst)) & 0xFFFF | port << 16) + 1)[::-1],
-        "hidden": pieces(behind(said("hidden"), *many), 8, 56, ident=(int(IPv6Address(dst)) & 0xFFFF | port << 16) + 2),  # the port is in the last
     }
     return {f"{token}-{way}.": sent for way, sent in made.items()}
 
@@ -86,6 +85,8 @@ def test_no_header_and_no_fragment_hides_an_address_or_a_port(lab: Lab, family: 
             (route(LISTED[6]), route(LISTED[6], left=0), route(LISTED[6], kind=4), route(LISTED[6], kind=2)),
         )}
         detours["late."] = [behind(udp("late.", FRIEND[6]), (DESTINATION, PADDING), (ROUTING, route(LISTED[6])))]
+        hidden = behind(udp("hidden.", FRIEND[6], 853), *[(DESTINATION, PADDING)] * 7)
+        detours["hidden."] = pieces(hidden, 8, 56, ident=1)  # the port is in the last one: no host takes that (RFC 7112)
         detours["nine."] = [behind(udp("nine.", LISTED[6]), *[(DESTINATION, PADDING)] * 9)]
     else:
         options = {"loose.": loose(LISTED[4]), "strict.": b"\x89" + loose(LISTED[4])[1:], "record.": b"\x07\x07\x04" + bytes(5), "nop.": b"\x01" * 4}
