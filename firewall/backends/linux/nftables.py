@@ -219,8 +219,11 @@ class Ruleset:
         return ("FORWARD", "-m", "mark", "--mark", ask, *queue), ("OUTPUT", *probe, *queue)
 
     def _find_misplaced(self) -> str:
-        """A rule against sources that are not on the phones' side; "" where the kernel cannot look routes up for us."""
-        rule = "fib saddr . iif oif missing counter name misplaced drop"
+        """A rule against sources that are not on the phones' side; "" where the kernel cannot look routes up for us.
+
+        With the mark, for what goes from phone to phone is looked up with our own policy rule about unmarked packets.
+        """
+        rule = "fib saddr . mark . iif oif missing counter name misplaced drop"
         probe = f"table inet consentry_probe {{ counter misplaced {{ }}; chain c {{ {rule}; }}; }}"
         return rule if run("nft", "-c", "-f", "-", given=probe).returncode == 0 else ""
 

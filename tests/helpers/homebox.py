@@ -1,0 +1,124 @@
+"""A box at home: two phones' cables, two ways to the internet, and an /etc, /run and /var/lib of its own, all in namespaces.
+
+    phone1 eth0 -- port1 [box] up1 -- eth0 [away1] 198.51.100.1
+    phone2 eth0 -- port2 [box] up2 -- eth0 [away2] 198.51.100.1
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from judge import fresh_name, wait_for
+
+HELPERS = Path(__file__).parent
+SERVER = "198.51.100.1"  # both ways lead there; what answers says which one it was
+_HOUSE = """
+mount -t tmpfs none /run && mkdir -p /run/NetworkManager /run/systemd/netif/links /run/lock
+mount --bind $1/etc /etc && mount --bind $1/lib /var/lib
+echo ready; exec sleep infinity
+"""
+
+
+class HomeBox:
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self._folder = name, folder
+
+    def up(self) -> None:
+        script = ["set -e"]
+        for role in ("box", "phone1", "phone2", "away1", "away2"):
+            script += [f"ip netns add {self.name}-{role}", f"ip -n {self.name}-{role} link set lo up"]
+        for n in (1, 2):
+            phone, away, box = f"{self.name}-phone{n}", f"{self.name}-away{n}", f"{self.name}-box"
+            script += [
+                f"ip link add eth0 netns {phone} address 02:00:00:00:01:0{n} type veth peer name port{n} netns {box}",
+                f"ip link add eth0 netns {away} type veth peer name up{n} netns {box}",
+                f"ip -n {phone} link set eth0 up; ip -n {away} link set eth0 up",
+                f"ip -n {box} link set port{n} up; ip -n {box} link set up{n} up",
+                f"ip -n {away} addr add 10.{n}.0.1/24 dev eth0; ip -n {box} addr add 10.{n}.0.2/24 dev up{n}",
+                f"ip -n {away} addr add {SERVER}/32 dev lo",
+            ]
+        script += [f"ip -n {self.name}-box addr add 10.9.0.2/24 dev port1", f"ip -n {self.name}-box route add 10.99.0.0/24 via 10.9.0.1"]
+        script += [f"cp -a /etc {self._folder}/etc", f"mkdir {self._folder}/lib"]
+        subprocess.run(["sh", "-c", "\n".join(script)], check=True, capture_output=True)
+        self._house = subprocess.Popen(
+            ["ip", "netns", "exec", f"{self.name}-box", "unshare", "-m", "--propagation", "private", "sh", "-ec", _HOUSE, "sh", str(self._folder)],
+            stdout=subprocess.PIPE, text=True,
+        )
+        assert self._house.stdout is not None
+        assert self._house.stdout.readline() == "ready\n"
+
+    def down(self) -> None:
+        self.run("python", "-m", "firewall.cli", "off", "--remove", check=False)
+        self._house.kill()
+        self._house.wait()
+        assert self._house.stdout is not None
+        self._house.stdout.close()
+        for role in ("box", "phone1", "phone2", "away1", "away2"):
+            for pid in subprocess.run(["ip", "netns", "pids", f"{self.name}-{role}"], capture_output=True, text=True, check=False).stdout.split():
+                subprocess.run(["kill", "-9", pid], check=False)
+            subprocess.run(["ip", "netns", "del", f"{self.name}-{role}"], check=False)
+
+    def argv(self, *words: str) -> list[str]:
+        first = sys.executable if words[0] == "python" else words[0]
+        return ["nsenter", "-t", str(self._house.pid), "-n", "-m", f"--wd={os.getcwd()}", first, *words[1:]]
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(self.argv(*words), capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL)
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def consentry(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("python", "-m", "firewall.cli", *words, check=check)
+
+    def at(self, role: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        first = sys.executable if words[0] == "python" else words[0]
+        argv = ["ip", "netns", "exec", f"{self.name}-{role}", first, *words[1:]]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=check, stdin=subprocess.DEVNULL)
+
+    def shown(self, *words: str) -> Any:
+        return json.loads(self.run("ip", "-j", *words).stdout or "[]")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return json.loads(self.consentry("status", "--json").stdout)
+
+    @property
+    def children(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.file("/run/consentry/children.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def file(self, path: str) -> Path:
+        """As the box sees it."""
+        return Path(f"/proc/{self._house.pid}/root{path}")
+
+    def child(self, name: str, state: str, seconds: float = 10) -> dict[str, Any]:
+        """Wait until a child is in this state."""
+        return wait_for(lambda: (told := self.children.get(name, {})).get("state") == state and told, seconds)
+
+    def lease(self, phone: str, host: str = "") -> dict[str, str]:
+        """Come in, ask for an address as a phone does, and use it."""
+        self.at(phone, "sh", "-c", "ip link set eth0 down; ip link set eth0 up")  # asks for a router too
+        told = json.loads(self.at(phone, "python", str(HELPERS / "dhcp.py"), "eth0", host).stdout)
+        self.at(phone, "sh", "-c", f"ip addr flush dev eth0 scope global; ip addr add {told['address']}/24 dev eth0; ip route replace default via {told['router']}")
+        return told
+
+
+@contextmanager
+def home_box() -> Iterator[HomeBox]:
+    with tempfile.TemporaryDirectory(prefix="ck-home-") as folder:
+        box = HomeBox(fresh_name(), Path(folder))
+        try:
+            box.up()
+            yield box
+        finally:
+            box.down()

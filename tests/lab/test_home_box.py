@@ -1,0 +1,174 @@
+"""`consentry setup` on a box with two wires and two ways to the internet: what phones get, what they cannot do to each other,
+what follows when the way to the internet changes, and that `off --remove` leaves no trace.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from homebox import SERVER, HomeBox, home_box
+from judge import wait_for
+
+pytestmark = pytest.mark.lab
+LAN = "192.168.77."
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[HomeBox]:
+    """Set up while nobody has a default route: the way to the internet comes later."""
+    with home_box() as built:
+        done = built.consentry("setup", "--mode", "inline", "--radio", "port1", "--enforce", check=False)
+        assert "no way to the internet" in done.stderr, done.stderr
+        built.file("/var/lib/consentry/rules.toml").write_text('[[rule]]\naction = "allow"\nmatch = ""\n')
+        built.run("ip", "link", "set", "port2", "master", "consentry0", "up")  # a second phone, as a probe would come in
+        wait_for(lambda: built.file("/sys/class/net/port2/brport/isolated").read_text().strip() == "1")
+        for phone in ("phone1", "phone2"):
+            built.lease(phone, host=f"{phone}-[red]x")
+        yield built
+
+
+KNOCK = """
+import errno, socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
+try: s.connect((sys.argv[1], 9)); s.send(b"anybody?"); s.recv(1)
+except TimeoutError: print("nothing")
+except OSError as error: print(errno.errorcode[error.errno])
+"""
+
+
+def knock(box: HomeBox, phone: str, to: str) -> str:
+    """A datagram to a closed port: ECONNREFUSED, it got there; EHOSTUNREACH or EACCES, somebody on the way said no."""
+    return box.at(phone, "python3", "-c", KNOCK, to).stdout.strip()
+
+
+def leads(box: HomeBox, way: int) -> None:
+    """The way to the internet is this one, and a phone gets there, this way."""
+    box.run("sh", "-c", f"ip route del default; ip route add default via 10.{way}.0.1 dev up{way}", check=False)
+    wait_for(lambda: knock(box, "phone1", SERVER) == "ECONNREFUSED", 20)
+    table = box.run("nft", "list", "chain", "inet", "consentry", "nat_out").stdout
+    assert f'oifname "up{way}"' in table
+
+
+def test_a_phone_gets_an_address_a_router_and_our_resolver(box: HomeBox) -> None:
+    told = box.lease("phone1", "Annas-Pixel")
+    assert told["address"].startswith(LAN)
+    assert told["router"] == told["dns"] == told["server"] == LAN + "1"
+    assert "Annas-Pixel" in box.file("/var/lib/consentry/leases").read_text()
+
+
+def test_ipv6_addresses_come_by_themselves_and_nothing_is_called_near(box: HomeBox) -> None:
+    subnet = json.loads(box.consentry("setup", "--mode", "inline", "--radio", "port1", "--dry-run", "--json").stdout)["plan"]["subnet6"]
+    prefix = subnet.removesuffix("::/64")
+    wait_for(lambda: prefix in box.at("phone1", "ip", "-6", "addr", "show", "dev", "eth0", "scope", "global").stdout, 20)
+    routes = box.at("phone1", "ip", "-6", "route").stdout
+    assert "default via fe80::" in routes
+    assert not re.search(rf"^{prefix}::/64 dev eth0", routes, re.MULTILINE), routes  # not on-link: what is for a neighbour comes to the gate
+
+
+def test_the_gate_follows_the_way_to_the_internet(box: HomeBox) -> None:
+    for way in (1, 2, 1):
+        leads(box, way)
+    wait_for(lambda: box.children["uplink"].get("interface") == "up1")
+
+
+def test_dnsmasq_is_started_again_and_says_why_it_cannot(box: HomeBox) -> None:
+    pid = box.child("dnsmasq", "up", 40)["pid"]
+    box.run("kill", "-9", str(pid))
+    wait_for(lambda: box.child("dnsmasq", "up", 20)["pid"] != pid)
+
+
+# -- what one phone does to another -----------------------------------------------------------------------------------
+
+LISTEN = """
+import socket, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind(("eth0", 0)); s.settimeout(0.3)
+print("ready", flush=True); heard, until = 0, time.monotonic() + float(sys.argv[1])
+while time.monotonic() < until:
+    try: frame = s.recv(4096)
+    except TimeoutError: continue
+    heard += frame[6:12] == bytes.fromhex("020000000102")
+print(heard)
+"""
+HOSTILE = """
+import socket, struct, time
+mac = bytes.fromhex("020000000102")
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data)); total = (total & 0xffff) + (total >> 16); return ~((total & 0xffff) + (total >> 16)) & 0xffff
+src, dst = socket.inet_pton(10, "fe80::bad"), socket.inet_pton(10, "ff02::1")
+def ra(check): return struct.pack("!BBHBBHII", 134, 0, check, 64, 0, 1800, 0, 0) + b"\\x01\\x01" + mac
+body = ra(checksum(src + dst + struct.pack("!II", len(ra(0)), 58) + ra(0)))
+router = bytes.fromhex("333300000001") + mac + b"\\x86\\xdd" + struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + src + dst + body
+def offer(to):
+    bootp = struct.pack("!BBBBIHH4s4s4s4s16s192x", 2, 1, 6, 0, 0x1234, 0, 0x8000, bytes(4), bytes([192,168,77,66]), bytes([192,168,77,66]), bytes(4), bytes.fromhex("020000000101")) + b"\\x63\\x82\\x53\\x63" + bytes([53, 1, 2, 54, 4, 192, 168, 77, 66, 255])
+    udp = struct.pack("!HHHH", 67, 68, 8 + len(bootp), 0) + bootp
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, bytes([192,168,77,66]), b"\\xff" * 4)
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    return to + mac + b"\\x08\\x00" + head + udp
+arp = b"\\xff" * 6 + mac + b"\\x08\\x06" + struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 2, mac, bytes([192,168,77,1]), b"\\xff" * 6, bytes([192,168,77,1]))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("eth0", 0))
+for _ in range(5):
+    for frame in (router, offer(b"\\xff" * 6), offer(bytes.fromhex("020000000101")), arp): s.send(frame)
+    time.sleep(0.05)
+"""
+
+
+def test_no_phone_hears_another_ones_router_or_dhcp_server_and_the_box_believes_neither(box: HomeBox) -> None:
+    listening = subprocess.Popen(
+        ["ip", "netns", "exec", f"{box.name}-phone1", "python3", "-c", LISTEN, "2"], stdout=subprocess.PIPE, text=True,
+    )
+    assert listening.stdout is not None
+    assert listening.stdout.readline() == "ready\n"
+    before = int(box.file("/sys/class/net/port2/statistics/rx_packets").read_text())
+    box.at("phone2", "python3", "-c", HOSTILE)
+    assert int(box.file("/sys/class/net/port2/statistics/rx_packets").read_text()) >= before + 20  # it did send
+    assert listening.communicate(timeout=30)[0].strip() == "0"
+    assert "fe80::bad" not in box.run("ip", "-6", "route").stdout
+    assert "02:00:00:00:01:02" not in box.at("phone1", "ip", "neigh", "show", LAN + "1").stdout
+
+
+def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box: HomeBox) -> None:
+    address = json.loads(box.at("phone2", "ip", "-j", "-4", "addr", "show", "dev", "eth0").stdout)[0]["addr_info"][0]["local"]
+    assert knock(box, "phone1", address) == "EHOSTUNREACH"
+    gate = box.file("/sys/class/net/consentry0/address").read_text().strip()
+    assert gate in box.at("phone1", "ip", "neigh", "show", address).stdout  # so it was asked, and said no
+    six = json.loads(box.at("phone2", "ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "global").stdout)[0]["addr_info"][0]["local"]
+    assert knock(box, "phone1", six) == "EACCES"  # ICMPv6 1/1: administratively prohibited, so the gate was asked
+
+
+# -- and back ---------------------------------------------------------------------------------------------------------
+
+
+def traces(box: HomeBox) -> dict[str, str]:
+    """Everything about the network that setup could leave behind."""
+    transient = {"valid_life_time", "preferred_life_time", "tentative", "expires", "ifindex"}
+
+    def plain(told: object) -> object:
+        if isinstance(told, dict):
+            return {key: plain(value) for key, value in told.items() if key not in transient}
+        return [plain(one) for one in told] if isinstance(told, list) else told
+
+    found = {" ".join(words): json.dumps(plain(box.shown(*words)), sort_keys=True) for words in (("addr",), ("-4", "route", "show", "table", "all"), ("-6", "route"), ("-4", "rule"), ("-6", "rule"))}
+    found["nft"] = "".join(sorted(re.findall(r"^table \S+ consentry.*$", box.run("nft", "list", "tables").stdout, re.MULTILINE)))
+    found["sysctl"] = "\n".join(line for line in box.run("sysctl", "-a").stdout.splitlines() if re.match(r"net\.(ipv4\.(conf|ip_forward)|ipv6\.conf|netfilter\.nf_conntrack_(tcp_loose|acct|events|checksum))", line) and "stable_secret" not in line)
+    found["files"] = box.run("sh", "-c", "find /etc /run -newer /run/NetworkManager -type f -o -path '*consentry*' | sort").stdout
+    return found
+
+
+def test_off_leaves_no_trace() -> None:
+    with home_box() as box:
+        box.run("ip", "route", "add", "default", "via", "10.1.0.1")
+        before = traces(box)
+        box.consentry("setup", "--mode", "inline", "--radio", "port1")
+        assert box.file("/etc/consentry/gateway.toml").stat().st_mode & 0o777 == 0o600
+        assert "interface-name:port1" in box.file("/etc/NetworkManager/conf.d/90-consentry.conf").read_text()
+        during = traces(box)
+        assert {name for name in before if before[name] != during[name]} == set(before)  # all of them would tell
+        said = box.consentry("off", "--remove").stdout
+        assert "unfiltered" in said
+        after = traces(box)
+        after["files"] = "".join(line + "\n" for line in after["files"].splitlines() if not line.startswith(("/run/consentry", "/run/xtables.lock")))
+        assert after == before
