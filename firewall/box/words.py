@@ -59,6 +59,11 @@ _HOSTAPD: Final = (
         f"wait a minute, or: {_SETUP} --band 5 --channel 36",
     ),
     (
+        ("'nl80211' generic netlink not found",),
+        "this kernel has no Wi-Fi",
+        "sudo modprobe mac80211; where that fails, a kernel with Wi-Fi (Debian: linux-image-amd64)",
+    ),
+    (
         ("No such device", "does not exist"),
         "the radio {port} is not there", "plug it in; it is used as soon as it is there",
     ),

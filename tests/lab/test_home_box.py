@@ -12,6 +12,9 @@ from collections.abc import Iterator
 import pytest
 from homebox import SERVER, HomeBox, home_box
 from judge import wait_for
+from plans import PLAN
+
+from firewall.box.plan import render
 
 pytestmark = pytest.mark.lab
 LAN = "192.168.77."
@@ -137,6 +140,33 @@ def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box
     assert gate in box.at("phone1", "ip", "neigh", "show", address).stdout  # so it was asked, and said no
     six = json.loads(box.at("phone2", "ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "global").stdout)[0]["addr_info"][0]["local"]
     assert knock(box, "phone1", six) == "EACCES"  # ICMPv6 1/1: administratively prohibited, so the gate was asked
+
+
+# -- what cannot come up says why -----------------------------------------------------------------------------------------
+
+OCCUPY = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 67)); print('has it', flush=True); time.sleep(600)"
+
+
+def test_a_radio_that_is_not_there_and_another_dhcp_server_are_states_with_a_remedy_and_end_by_themselves() -> None:
+    with home_box() as box:
+        box.file("/etc/consentry").mkdir()
+        box.file("/etc/consentry/gateway.toml").write_text(render(PLAN))
+        with subprocess.Popen(box.argv("python", "-c", OCCUPY), stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"has it\n"
+            with subprocess.Popen(box.argv("python", "-m", "firewall.cli", "keeper"), stderr=subprocess.DEVNULL) as keeper:
+                told = box.child("hostapd", "failed")
+                assert (told["reason"], told["remedy"]) == ("the radio wlan0 is not there", "plug it in; it is used at once")
+                told = box.child("dnsmasq", "failed")
+                assert told["reason"] == "another DHCP server has port 67 of this box"
+                other.kill()
+                box.child("dnsmasq", "up", 20)
+                box.run("ip", "link", "add", "wlan0", "type", "veth", "peer", "name", "wlan0-far")  # no radio, but there
+                told = wait_for(lambda: (child := box.children["hostapd"])["reason"] != "the radio wlan0 is not there" and child)
+                assert re.search("this kernel has no Wi-Fi|the driver of wlan0|the radio wlan0", wait_for(lambda: box.children["hostapd"]["reason"]))
+                keeper.terminate()
+                assert keeper.wait(timeout=30) == 0
+        assert {child["state"] for name, child in box.children.items() if name in {"hostapd", "dnsmasq"}} == {"off"}
 
 
 # -- and back ---------------------------------------------------------------------------------------------------------

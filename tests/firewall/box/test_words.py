@@ -14,6 +14,7 @@ SAID = {
     "driver": (["nl80211: Failed to set interface 5 to mode 3: -95 (Operation not supported)", "nl80211: Could not configure driver mode"], "cannot be an access point", "--radio NAME"),
     "held": (["nl80211: Could not configure driver mode", "nl80211: deinit ifname=wlan0 disabled_11b_rates=0", "nl80211 driver initialization failed."], "another program holds it", "wpa_supplicant@wlan0"),
     "country": (["wlan0: IEEE 802.11 Configured channel (12) not found from the channel list of current mode (1) IEEE 802.11g", "wlan0: IEEE 802.11 Hardware does not support configured channel", "Could not select hw_mode and channel. (-3)"], "may not use this channel", "--country DE"),
+    "kernel": (["nl80211: 'nl80211' generic netlink not found", "Failed to initialize driver 'nl80211'", "wl0: AP-DISABLED "], "has no Wi-Fi", "modprobe mac80211"),
     "gone": (["Could not read interface wlan0 flags: No such device", "nl80211: Driver does not support authentication/association or connect commands", "nl80211: deinit ifname=wlan0 disabled_11b_rates=0"], "is not there", "plug it in"),
     "settings": (["Line 9: invalid line 'xx'", "1 errors found in configuration file '/run/consentry/hostapd.conf'", "Failed to set up interface with /run/consentry/hostapd.conf"], "does not accept its settings", "setup"),
 }
