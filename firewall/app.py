@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from firewall import journal, memory
 from firewall.backends import BackendError, open_backend
+from firewall.box.nearby import Nearby
 from firewall.control_server import Server
 from firewall.dryrun import DryRun
 from firewall.edits import Edits, Known
@@ -95,6 +96,7 @@ class App:
         self.trial = DryRun(settings.history_file, clock=wall)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
         self.watchdog = Watchdog(self.backend.probe, self._how, self._trouble, self._to_supervisor)
+        self.nearby = Nearby(settings, self.engine.deliver)
         self._ended = asyncio.Event()
         self.saving = asyncio.Lock()  # of phones and modes: whoever changes them and whoever stores them, in turn
         self._status = 0
@@ -134,8 +136,10 @@ class App:
             (PROBE_SECONDS, self.watchdog),
             (TELL_SECONDS, self.inbox.tell),
         )
-        kept = (self.keep_phones(), self.keep_places(), self.keep_translators(), memory.keep(self.memory, self.gateway),
-                self.edits.watch(), self.granting.keep(), self.inbox.keep(), self.follow_rules())
+        kept = (
+            self.keep_phones(), self.keep_places(), self.keep_translators(), memory.keep(self.memory, self.gateway),
+            self.edits.watch(), self.granting.keep(), self.inbox.keep(), self.follow_rules(), self.nearby.run(),
+        )
         running = (*(every(seconds, duty) for seconds, duty in duties), *kept)
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in running]
         waiting: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
@@ -320,6 +324,7 @@ class App:
             "lab": settings.lab,
             "probe": self.watchdog.wrong,
             "trouble": self.recorder.trouble,
+            "children": self.nearby.children,
         }
 
 

@@ -119,7 +119,24 @@ class ConsentOver:
     consent: Consent  # as it was, with `ended` and `why`
 
 
+@dataclass(frozen=True, slots=True)
+class PhoneJoined:
+    """A phone has come to the access point."""
+
+    at: float
+    phone: str
+    mac: bytes
+    signal: int | None  # dBm
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneLeft:
+    at: float
+    phone: str
+    mac: bytes
+
+
 Event = (
     FlowDecided | FlowResumed | OwnerActed | ConsentGranted | ConsentOver | FlowBytes | PolicyChanged | PolicyKept
-    | StateChanged | Trouble
+    | StateChanged | Trouble | PhoneJoined | PhoneLeft
 )

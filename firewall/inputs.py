@@ -287,6 +287,30 @@ class ProbeSeen:
 
 
 @dataclass(slots=True)
+class Joined:
+    """A phone has joined the access point, or is still joined to it."""
+
+    mac: bytes
+    signal: int | None  # dBm; None: not known
+
+
+@dataclass(slots=True)
+class Left:
+    """A phone has left the access point."""
+
+    mac: bytes
+
+
+@dataclass(slots=True)
+class Leased:
+    """Our DHCP has given a phone its address. `host`: what it calls itself; anything can stand there."""
+
+    mac: bytes
+    addr: bytes
+    host: str
+
+
+@dataclass(slots=True)
 class Tick:
     """Time has passed."""
 
@@ -294,5 +318,6 @@ class Tick:
 Input = (
     PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
     | PlacesReplaced | TranslatorsFound | ModeAsked | PhoneChanged | ConsentGiven | ConsentEnded | ConsentsRemembered
-    | LockAsked | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | ProbeSeen | Tick
+    | LockAsked | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | ProbeSeen
+    | Joined | Left | Leased | Tick
 )

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from firewall.events import FlowDecided, StateChanged, Trouble
+from firewall.events import FlowDecided, PhoneJoined, PhoneLeft, StateChanged, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,6 +56,8 @@ class Recorder:
                 self.since = event.at
             elif isinstance(event, Trouble):
                 self._trouble, self._trouble_at = event.text, time.monotonic()
+            elif isinstance(event, PhoneJoined | PhoneLeft):
+                self._publish({"near": near(event)})
             episode = self._episodes.fold(event)
             if episode is not None:
                 self._changed[episode.id] = episode
@@ -97,3 +99,12 @@ class Recorder:
             self._per_second.append(self._this_second)
             self._this_second = 0
             self._second = max(self._second + 1, second - SECONDS_SHOWN)
+
+
+def near(event: PhoneJoined | PhoneLeft) -> dict[str, Any]:
+    """For whoever watches: a phone came to the access point, or went."""
+    joined = isinstance(event, PhoneJoined)
+    return {
+        "at": event.at, "phone": event.phone, "mac": event.mac.hex(":"), "joined": joined,
+        "signal": event.signal if isinstance(event, PhoneJoined) else None,
+    }

@@ -198,3 +198,16 @@ def test_any_failing_check_fails_the_whole_and_none_is_left_out(stage: Stage, fa
     assert len(stage.calls[-4:]) == 4
     assert stage.calls[-1] == "pytest "
     assert done.stdout.splitlines()[-1].startswith("===")
+
+
+def test_setting_up_brings_what_an_access_point_needs_and_a_dry_run_nothing(stage: Stage) -> None:
+    stage.run("status")
+    assert stage.run("setup", "--dry-run").returncode == 0
+    assert not [call for call in stage.calls if call.startswith("apt-get")]
+    stage.put("has-iw")
+    assert stage.run("setup", "--yes").stdout == "<setup><--yes>"
+    assert [call for call in stage.calls if " install " in call and "--simulate" not in call][-1].endswith("install hostapd dnsmasq-base")
+    stage.put("not-root")
+    refused = stage.run("setup")
+    assert refused.returncode == 1
+    assert "setup needs root" in refused.stderr

@@ -16,7 +16,7 @@ from firewall.text import inert
 from tui import bell, glyphs, link
 from tui.bell import Bell
 from tui.feed import Feed
-from tui.format import count
+from tui.format import came_or_went, count
 from tui.hangup import end_with_terminal
 from tui.keys import OneByOne
 from tui.pulse import Pulse
@@ -270,7 +270,11 @@ class Consentry(OneByOne[None]):
     def heard(self, item: dict[str, Any]) -> None:
         if "episode" in item:
             self.feed.put(item["episode"])
+        elif "near" in item:
+            self.say(came_or_went(item["near"]))
         elif "status" in item:
+            if fallen := self.pulse.fell(item["status"]):
+                self.say(inert(fallen), trouble=True)
             self.pulse.hear(item["status"], time.monotonic(), time.time())
             if self.bell_rings.hear(self.waiting, time.monotonic()):
                 self.bell()

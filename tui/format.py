@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.cells import cell_len, set_cell_size
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 USUAL_PORTS: Final = frozenset((0, 53, 80, 443))  # a name is shown without them
 _DAY, _WEEK = 86_400, 6 * 86_400
+
+
+def came_or_went(near: Mapping[str, Any]) -> str:
+    """A phone at the access point, in a sentence."""
+    strong = "" if near["signal"] is None else f", {near['signal']} dBm"
+    return f"{inert(near['phone'])} {'joined' + strong if near['joined'] else 'left'}"
 
 
 def size(number: int, step: int = 1024) -> str:

@@ -27,6 +27,12 @@ class Pulse:
             self._gone_since = wall
         self._status, self._why_gone = None, why
 
+    def fell(self, status: dict[str, Any]) -> str:
+        """The children that have failed since the last words, with remedies; "" if none has. Before `hear`."""
+        before = {name: why for name, why, _ in troubles(self._status or {})}
+        new = [f"{name}: {why}. {remedy}" for name, why, remedy in troubles(status) if before.get(name) != why]
+        return "; ".join(new)
+
     def status(self, now: float) -> dict[str, Any] | None:
         """None unless the gate itself has said it a moment ago."""
         return self._status if self._status is not None and now - self._heard <= STALE_SECONDS else None
@@ -40,3 +46,9 @@ class Pulse:
     def gone(self) -> tuple[float, str]:
         """Since when (wall time) nothing is known, and why."""
         return self._gone_since, self._why_gone
+
+
+def troubles(status: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What of the phones' network does not work: (child, reason, remedy)."""
+    children = status.get("children") or {}
+    return [(name, one["reason"], one["remedy"]) for name, one in children.items() if one["state"] == "failed"]

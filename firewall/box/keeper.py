@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import suppress
@@ -25,6 +24,7 @@ from firewall.box.machine import PLAN, BoxError, Network, read_plan, shown, ther
 from firewall.box.plan import AP, AUTO, Plan, PlanError
 from firewall.box.subnets import collides
 from firewall.box.words import Fault
+from firewall.notify import message, notify
 from firewall.settings import RUN, STATE, write_atomically
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Keeper:
         self._tell()
         if not self._said_ready and self.bridge["state"] == UP:
             self._said_ready = True
-            notify("READY=1")
+            notify(message(READY=1))
 
     def _prepare(self) -> None:
         """What the children read. It is written anew each time: the plan is the truth."""
@@ -158,14 +158,6 @@ def _changed(told: dict[str, Any], state: str, reason: str = "", remedy: str = "
     if reason:
         say(f"{reason}; {remedy}")
     return {"state": state, "reason": reason, "remedy": remedy, "since": time.time(), "pid": 0}
-
-
-def notify(text: str) -> None:
-    """sd_notify(3); nothing where nobody listens."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-            s.sendto(text.encode(), address.replace("@", "\0", 1))
 
 
 def say(text: str) -> None:

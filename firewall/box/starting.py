@@ -40,18 +40,22 @@ def settings_of(plan: Plan, plan_file: Path, run_dir: Path, state_dir: Path, **m
 
 
 def start(settings: Settings, lan: str) -> None:
-    """A keeper in a session of its own, and wait until the phones' interface is there. Raises NoNetworkError."""
+    """A keeper in a session of its own, if none runs, and wait until the phones' interface is there.
+
+    systemd starts the keeper as a unit of its own: then it is only waited for. Raises NoNetworkError.
+    """
     run_dir, state_dir = Path(settings.run_dir), Path(settings.state_dir)
     state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "keeper.log").open("ab") as log:
-        keeper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "firewall.box.keeper", settings.plan, str(run_dir), str(state_dir)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )
+    if "NOTIFY_SOCKET" not in os.environ and not pid_of(run_dir):
+        with (state_dir / "keeper.log").open("ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "firewall.box.keeper", settings.plan, str(run_dir), str(state_dir)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )
     until = time.monotonic() + READY_SECONDS
-    while time.monotonic() < until and keeper.poll() in {None, 2}:  # 2: another one runs already
-        told = children(run_dir)
-        if there(lan) and (keeper.poll() == 2 or told.get("bridge", {}).get("state") == UP):
+    while time.monotonic() < until:
+        told = children(run_dir) if pid_of(run_dir) else {}
+        if there(lan) and told.get("bridge", {}).get("state") == UP:
             return
         if told.get("bridge", {}).get("state") == FAILED:
             raise NoNetworkError(f"{told['bridge']['reason']}; {told['bridge']['remedy']}")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from firewall.box.install import File
     from firewall.box.plan import Plan, Wifi
 
-UNIT = Path("/etc/systemd/system/consentry.service")
 PLAN_FILE = "/etc/consentry/gateway.toml"
 
 
@@ -155,6 +154,7 @@ def _begin(plan: Plan, file: Path, wishes: Wishes, run_dir: Path, state_dir: Pat
     """Start it all, or again; say what came up. Whether everything did."""
     from firewall import start  # noqa: PLC0415
     from firewall.box import starting  # noqa: PLC0415
+    from firewall.box.service import Service  # noqa: PLC0415
     from firewall.cli.gate import choose_mode  # noqa: PLC0415
 
     settings = starting.settings_of(plan, file, run_dir, state_dir)
@@ -163,8 +163,10 @@ def _begin(plan: Plan, file: Path, wishes: Wishes, run_dir: Path, state_dir: Pat
         choose_mode(state_dir, watch=wishes.watch)
     starting.end(run_dir)
     start.end(settings)
-    if service:
-        return subprocess.call([sys.executable, "-m", "firewall.cli", "service", "install"]) == 0
+    if service or Service(_tell).installed:
+        if subprocess.call([sys.executable, "-m", "firewall.cli", "service", "install"]):
+            return False
+        return starting.settled(run_dir, 20.0, _tell)
     try:
         starting.start(settings, plan.lan)
         status = start.start(settings)
@@ -172,7 +174,11 @@ def _begin(plan: Plan, file: Path, wishes: Wishes, run_dir: Path, state_dir: Pat
         click.echo(f"it did not come up: {error}", err=True)
         return False
     click.echo(f"gate     {status['state']} {status['reason']}".rstrip(), err=True)
-    return starting.settled(run_dir, 20.0, lambda line: click.echo(line, err=True))
+    return starting.settled(run_dir, 20.0, _tell)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def with_network(
@@ -214,9 +220,10 @@ def put_network_back(settings: Settings) -> None:
     from firewall.box import install, starting  # noqa: PLC0415
     from firewall.box.machine import BoxError, Network, read_plan  # noqa: PLC0415
     from firewall.box.plan import PlanError  # noqa: PLC0415
+    from firewall.box.service import Service  # noqa: PLC0415
 
     run_dir, file = Path(settings.run_dir), Path(settings.plan)
-    if UNIT.exists():
+    if Service(_tell).installed:
         subprocess.call([sys.executable, "-m", "firewall.cli", "service", "remove"])
     starting.end(run_dir)
     try:
@@ -255,9 +262,8 @@ def show_wifi(wifi: Wifi) -> None:
 def keeper(*, plan: Path, run_dir: Path, state_dir: Path) -> None:
     """Hold the phones' network up, in the foreground (for services)."""
     need_root("keeper")
-    from firewall.box.keeper import main  # noqa: PLC0415
-
-    sys.exit(main([str(plan), str(run_dir), str(state_dir)]))
+    words = ["-P", "-m", "firewall.box.keeper", str(plan), str(run_dir), str(state_dir)]
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606  a name of its own in the list of processes
 
 
 COMMANDS = (setup, keeper)

@@ -16,7 +16,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from firewall.events import ConsentGranted, ConsentOver, OwnerActed, PolicyChanged, PolicyKept, StateChanged, Trouble
+from firewall.events import (
+    ConsentGranted,
+    ConsentOver,
+    OwnerActed,
+    PhoneJoined,
+    PhoneLeft,
+    PolicyChanged,
+    PolicyKept,
+    StateChanged,
+    Trouble,
+)
 from firewall.history import retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
@@ -419,6 +429,11 @@ def _note(event: Event) -> Note | None:
             return at, "trouble", text, "", None
         case OwnerActed(at, kind, text, who):
             return at, kind, text, *who
+        case PhoneJoined(at, phone, mac, signal):
+            strong = "" if signal is None else f", {signal} dBm"
+            return at, "joined", f"{phone} joined ({mac.hex(':')}{strong})", "", None
+        case PhoneLeft(at, phone, mac):
+            return at, "left", f"{phone} left ({mac.hex(':')})", "", None
         case ConsentGranted(at, one):
             life = WORDS[one.life] + (f" (from {one.screen})" if one.screen else "")
             return at, "consent", f"consent {one.id}: {_whose(one)} may {one.subject}, {life}", one.who, one.uid

@@ -128,6 +128,8 @@ class PhonesVerbs:
             raise Refused(f"not changed, for it could not be stored: {error}") from None
 
     def _told(self, phone: Phone) -> dict[str, Any]:
+        presence = self._app.gateway.presence
+        joined, signal = presence.signal(phone)
         return {
             "slot": phone.slot,
             "name": phone.name,
@@ -140,6 +142,9 @@ class PhonesVerbs:
             "addresses": [str(ip_address(addr)) for addr in sorted(phone.addresses, key=_by_family)],
             "first": phone.first,
             "last": phone.last,
+            "host": presence.host(phone),
+            "joined": joined,
+            "signal": signal,
         }
 
 

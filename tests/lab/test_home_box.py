@@ -60,7 +60,8 @@ def test_a_phone_gets_an_address_a_router_and_our_resolver(box: HomeBox) -> None
     told = box.lease("phone1", "Annas-Pixel")
     assert told["address"].startswith(LAN)
     assert told["router"] == told["dns"] == told["server"] == LAN + "1"
-    assert "Annas-Pixel" in box.file("/var/lib/consentry/leases").read_text()
+    wait_for(lambda: "Annas-Pixel" in [json.loads(line)["host"] for line in box.consentry("phones", "list", "--json").stdout.splitlines()])
+    assert box.status["children"]["dnsmasq"]["state"] == "up"
 
 
 def test_ipv6_addresses_come_by_themselves_and_nothing_is_called_near(box: HomeBox) -> None:

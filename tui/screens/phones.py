@@ -179,6 +179,8 @@ def in_full(phone: dict[str, Any], gate_mode: str, width: int) -> Content:
     whose = "set for this phone" if phone["mode"] else "as the gate"
     mode = "watched, nothing of it is blocked" if watched(phone, gate_mode) else "enforced"
     made = "invents its address (random): may come back as another" if phone["random"] else inert(phone["vendor"])
+    if phone.get("host"):
+        made = f"calls itself {inert(phone['host'])}, {made or 'maker unknown'}"
     where = "  ".join((*phone["addresses"], *phone["macs"]))
     today = ", ".join(f"{phone['today'].get(word, 0):,} {DID[word]}" for word in TODAY)
     times = f"first {moment(phone['first'], now)}, last {moment(phone['last'], now)}"
@@ -186,6 +188,13 @@ def in_full(phone: dict[str, Any], gate_mode: str, width: int) -> Content:
     return Content("\n").join((
         head.truncate(width),
         Content.assemble((cut(f"{inert(where)}  {made or 'maker unknown'}", width), "$muted")),
-        Content(cut(f"{mode} ({whose})   {times}", width)),
+        Content(cut(f"{mode} ({whose})   {times}{near(phone)}", width)),
         Content(cut(f"today: {today}", width)),
     ))
+
+
+def near(phone: dict[str, Any]) -> str:
+    """Whether it is joined to our access point; "" where there is none, or it is away."""
+    if not phone.get("joined"):
+        return ""
+    return "   joined" if phone["signal"] is None else f"   joined, {phone['signal']} dBm"

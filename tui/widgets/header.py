@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from firewall.text import inert
 from tui.format import clock, count, cut, sparkline
-from tui.pulse import NO_GATE
+from tui.pulse import NO_GATE, troubles
 
 if TYPE_CHECKING:
     from tui.glyphs import Glyphs
@@ -59,7 +59,7 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
         Part(f"unanswered {unanswered}" if unanswered else "", "$warning bold", 7),
         Part(f"{rate} flows/s", "", 2, right=True),
     ]
-    why = inert(status["reason"] if state != "ENFORCING" else status["trouble"] or places(status))
+    why = inert(status["reason"] if state != "ENFORCING" else status["trouble"] or fallen(status) or places(status))
     if status.get("clock") is False and status.get("consents"):
         why = why or "the time is not known: consents with an end wait (5)"
     watching = [inert(name) for name in status.get("watching", ())]
@@ -74,6 +74,11 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
     chip = f" {glyphs.states.get(state, ' ')} {state} "
     share = BESIDE if state == "ENFORCING" else 0.75
     return _line(chip, f"$background on {colour} bold", why, parts, per_second, width, glyphs, share), state
+
+
+def fallen(status: dict[str, Any]) -> str:
+    """What of the phones' network does not work, and what to do; "" if all does."""
+    return "; ".join(f"{name}: {reason}. {remedy}" for name, reason, remedy in troubles(status))
 
 
 def places(status: dict[str, Any]) -> str:
