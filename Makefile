@@ -3,7 +3,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 .DEFAULT_GOAL := menu
-.PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints campaign clean
+.PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints campaign deb deb-test clean
 
 menu: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -17,7 +17,7 @@ test: ## everything CI checks
 lint: ## ruff, import contracts, shell scripts (needs shellcheck)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	shellcheck consentry .ci/run
+	shellcheck consentry .ci/run packaging/build packaging/debian/p* tests/campaign/deb.sh
 
 type: ## mypy, strict
 	$(BIN)/mypy
@@ -61,6 +61,12 @@ constraints: ## renew the pins from a clean environment with the newest that pyp
 	{ sed -n 1p constraints.txt; $$d/bin/pip freeze --exclude consentry; } > constraints.new && \
 	mv constraints.new constraints.txt && rm -r $$d
 
+deb: ## a Debian package of this checkout, into dist/
+	packaging/build
+
+deb-test: deb ## it is installed, upgraded, removed and purged on a copy of this machine (a minute)
+	$(SUDO) tests/campaign/deb.sh dist/consentry_*.deb
+
 clean: ## remove what tools made here; the next start prepares anew
-	$(SUDO) rm -rf .venv bench/results .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	$(SUDO) rm -rf .venv dist bench/results .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	$(SUDO) find . -name __pycache__ -prune -exec rm -r {} +

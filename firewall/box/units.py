@@ -86,7 +86,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart=$command keeper
+ExecStart=$python -P -m firewall.box.keeper
 Restart=always
 RestartSec=2
 TimeoutStopSec=20
@@ -145,14 +145,19 @@ _CHOWN: Final = "SystemCallFilter=@chown\n"
 
 def units(command: str) -> dict[str, str]:
     """Name -> text. `command` is where the program stands (absolute)."""
-    quoted = '"' + command.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"'
     at_home = command.startswith(("/home/", "/root/"))  # a checkout
     hardened = _HARDENED.replace("$home", "read-only" if at_home else "yes")
     texts = {LOCK: (_LOCK_UNIT, ""), KEEPER: (_KEEPER_UNIT, ""), GATE: (_GATE_UNIT, _CHOWN)}
     return {
-        name: text.replace("$hardened", hardened + more).replace("$places", _PLACES).replace("$command", quoted)
+        name: text.replace("$hardened", hardened + more).replace("$places", _PLACES)
+        .replace("$command", _word(command)).replace("$python", _word(command.rpartition("/")[0] + "/python3"))
         for name, (text, more) in texts.items()
     }
+
+
+def _word(path: str) -> str:
+    """One word of a command line, whatever is in it (systemd.service(5))."""
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"'
 
 
 def lock(permit: int, lan: str, ports: Sequence[str] = ()) -> str:

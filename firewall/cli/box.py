@@ -192,7 +192,8 @@ def with_network(
     try:
         plan = read_plan(file)
         settings = starting.settings_of(plan, file, run_dir, state_dir, **more)
-        starting.start(settings, plan.lan)
+        if "NOTIFY_SOCKET" not in os.environ:  # to systemd the keeper is a service of its own
+            starting.start(settings, plan.lan)
     except (PlanError, starting.NoNetworkError) as error:
         click.echo(f"the phones' network does not come up: {error}", err=True)
         sys.exit(REFUSED)

@@ -9,7 +9,8 @@ import click
 
 from firewall.backends.linux import marks
 from firewall.box import units
-from firewall.box.plan import BRIDGE, ONE_ARMED, Plan, PlanError, parse
+from firewall.box.machine import read_plan
+from firewall.box.plan import BRIDGE, ONE_ARMED, Plan, PlanError
 from firewall.box.service import Service, ServiceError
 from firewall.cli.common import REFUSED, need_root
 
@@ -65,10 +66,8 @@ def planned() -> Plan | None:
     """The owner's plan; None if there is none. One that cannot be read ends the command."""
     file = Path(units.PLAN)
     try:
-        return parse(file.read_text("utf-8"), str(file))
-    except FileNotFoundError:
-        return None
-    except (OSError, PlanError) as error:
+        return read_plan(file) if file.exists() else None
+    except PlanError as error:
         click.echo(str(error), err=True)
         sys.exit(REFUSED)
 

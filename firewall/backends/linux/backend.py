@@ -192,8 +192,6 @@ class LinuxBackend:
             if not found:
                 return
             for packet in found:
-                if packet.mark == marks.PROBE:
-                    continue
                 self._kept[packet.id] = packet.mark & marks.KEPT
                 if not packet.mark & marks.SLOT:
                     self._newcomers[packet.id] = packet.mac, sender(packet.packet)

@@ -41,7 +41,7 @@ def test_exposure_stays_under_its_ceiling(written: Path, name: str, capsys: pyte
 def test_systemd_understands_every_line(written: Path) -> None:
     """Each unit in the company of the others; ExecStart is a program that is there."""
     for name in units.UNITS:
-        text = (written / name).read_text().replace(COMMAND, "/bin/true")
+        text = (written / name).read_text().replace(COMMAND, "/bin/true").replace(f"{Path(COMMAND).parent}/python3", "/bin/true")
         (written / name).write_text(re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(written / name for name in units.UNITS)], capture_output=True, text=True, timeout=60,

@@ -1,0 +1,72 @@
+"""On a machine whose files are a folder: what is written and enabled, once and again, and what a removal leaves."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from firewall.box import service, units
+from firewall.box.service import Service, ServiceError
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemctl") is None, reason="no systemd here whose units could be enabled")
+COMMAND = "/opt/consentry/.venv/bin/consentry"
+
+
+def there(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() or path.is_symlink()}
+
+
+def at(root: Path) -> tuple[Service, list[str]]:
+    told: list[str] = []
+    return Service(told.append, root, COMMAND), told
+
+
+@needs_systemd
+def test_without_a_plan_only_the_lock_begins_with_the_machine(tmp_path: Path) -> None:
+    one, told = at(tmp_path)
+    one.install("consentry0", start=False)
+    assert there(tmp_path) == {
+        "etc/consentry/lock.sh", "etc/systemd/system/sysinit.target.wants/consentry-lock.service", *(f"etc/systemd/system/{name}" for name in units.UNITS),
+    }
+    assert (tmp_path / "etc/consentry/lock.sh").stat().st_mode & 0o777 == 0o755
+    assert one.installed
+    assert "systemctl enable consentry-lock.service" in told
+
+
+@needs_systemd
+def test_with_a_plan_everything_does_and_goes_without_a_trace(tmp_path: Path) -> None:
+    one, told = at(tmp_path)
+    one.install("consentry0", ["wlan0"], start=True)
+    wanted = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    assert {link.name for link in wanted.iterdir()} == {units.GATE, units.KEEPER}
+    told.clear()
+    one.install("consentry0", ["wlan0"], start=True)
+    assert not [line for line in told if line.startswith("writing")]  # the same once more: nothing to write
+    (tmp_path / "etc/consentry/gateway.toml").write_text("# the owner's\n")
+    one.remove("consentry0", ["wlan0"])
+    assert there(tmp_path) == {"etc/consentry/gateway.toml"}
+    one.remove("consentry0", ["wlan0"])  # nothing to remove is fine
+
+
+@needs_systemd
+def test_a_package_s_units_stay_where_the_package_put_them(tmp_path: Path) -> None:
+    folder = tmp_path / service.PACKAGED
+    folder.mkdir(parents=True)
+    for name, text in units.units(COMMAND).items():
+        (folder / name).write_text(text)
+    one, _ = at(tmp_path)
+    one.install("consentry0", start=False)
+    assert not (tmp_path / service.ETC / units.GATE).exists()
+    one.remove("consentry0")
+    assert {path.name for path in folder.iterdir()} == set(units.UNITS)
+    assert not one.installed
+
+
+def test_a_machine_without_systemd_is_said_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    one, _ = at(tmp_path)
+    with pytest.raises(ServiceError, match="no systemd.*sudo consentry run"):
+        one.install("consentry0", start=True)
+    assert there(tmp_path) == set()
