@@ -189,11 +189,14 @@ class Phone:
                         return await loop.sock_recv(s, 4_096)
         return b""
 
-    async def look_up(self, name: str, family: int) -> bytes | None:
-        """An address, as our resolver answers."""
+    async def look_up(self, name: str, family: int, over: int) -> bytes | None:
+        """An address of a family, as our resolver answers to a question that comes over IPv4 or IPv6."""
         kind = hellos.A if family == 4 else hellos.AAAA
+        side = self.side.own4 if over == 4 else self.side.own6
+        if side is None or self.address(over) is None:
+            return None
         question = hellos.question(name, kind, secrets.randbits(16))
-        found = hellos.answers(await self.question(self.side.own4.ip.packed, question), kind)
+        found = hellos.answers(await self.question(side.ip.packed, question), kind)
         return found[0] if found else None
 
     def _socket(self, dst: bytes, kind: socket.SocketKind) -> socket.socket:

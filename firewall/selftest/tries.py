@@ -103,9 +103,9 @@ def _connections(family: int, here: Here, token: Callable[[], bytes]) -> Iterato
 def _datagrams(family: int, here: Here, token: Callable[[], bytes]) -> Iterator[Try]:
     src, numbers = here.src, iter(range(60, 99))
 
-    def one(name: str, title: str, port: int, make: Make) -> Try:
+    def one(name: str, title: str, port: int, make: Make, means: str = "") -> Try:
         word, dst = token(), nobody(family, next(numbers))
-        return Try(name, family, title, "frames", dst, port, word, make(dst, word))
+        return Try(name, family, title, "frames", dst, port, word, make(dst, word), means=means)
 
     def udp(port: int, says: Callable[[bytes], bytes], source: bytes = src) -> Make:
         return lambda dst, word: (packets.udp(source, dst, 40_000 + port % 7, port, says(word)),)
@@ -113,8 +113,8 @@ def _datagrams(family: int, here: Here, token: Callable[[], bytes]) -> Iterator[
     def whole(dst: bytes, word: bytes) -> bytes:
         return packets.datagram(src, dst, 40_123, SOME_PORT, word * 4)
 
-    yield one("quic", "QUIC", 443, udp(443, lambda word: hellos.quic(REFUSED, word)))
-    yield one("doq", "DNS over QUIC", 853, udp(853, lambda word: hellos.quic("dns.quad9.net", word)))
+    yield one("quic", "QUIC", 443, udp(443, lambda word: hellos.quic(REFUSED, word)), f"{REFUSED}:443")
+    yield one("doq", "DNS over QUIC", 853, udp(853, lambda word: hellos.quic(RESOLVERS, word)), f"{RESOLVERS}:853")
     yield one("bare-udp", "bare address (UDP)", SOME_PORT, udp(SOME_PORT, lambda word: word))
     yield one(
         "fragments", "a datagram in two fragments", SOME_PORT,

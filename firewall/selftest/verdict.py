@@ -54,7 +54,8 @@ def judge(one: Try, seen: Outcome) -> Row:
         packets = f"{seen.left} packet{'s' * (seen.left > 1)} with payload left"
         if seen.watched:
             return row(THROUGH, f"{packets}: the gate only watches")
-        return row(OPEN, f"rule {seen.allowed} allows it") if seen.allowed else row(THROUGH, packets)
+        allowed = seen.allowed and one.name not in NEVER
+        return row(OPEN, f"rule {seen.allowed} allows it") if allowed else row(THROUGH, packets)
     if not one.way.endswith("question") and not seen.said:
         if one.way == "connection" and seen.error:
             if not seen.knocked:
@@ -81,6 +82,9 @@ def refused_at_all(rows: Iterable[Row]) -> Row:
     but = f", but for {opened} ways that your rules open" if opened else ""
     return Row("rules", 0, title, HELD, f"is refused{but}")
 
+
+# What no rule can let through.
+NEVER: Final = frozenset(("dns", "dns-tcp", "lone-fragment", "spoof", "syn", "stray", "neighbour", "routed"))
 
 # Tries whose fate is the rules'; the others are refused whatever the rules say.
 DECIDED: Final = frozenset(("dot", "doh", "doh-address", "tls", "http", "bare", "quic", "doq", "bare-udp", "ping"))
