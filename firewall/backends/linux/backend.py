@@ -286,7 +286,7 @@ class LinuxBackend:
         """What had been lost or changed, in words. In a thread."""
         assert self._state is not None
         lost = ["a policy rule"] if self._closed.ensure() else []
-        if touched or self._rules.fingerprint() != self._fingerprint:
+        if touched or not self._fingerprint or self._rules.fingerprint() != self._fingerprint:
             self._load(self._state)
             if self._rules.expel_strangers():
                 self._fingerprint = self._rules.fingerprint()

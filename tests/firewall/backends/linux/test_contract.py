@@ -231,6 +231,21 @@ async def check(backend, seen, come, sends, frame):
         assert shown == [(False, b"first"), *((True, data) for data in MAY_NAME * 2), (True, bytes(3_000))], [(w, len(d), d[:5]) for w, d in shown]
 """
 
+LOST_WHILE_LOADED = """
+async def check(backend, seen, come, sends, frame):
+    load, tools = backend._rules.load, backend._rules._tools
+    def spoilt(*args, **words):
+        load(*args, **words)
+        backend._rules.load = load
+        for tool in tools:
+            subprocess.run([tool, "-w", "-t", "mangle", "-F", "FORWARD"], check=True)
+        tools or nft("flush", "chain", "inet", "consentry", "queued")
+    backend._rules.load = spoilt
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True))])
+    await come(Tampered)
+    assert all("NFQUEUE" in shown(tool, "-t", "mangle", "-S", "FORWARD") for tool in tools)
+"""
+
 NO_ADVERTISEMENTS = """
 async def check(backend, seen, come, sends, frame):
     assert Path("/proc/sys/net/ipv6/conf/wan0/accept_ra").read_text() == "0\\n"
@@ -247,6 +262,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(OTHERS_MARKS, id="a packet that was asked about keeps other programs' bits"),
         pytest.param(OTHERS_RESTORE_MARKS, id="a program that restores whole marks does not shut the phones out"),
         pytest.param(LOST_CHANGES, id="more changes of the rules than the socket holds are looked after"),
+        pytest.param(LOST_WHILE_LOADED, id="a queue rule that is lost before a load was looked at comes back"),
         pytest.param(LOST_LINKS, id="more changes of links and neighbours than the socket holds, too"),
         pytest.param(LOST_ENDS, id="ends of flows that nobody was told of harm nobody"),
         pytest.param(LOST_PACKETS, id="packets for which the queue has no room go nowhere, and are counted"),
