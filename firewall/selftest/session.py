@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall import control
+from firewall.engine import wall
 from firewall.phones import STRICT
 from firewall.selftest import packets, strikes
 from firewall.selftest.probe import Phone, SelfTestError, Side, told
@@ -61,6 +62,7 @@ class Session:
     def __init__(self, gate: Gate, *, disrupt: bool, say: Callable[[str], None]) -> None:
         self._gate, self._disrupt, self._say = gate, disrupt, say
         self._status = gate.status()
+        self._began = wall()
         self._seen: defaultdict[Try, Outcome] = defaultdict(Outcome)
 
     async def run(self) -> list[Row]:
@@ -222,6 +224,7 @@ class Session:
         while len(found) < len(left) and time.monotonic() < until:
             await asyncio.sleep(0.5)
             rows = self._gate.ask("history", filter=f"phone:{NAMES[0]} last:10m", limit=2_000).items
+            rows = [row for row in reversed(rows) if row["first"] >= self._began]  # the newest last
             found = {one: row for one in left for row in rows if _is_of(row, one)}
         for one, row in found.items():
             seen = self._seen[one]
