@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from world import LAN, OUT, RADIO, begin, ip, run, said
+from world import LAN, LOGS, RADIO, begin, ip, run, said
 
 from firewall import control
 
@@ -81,11 +81,6 @@ def state() -> str:
     return ""
 
 
-def connections(*words: str) -> list[str]:
-    """Lines of conntrack's table that have all these words."""
-    return [line for line in Path("/proc/net/nf_conntrack").read_text().splitlines() if all(word in line for word in words)]
-
-
 def traces() -> dict[str, str]:
     """What a gateway leaves in a kernel, as text."""
     switches = ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "netfilter/nf_conntrack_acct",
@@ -101,4 +96,4 @@ def traces() -> dict[str, str]:
 
 def keep(name: str, text: str) -> None:
     """For whoever looks at the host afterwards."""
-    (OUT / name).write_text(text)
+    (LOGS / name).write_text(text)

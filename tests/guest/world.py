@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ from firewall.lab import sinks
 from firewall.lab.internet import SOCKET as SINKS
 from firewall.lab.topology import GATEWAY4, GATEWAY6, HOST_IF, RESOLVERS, WAN_IF
 
-OUT = Path(os.environ.get("OUT", "/mnt/out"))
+LOGS = Path("/run/logs")  # init takes them to the host
 LAB = Path("/run/lab")
 LAN, RADIO = "consentry0", "wlan0"
 OUTSIDE4, OUTSIDE6 = "203.0.113.254", "2001:db8:113::254"
@@ -82,8 +83,8 @@ def ip(*lines: str, of: str = "") -> None:
 
 
 def begin(name: str, *words: str, of: str = "", **environment: str) -> subprocess.Popen[bytes]:
-    """A program in the background. What it says goes to the host, and is what `said` returns."""
-    with (OUT / f"{name}.log").open("ab") as log:
+    """A program in the background. `said` tells what it says."""
+    with (LOGS / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             [*(["ip", "netns", "exec", of] if of else []), *words],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | environment,
@@ -92,7 +93,7 @@ def begin(name: str, *words: str, of: str = "", **environment: str) -> subproces
 
 def said(name: str) -> str:
     with suppress(FileNotFoundError):
-        return (OUT / f"{name}.log").read_text(errors="replace")
+        return (LOGS / f"{name}.log").read_text(errors="replace")
     return ""
 
 
@@ -209,34 +210,57 @@ class Phone:
 
 
 class Bulk:
-    """Bytes without end from a phone on one connection, until somebody ends it."""
+    """Bytes without end from a phone to one place, as one TCP connection or datagrams from one port."""
 
-    def __init__(self, phone: Phone, address: str, port: int) -> None:
-        self.sent = 0
+    def __init__(self, phone: Phone, address: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
         self.error = ""
-        self._socket = phone.connect(address, port)
-        self.port = self._socket.getsockname()[1]
+        self.socket = phone.connect(address, port, kind)
+        self.near, self.far = self.socket.getsockname()[:2], self.socket.getpeername()[:2]
+        self._piece = b"x" * (16_384 if kind == socket.SOCK_STREAM else 1_200)
         for work in (self._send, self._drain):
             threading.Thread(target=work, daemon=True).start()
 
     def _send(self) -> None:
         try:
             while True:
-                self.sent += self._socket.send(b"x" * 16_384)
-                time.sleep(0.02)  # others have to breathe
+                self.socket.send(self._piece)
+                time.sleep(0.05)  # others have to breathe
         except OSError as error:
             self.error = str(error) or type(error).__name__
 
     def _drain(self) -> None:
         with suppress(OSError):
-            while self._socket.recv(1 << 16):
+            while self.socket.recv(1 << 16):
                 pass
 
     def received(self) -> int:
         """By the internet."""
-        return sum(row["bytes"] for row in arrived() if row["dport"] == self._socket.getpeername()[1])
+        return sum(row["bytes"] for row in arrived() if (row["dst"], row["dport"]) == self.far)
+
+    def stands_still(self) -> bool:
+        """Whether nothing arrives for a while; what is on its way has come before."""
+        time.sleep(1)
+        before = self.received()
+        time.sleep(2)
+        return self.received() == before
+
+    def offloaded(self) -> bool:
+        """As the kernel tells it (/proc/net/nf_conntrack)."""
+        ports = f"sport={self.near[1]} dport={self.far[1]} "
+        return any(ports in line and "OFFLOAD" in line for line in Path("/proc/net/nf_conntrack").read_text().splitlines())
 
     def end(self) -> None:
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+def forge(phone: Phone, flow: Bulk, data: bytes) -> None:
+    """A datagram of somebody's flow from another phone: a raw socket sets its source and ports, the radio its MAC."""
+    (src, sport), (dst, dport) = flow.near, flow.far
+    length = 8 + len(data)
+    datagram = struct.pack("!HHHH", sport, dport, length, 0) + data  # no checksum (RFC 768)
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0,
+                       socket.inet_aton(src), socket.inet_aton(dst))
+    with inside(phone.name), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
+        s.sendto(head + datagram, (dst, 0))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.backends import BackendError, Gauges
-from firewall.backends.linux import marks, nfnl
+from firewall.backends.linux import conntrack, marks, nfnl
 from firewall.backends.linux.counting import ended, keep_counting, listen_for_ends, passing, queue_length
 from firewall.backends.linux.links import (
     LINKS_CHANGED,
@@ -321,11 +321,13 @@ class LinuxBackend:
             self._raw.send(packet)
 
     def _mark_flow(self, command: MarkFlow) -> None:
-        value = marks.connection(command.verdict, command.watch)
-        self._call(command, nfnl.set_mark(command.flow, value, marks.CONNECTION))
+        try:
+            conntrack.change(self._calls, command, offloads=self._rules.offloads)
+        except OSError as error:
+            self._not_done(command, error)
 
     def _forget_flows(self, command: ForgetFlows) -> None:
-        self._call(command, nfnl.forget_marked(marks.PASSING, marks.PASSING))
+        self._call(command, conntrack.forget_marked(marks.PASSING, marks.PASSING))
 
     def _refuse_address(self, command: RefuseAddress) -> None:
         if self._whole.locked():
@@ -364,8 +366,11 @@ class LinuxBackend:
         try:
             self._calls.call(request)
         except OSError as error:
-            if error.errno != errno.ENOENT:  # the flow has ended, or the table is just being put back
-                self._deliver([CommandFailed(command, os.strerror(error.errno or 0))])
+            self._not_done(command, error)
+
+    def _not_done(self, command: Command, error: OSError) -> None:
+        if error.errno != errno.ENOENT:  # the flow has ended, or the table is just being put back
+            self._deliver([CommandFailed(command, os.strerror(error.errno or 0))])
 
     def _catch_up(self) -> None:
         """A load that was under way may have undone, or brought back, what was asked for meanwhile."""
@@ -428,7 +433,7 @@ class LinuxBackend:
     def gauges(self) -> Gauges:
         with suppress(OSError):
             self._unanswered = nfnl.counter_packets(self._calls, TABLE, "unanswered")
-        return Gauges(*queue_length(QUEUE), self._unanswered, self._rules.kind)
+        return Gauges(*queue_length(QUEUE), self._unanswered, self._rules.says)
 
     def probe(self) -> str | None:
         became = self._probe.send()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from firewall.backends.linux import marks, nfnl
+from firewall.backends.linux import conntrack, marks, nfnl
 from firewall.backends.linux.nftables import A_SECOND
 from firewall.inputs import FlowCounted, Strained
 
@@ -41,7 +41,7 @@ def queue_length(number: int) -> tuple[int, int]:
 
 
 def listen_for_ends() -> nfnl.Netlink:
-    return nfnl.Netlink(receive=64 << 20, groups=(nfnl.CT_DESTROYED,))
+    return nfnl.Netlink(receive=64 << 20, groups=(conntrack.CT_DESTROYED,))
 
 
 def ended(source: nfnl.Netlink) -> list[Input]:
@@ -57,7 +57,7 @@ def ended(source: nfnl.Netlink) -> list[Input]:
         if data is None:
             break
         for _, _, body in nfnl.messages(data):
-            counted = nfnl.counted(body[4:])
+            counted = conntrack.counted(body[4:])
             if counted is not None:
                 found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=True))
     return found
@@ -67,8 +67,8 @@ def passing() -> dict[FlowKey, Verdict]:
     """The flows that the kernel lets pass now, and whether for good or while their way is open. It may wait."""
     dump = nfnl.Netlink()
     try:
-        entries = dump.dump(nfnl.dump_marked(marks.PASSING, marks.PASSING))
-        there = [counted for _, body in entries if (counted := nfnl.counted(body)) is not None]
+        entries = dump.dump(conntrack.dump_marked(marks.PASSING, marks.PASSING))
+        there = [counted for _, body in entries if (counted := conntrack.counted(body)) is not None]
         return {counted.flow: marks.passing(counted.mark) for counted in there}
     finally:
         dump.close()
@@ -97,8 +97,8 @@ async def keep_counting(deliver: Callable[[Sequence[Input]], None], strain: Call
                 continue
             found: list[Input] = []
             with suppress(OSError):  # the table changed under the dump: the next one will do
-                for _, body in dump.dump(nfnl.dump_marked(marks.PASSING, marks.PASSING)):
-                    counted = nfnl.counted(body)
+                for _, body in dump.dump(conntrack.dump_marked(marks.PASSING, marks.PASSING)):
+                    counted = conntrack.counted(body)
                     if counted is not None:
                         found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=False))
                     if len(found) == A_TURN:

@@ -1,4 +1,4 @@
-"""Our own netlink, all of it: NFQUEUE, NFLOG, set elements, connection marks, conntrack events, ruleset generations.
+"""Our own netlink: NFQUEUE, NFLOG, set elements, ruleset generations; connections are in conntrack.py.
 
 pyroute2 has no NFQUEUE, and is two to five times slower where we answer thousands of packets a second. Formats are
 those of linux/netlink.h and linux/netfilter/nfnetlink_*.h: netlink's own integers in host order, what nfnetlink's
@@ -11,8 +11,6 @@ import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-from firewall.inputs import FlowKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +25,7 @@ SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
 
 CTNETLINK, QUEUE, ULOG, NFTABLES = 1, 3, 4, 10  # subsystems: the high byte of a message's type
-REQUEST, ACK, DUMP, CREATE = 0x1, 0x4, 0x300, 0x400
+REQUEST, ACK, DUMP, EXCLUSIVE, CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 NESTED: Final = 0x8000
 ERROR, DONE = 2, 3
 DUMP_INTERRUPTED: Final = 0x10
@@ -260,76 +258,6 @@ class Log(Netlink):
                     prefix = _text(parts.get(10, b""))  # NFULA_PREFIX
                     found.append(Queued(0, mac, bytes(parts.get(9, b"")), prefix=prefix))  # NFULA_PAYLOAD
         return found
-
-
-# -- conntrack (linux/netfilter/nfnetlink_conntrack.h) -----------------------------------------------------------------
-
-CT_NEW, CT_GET, CT_DELETE = 0, 1, 2
-CT_DESTROYED: Final = 3  # multicast group
-_ORIGINAL, _MARK, _COUNT_UP, _COUNT_DOWN, _MARK_MASK = 1, 8, 9, 10, 21  # CTA_*
-_ICMP, _ICMPV6 = 1, 58
-
-
-class Counted(NamedTuple):
-    flow: FlowKey
-    mark: int
-    up: int  # bytes with headers; conntrack counts in its original direction
-    down: int
-
-
-def tuple_of(flow: FlowKey) -> bytes:
-    """CTA_TUPLE_ORIG of a flow."""
-    six = len(flow.src) == 16
-    addresses = nest(1, attribute(3 if six else 1, flow.src), attribute(4 if six else 2, flow.dst))
-    number_ = attribute(1, bytes([flow.proto]))
-    if flow.proto == _ICMP:
-        rest = attribute(4, flow.sport.to_bytes(2)) + attribute(5, b"\x08") + attribute(6, b"\0")
-    elif flow.proto == _ICMPV6:
-        rest = attribute(7, flow.sport.to_bytes(2)) + attribute(8, b"\x80") + attribute(9, b"\0")
-    else:
-        rest = attribute(2, flow.sport.to_bytes(2)) + attribute(3, flow.dport.to_bytes(2))
-    return nest(_ORIGINAL, addresses, nest(2, number_, rest))
-
-
-def _family(flow: FlowKey) -> int:
-    return socket.AF_INET6 if len(flow.src) == 16 else socket.AF_INET
-
-
-def set_mark(flow: FlowKey, value: int, mask: int) -> bytes:
-    """The request that changes the masked bits of a flow's connection mark. ENOENT: it has ended."""
-    payload = tuple_of(flow) + attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
-    return message(CTNETLINK, CT_NEW, REQUEST | ACK, payload, family=_family(flow))
-
-
-def forget_marked(value: int, mask: int) -> bytes:
-    """The request that deletes every entry whose mark has this value under the mask."""
-    payload = attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
-    return message(CTNETLINK, CT_DELETE, REQUEST | ACK, payload)
-
-
-def dump_marked(value: int, mask: int) -> bytes:
-    payload = attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
-    return message(CTNETLINK, CT_GET, REQUEST | DUMP, payload)
-
-
-def counted(body: memoryview) -> Counted | None:
-    """A conntrack entry (behind nfgenmsg). None for one without a mark: it is no phone's."""
-    parts = attributes(body)
-    mark = parts.get(_MARK)
-    original = parts.get(_ORIGINAL)
-    if mark is None or original is None:
-        return None
-    inner = attributes(original)
-    addresses, proto = attributes(inner[1]), attributes(inner[2])
-    src, dst = (addresses[1], addresses[2]) if 1 in addresses else (addresses[3], addresses[4])
-    kind = proto[1][0]
-    sport = proto.get(4 if kind == _ICMP else 7 if kind == _ICMPV6 else 2, b"")
-    flow = FlowKey(kind, bytes(src), number(sport), bytes(dst), number(proto.get(3, b"")))
-    return Counted(flow, number(mark), _bytes(parts.get(_COUNT_UP)), _bytes(parts.get(_COUNT_DOWN)))
-
-
-def _bytes(counters: memoryview | None) -> int:
-    return 0 if counters is None else number(attributes(counters).get(2, b""))  # CTA_COUNTERS_BYTES
 
 
 # -- nftables (linux/netfilter/nf_tables.h) ----------------------------------------------------------------------------

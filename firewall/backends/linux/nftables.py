@@ -14,7 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from firewall.backends import BackendError
-from firewall.backends.linux import marks
+from firewall.backends.linux import marks, offload
 from firewall.commands import Watch
 from firewall.dissect.quic import VERSIONS
 from firewall.settings import DNS_PORT
@@ -56,6 +56,7 @@ class Ruleset:
         self._lan, self.wan, self._queue, self._ssh = lan, wan, queue, ssh
         self._template = Template((resources.files("firewall.backends.linux") / "gate.nft").read_text("utf-8"))
         self.kind, self._tools = self._find_queue()
+        self.offloads = offload.is_there(accepted)
         self._misplaced = self._find_misplaced()
 
     def load(self, state: KernelState, held: Held, *, masquerade6: bool) -> None:
@@ -129,6 +130,7 @@ class Ruleset:
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
             quic_versions=", ".join(map(hex, VERSIONS)),
+            **offload.words(self._lan, self.wan, possible=self.offloads),
             masquerade6=f'oifname "{self.wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
         )
         lines = [text]
@@ -173,7 +175,7 @@ class Ruleset:
         """Delete chains that somebody put into our table: a load empties them, but their policies would stay."""
         ours = set(re.findall(r"^\tchain (\S+)", self._template.template, re.MULTILINE))
         there = re.findall(r"^\tchain (\S+)", run("nft", "-t", "list", "table", "inet", TABLE).stdout, re.MULTILINE)
-        strangers = [name for name in there if name not in ours]
+        strangers = [name for name in there if name not in ours | offload.CHAINS]
         for name in strangers:
             run("nft", "delete", "chain", "inet", TABLE, name)
         return bool(strangers)
@@ -193,6 +195,11 @@ class Ruleset:
             for name in ("slots4", "slots6")
             for key, value in _listed("map", name)
         }
+
+    @property
+    def says(self) -> str:
+        """What this kernel has for us, in words."""
+        return f"{self.kind}, flowtable" if self.offloads else self.kind
 
     @property
     def told_of(self) -> bool:
@@ -225,16 +232,16 @@ class Ruleset:
         """
         rule = "fib saddr . mark . iif oif missing counter name misplaced drop"
         probe = f"table inet consentry_probe {{ counter misplaced {{ }}; chain c {{ {rule}; }}; }}"
-        return rule if run("nft", "-c", "-f", "-", given=probe).returncode == 0 else ""
+        return rule if accepted(probe) else ""
 
     def _find_queue(self) -> tuple[str, tuple[str, ...]]:
         """How the kernel asks: by nft's own `queue` if it has it, else by xtables' NFQUEUE. Never with a bypass.
 
         The first word about connections makes the kernel load what keeps them, without which it has no switches for it.
         """
-        run("nft", "-c", "-f", "-", given="table inet consentry_probe { chain c { ct state new; }; }")
+        accepted("table inet consentry_probe { chain c { ct state new; }; }")
         probe = f"table inet consentry_probe {{ chain c {{ queue num {self._queue}; }}; }}"
-        if run("nft", "-c", "-f", "-", given=probe).returncode == 0:
+        if accepted(probe):
             return "nft queue", ()
         for tools in XTABLES:
             if all(run(tool, "-w", "-t", "mangle", "-nL", "FORWARD").returncode == 0 for tool in tools):
@@ -244,6 +251,11 @@ class Ruleset:
 
 def table_stands() -> bool:
     return run("nft", "-t", "list", "table", "inet", TABLE).returncode == 0
+
+
+def accepted(text: str) -> bool:
+    """Whether nft and the kernel would take it; nothing is loaded but modules."""
+    return run("nft", "-c", "-f", "-", given=text).returncode == 0
 
 
 def nft(*words: str, given: str = "") -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.nfnetlink import nfctsocket, nftsocket
 
-from firewall.backends.linux import nfnl
+from firewall.backends.linux import conntrack, nfnl
 from firewall.inputs import FlowKey
 
 V4 = FlowKey(6, socket.inet_aton("10.77.0.10"), 40000, socket.inet_aton("42.62.48.9"), 443)
@@ -27,8 +27,8 @@ def decoded(message: bytes, kind):
 
 @pytest.mark.parametrize("flow", [V4, V6, ECHO])
 def test_set_mark_is_what_pyroute2_reads(flow: FlowKey) -> None:
-    read = decoded(nfnl.set_mark(flow, 0x40000000, 0xF8000000), nfctsocket.nfct_msg)
-    assert read["header"]["type"] == (nfnl.CTNETLINK << 8 | nfnl.CT_NEW)
+    read = decoded(conntrack.set_mark(flow, 0x40000000, 0xF8000000), nfctsocket.nfct_msg)
+    assert read["header"]["type"] == (nfnl.CTNETLINK << 8 | conntrack.CT_NEW)
     assert read.get_attr("CTA_MARK") == 0x40000000
     assert read.get_attr("CTA_MARK_MASK") == 0xF8000000
     ip, proto = read.get_attr("CTA_TUPLE_ORIG").get_attr("CTA_TUPLE_IP"), read.get_attr("CTA_TUPLE_ORIG").get_attr("CTA_TUPLE_PROTO")
@@ -63,7 +63,7 @@ def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
 
 KERNEL = """
 import errno, os, socket, struct, subprocess, sys
-from firewall.backends.linux import nfnl
+from firewall.backends.linux import conntrack, nfnl
 from firewall.inputs import FlowKey
 
 def sh(*words, given=None): return subprocess.run(words, input=given, capture_output=True, text=True, check=True).stdout
@@ -89,22 +89,22 @@ assert nfnl.counter_packets(net, "consentry", "none") == 0
 
 log = nfnl.Log(66)
 changes = nfnl.Netlink(groups=(nfnl.RULES_CHANGED,))
-ended = nfnl.Netlink(groups=(nfnl.CT_DESTROYED,))
+ended = nfnl.Netlink(groups=(conntrack.CT_DESTROYED,))
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("127.0.0.9", 999))
 c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); c.connect(("127.0.0.9", 999)); c.send(b"token")
 flow = FlowKey(17, socket.inet_aton("127.0.0.1"), c.getsockname()[1], socket.inet_aton("127.0.0.9"), 999)
 log.socket.settimeout(5); data = log._buffer[:log.socket.recv_into(log._buffer)]
 assert b"token" in bytes(data)
-found = [nfnl.counted(body) for _, body in net.dump(nfnl.dump_marked(0x40000000, 0xC0000000))]
+found = [conntrack.counted(body) for _, body in net.dump(conntrack.dump_marked(0x40000000, 0xC0000000))]
 assert [(f.flow, f.mark, f.up) for f in found] == [(flow, 0x40000001, 33)], found
-net.call(nfnl.set_mark(flow, 0x80000000, 0xF8000000))
-(entry,) = [nfnl.counted(body) for _, body in net.dump(nfnl.dump_marked(0x80000000, 0xC0000000))]
+net.call(conntrack.set_mark(flow, 0x80000000, 0xF8000000))
+(entry,) = [conntrack.counted(body) for _, body in net.dump(conntrack.dump_marked(0x80000000, 0xC0000000))]
 assert entry.mark == 0x80000001, hex(entry.mark)   # the bit of somebody else is still there
-net.call(nfnl.forget_marked(0x80000000, 0xC0000000))
+net.call(conntrack.forget_marked(0x80000000, 0xC0000000))
 ended.socket.settimeout(5)
 kind, _, body = next(nfnl.messages(ended._buffer[:ended.socket.recv_into(ended._buffer)]))
-assert nfnl.counted(body[4:]).flow == flow
-try: net.call(nfnl.set_mark(flow, 0, 0xF8000000)); raise SystemExit("no error")
+assert conntrack.counted(body[4:]).flow == flow
+try: net.call(conntrack.set_mark(flow, 0, 0xF8000000)); raise SystemExit("no error")
 except OSError as error: assert error.errno == errno.ENOENT, error
 nft = subprocess.Popen(["nft", "add", "table", "inet", "other"]); nft.wait()
 changes.socket.settimeout(5); told = []

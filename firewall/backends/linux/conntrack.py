@@ -1,0 +1,130 @@
+"""Connections as the kernel knows them, by our own netlink: marks, counts, ends, and which of them are offloaded.
+
+Formats are those of linux/netfilter/nfnetlink_conntrack.h.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from firewall.backends.linux import marks
+from firewall.backends.linux.nfnl import (
+    ACK,
+    CREATE,
+    CTNETLINK,
+    DUMP,
+    EXCLUSIVE,
+    REQUEST,
+    attribute,
+    attributes,
+    message,
+    nest,
+    number,
+)
+from firewall.inputs import FlowKey
+
+if TYPE_CHECKING:
+    from firewall.backends.linux.nfnl import Netlink
+    from firewall.commands import MarkFlow
+
+CT_NEW, CT_GET, CT_DELETE = 0, 1, 2
+CT_DESTROYED: Final = 3  # multicast group
+_ORIGINAL, _REPLY, _STATUS, _TIMEOUT, _MARK, _COUNT_UP, _COUNT_DOWN, _MARK_MASK = 1, 2, 3, 7, 8, 9, 10, 21  # CTA_*
+_OFFLOADED: Final = 1 << 14  # IPS_OFFLOAD of CTA_STATUS
+_ICMP, _TCP, _ICMPV6 = 1, 6, 58
+_REFUSED_SECONDS: Final = 120  # that a flow which is no connection stays refused without a packet
+
+
+class Counted(NamedTuple):
+    flow: FlowKey
+    mark: int
+    up: int  # bytes with headers; conntrack counts in its original direction
+    down: int
+
+
+def tuple_of(flow: FlowKey, which: int = _ORIGINAL) -> bytes:
+    """CTA_TUPLE_ORIG of a flow; or CTA_TUPLE_REPLY, of one the other way."""
+    six = len(flow.src) == 16
+    addresses = nest(1, attribute(3 if six else 1, flow.src), attribute(4 if six else 2, flow.dst))
+    number_ = attribute(1, bytes([flow.proto]))
+    if flow.proto == _ICMP:
+        rest = attribute(4, flow.sport.to_bytes(2)) + attribute(5, b"\x08") + attribute(6, b"\0")
+    elif flow.proto == _ICMPV6:
+        rest = attribute(7, flow.sport.to_bytes(2)) + attribute(8, b"\x80") + attribute(9, b"\0")
+    else:
+        rest = attribute(2, flow.sport.to_bytes(2)) + attribute(3, flow.dport.to_bytes(2))
+    return nest(which, addresses, nest(2, number_, rest))
+
+
+def _family(flow: FlowKey) -> int:
+    return socket.AF_INET6 if len(flow.src) == 16 else socket.AF_INET
+
+
+def set_mark(flow: FlowKey, value: int, mask: int) -> bytes:
+    """The request that changes the masked bits of a flow's connection mark. ENOENT: it has ended."""
+    payload = tuple_of(flow) + attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
+    return message(CTNETLINK, CT_NEW, REQUEST | ACK, payload, family=_family(flow))
+
+
+def change(netlink: Netlink, wanted: MarkFlow, *, offloads: bool) -> None:
+    """Change a flow's verdict. Of an offloaded one, which neither rules nor marks reach any more, the entry is deleted.
+
+    Of TCP that is its end (conntrack's `tcp_loose` is 0, so the rest of it is no connection's). Anything else begins
+    anew with its next packet; where it shall be refused, which that packet may not show, an entry that is marked
+    already stands in the place of the old one. Raises OSError; ENOENT: it has ended.
+    """
+    flow, value = wanted.flow, marks.connection(wanted.verdict, wanted.watch)
+    mark = set_mark(flow, value, marks.CONNECTION)
+    netlink.call(mark)
+    if not offloads or not is_offloaded(netlink, flow):
+        return
+    family, original = _family(flow), tuple_of(flow)
+    netlink.call(message(CTNETLINK, CT_DELETE, REQUEST | ACK, original, family=family))
+    if wanted.verdict.refuses and flow.proto != _TCP:
+        back = FlowKey(flow.proto, flow.dst, flow.dport, flow.src, flow.sport)
+        seconds = attribute(_TIMEOUT, _REFUSED_SECONDS.to_bytes(4))
+        entry = original + tuple_of(back, _REPLY) + seconds + attribute(_MARK, value.to_bytes(4))
+        try:
+            netlink.call(message(CTNETLINK, CT_NEW, REQUEST | ACK | CREATE | EXCLUSIVE, entry, family=family))
+        except FileExistsError:  # its next packet was quicker
+            netlink.call(mark)
+
+
+def is_offloaded(netlink: Netlink, flow: FlowKey) -> bool:
+    """Whether the kernel carries it past all rules (Documentation/networking/nf_flowtable.rst)."""
+    for kind, body in netlink.ask(message(CTNETLINK, CT_GET, REQUEST, tuple_of(flow), family=_family(flow))):
+        if kind == CTNETLINK << 8 | CT_NEW:
+            return bool(number(attributes(body).get(_STATUS, b"")) & _OFFLOADED)
+    return False
+
+
+def forget_marked(value: int, mask: int) -> bytes:
+    """The request that deletes every entry whose mark has this value under the mask."""
+    payload = attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
+    return message(CTNETLINK, CT_DELETE, REQUEST | ACK, payload)
+
+
+def dump_marked(value: int, mask: int) -> bytes:
+    payload = attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
+    return message(CTNETLINK, CT_GET, REQUEST | DUMP, payload)
+
+
+def counted(body: memoryview) -> Counted | None:
+    """A conntrack entry (behind nfgenmsg). None for one without a mark: it is no phone's."""
+    parts = attributes(body)
+    mark = parts.get(_MARK)
+    original = parts.get(_ORIGINAL)
+    if mark is None or original is None:
+        return None
+    inner = attributes(original)
+    addresses, proto = attributes(inner[1]), attributes(inner[2])
+    src, dst = (addresses[1], addresses[2]) if 1 in addresses else (addresses[3], addresses[4])
+    kind = proto[1][0]
+    sport = proto.get(4 if kind == _ICMP else 7 if kind == _ICMPV6 else 2, b"")
+    flow = FlowKey(kind, bytes(src), number(sport), bytes(dst), number(proto.get(3, b"")))
+    return Counted(flow, number(mark), _bytes(parts.get(_COUNT_UP)), _bytes(parts.get(_COUNT_DOWN)))
+
+
+def _bytes(counters: memoryview | None) -> int:
+    return 0 if counters is None else number(attributes(counters).get(2, b""))  # CTA_COUNTERS_BYTES

@@ -1,0 +1,74 @@
+"""Taking a verdict back of flows that no rule sees any more, on a real connection table in a namespace of our own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+KERNEL = """
+import socket, subprocess
+from firewall.backends.linux import conntrack, marks, nfnl
+from firewall.commands import MarkFlow
+from firewall.inputs import FlowKey
+from rules.verdict import Verdict
+
+def sh(*words, given=None): return subprocess.run(words, input=given, capture_output=True, text=True, check=True).stdout
+sh("ip", "link", "set", "lo", "up")
+open("/proc/sys/net/netfilter/nf_conntrack_acct", "w").write("1")
+sh("nft", "-f", "-", given=f'''table inet t {{
+ chain o {{ type filter hook output priority 0; ct mark 0 ct mark set {marks.ALLOWED | 5}; }}
+}}''')
+net = nfnl.Netlink()
+
+def entry(flow):
+    found = [conntrack.counted(body) for value in (marks.ALLOWED, marks.BLOCKED) for _, body in net.dump(conntrack.dump_marked(value, marks.VERDICT))]
+    return next((one for one in found if one.flow == flow), None)
+
+sinks = [socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6)]
+for sink, place in zip(sinks, ("127.0.0.9", "::1")): sink.bind((place, 999))
+
+def udp():
+    s = socket.socket(socket.AF_INET6 if V6 else socket.AF_INET, socket.SOCK_DGRAM); s.connect((PLACE, 999)); s.send(b"token")
+    family = socket.AF_INET6 if V6 else socket.AF_INET
+    packed = socket.inet_pton(family, PLACE), socket.inet_pton(family, s.getsockname()[0])
+    return s, FlowKey(17, packed[1], s.getsockname()[1], packed[0], 999)
+
+for V6, PLACE in ((False, "127.0.0.9"), (True, "::1")):
+    refuse = lambda flow: MarkFlow(flow, Verdict.BLOCK)
+    s, flow = udp()
+    assert not conntrack.is_offloaded(net, flow)
+    before = entry(flow)
+    conntrack.change(net, refuse(flow), offloads=True)
+    after = entry(flow)   # not offloaded: the same entry, with another mark
+    assert after.mark == marks.BLOCKED | 5 and after.up == before.up > 0, after
+
+    s, flow = udp()
+    really, conntrack.is_offloaded = conntrack.is_offloaded, lambda *_: True
+    conntrack.change(net, refuse(flow), offloads=True)
+    after = entry(flow)   # offloaded: another entry, that has counted nothing and refuses already
+    assert after.mark == marks.BLOCKED and after.up == 0, after
+    s.send(b"more")
+    assert entry(flow).mark == marks.BLOCKED and entry(flow).up > 0
+
+    s, flow = udp()
+    conntrack.change(net, MarkFlow(flow, Verdict.HELD), offloads=True)
+    assert entry(flow) is None   # begins anew with its next packet
+
+    s, flow = udp()
+    conntrack.change(net, refuse(flow), offloads=False)
+    assert entry(flow).mark == marks.BLOCKED | 5
+    conntrack.is_offloaded = really
+
+try: conntrack.change(net, refuse(flow._replace(sport=1)), offloads=True); raise SystemExit("no error")
+except FileNotFoundError: pass
+assert not conntrack.is_offloaded(net, flow._replace(sport=1))
+print("all of it")
+"""
+
+
+@pytest.mark.lab
+def test_the_kernel_takes_a_verdict_back() -> None:
+    done = subprocess.run(["unshare", "-n", sys.executable, "-c", KERNEL], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "all of it\n", done.stderr[-2000:]
