@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -60,6 +61,7 @@ PHONES_SECONDS = 5.0
 PLACES_SECONDS = 5.0
 TRANSLATORS_SECONDS = 600.0  # between two looks at ipv4only.arpa
 RULES_SECONDS = 0.5
+SETTLE_SECONDS = 2.0
 UNABLE = 2  # exit status: starting again would not help
 AGAIN = 3  # and: it would, and is wanted
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -263,6 +265,12 @@ class App:
             groups=lambda: {phone.group for phone in gateway.phones} | {STRICT, HOME},
             renaming=partial(renaming, gateway.phones),
         )
+
+    async def settled(self) -> None:
+        """Until the kernel holds what it was told, or for SETTLE_SECONDS: it may refuse it, which status says."""
+        until = time.monotonic() + SETTLE_SECONDS
+        while not self.gateway.enforced.settled and time.monotonic() < until:  # noqa: ASYNC110  the gateway is pure
+            await asyncio.sleep(0.005)
 
     def lock(self, who: Author, *, locked: bool) -> None:
         """Remembered, so that neither a death nor a reboot opens what its owner has closed."""

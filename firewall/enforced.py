@@ -41,7 +41,7 @@ class Enforced:
         self._consents = consents
         self.exempted: tuple[int, ...] = ()  # as the kernel was last told
         self._place = place
-        self._generation = 0
+        self._generation = self._held = 0
         self._refused: dict[tuple[bytes, bytes], float] = {}  # (mac, address) -> until (boot time)
 
     def whole(self, policy: Policy | None, *, locked: bool) -> Reconcile:
@@ -107,9 +107,15 @@ class Enforced:
 
     def applied(self, generation: int) -> bool:
         """The kernel holds this generation; whether it is the newest."""
-        if generation == self._generation:
+        self._held = generation
+        if self.settled:
             self.retry_at = None
-        return generation == self._generation
+        return self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Whether it holds the newest. While one is loaded, what was told meanwhile may be undone for a moment."""
+        return self._held == self._generation
 
     def failed(self, boot: float) -> None:
         self.digest = ""  # nobody knows what it holds

@@ -201,24 +201,25 @@ def test_3_two_names_one_address_and_nothing_said_is_ambiguous(house: House, fam
 
 
 @BOTH
-def test_5_what_belongs_to_two_services_wants_consent_for_both(house: House, family: int) -> None:
-    """Our DNS said the one service's name, the request the other's."""
+def test_5_a_name_in_two_services_wants_consent_for_both(house: House, family: int) -> None:
     lab, rules = house
-    rules()
-    both = (lab, family, "api.account.xiaomi.com", "policy.app.xiaomi.com")
-    given = [grant(lab)]
+    rules("ask service:tiktok")  # and a pack's rule asks for its telemetry
+    both = "log.tiktokv.com"
+    assert not passes(lab, family, both)
+    assert wait_for(lambda: asks(lab).get("tiktok"), 5)["names"][0]["name"] == both
+    words = lab.consentry("consents", "grant", "phone1", "service:tiktok", "--for", "1h", "--preview").stdout
+    assert "rule tiktok/1" in words
+    given = [grant(lab, "service:tiktok")]
     try:
-        assert passes(lab, family, "api.account.xiaomi.com")
-        assert not passes(*both)
-        asked = wait_for(lambda: asks(lab).get("xiaomi-app-inventory"), 5)
-
-
-        given.append(grant(lab, "service:xiaomi-app-inventory"))
-        assert passes(*both)
+        assert passes(lab, family, "www.tiktokv.com")
+        assert not passes(lab, family, both)
+        wait_for(lambda: asks(lab).get("tiktok-telemetry"), 5)
+        given.append(grant(lab, "service:tiktok-telemetry"))
+        assert passes(lab, family, both)
     finally:
         for one in given:
             revoke(lab, one["id"])
-    assert not passes(*both)
+    assert not passes(lab, family, both)
 
 
 @BOTH

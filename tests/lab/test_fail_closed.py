@@ -110,18 +110,25 @@ def test_the_queue_rule_deleted(lab: Lab, tmp_path: Path) -> None:
     hurt(lab, tmp_path, 1, delete, lambda: "NFQUEUE" in queued() or "queue" in queued())
 
 
-@pytest.mark.parametrize("mode", [0, 1, 2])
-def test_rp_filter(lab: Lab, tmp_path: Path, mode: int) -> None:
-    for where in ("all", "wan0", "lan0"):
-        lab.gateway("sysctl", "-qw", f"net.ipv4.conf.{where}.rp_filter={mode}")
-    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"))
+def flushed_under(lab: Lab, tmp_path: Path, names: tuple[str, ...], modes: tuple[int, ...]) -> None:
+    """The ruleset is flushed once under each mode of these sysctls."""
+    left = iter(modes)
+
+    def blow() -> None:
+        mode = next(left)
+        for name in names:
+            lab.gateway("sysctl", "-qw", f"{name}={mode}")
+        lab.gateway("nft", "flush", "ruleset")
+
+    hurt(lab, tmp_path, len(modes), blow, lambda: lab.state_is("ENFORCING"))
 
 
-@pytest.mark.parametrize("mode", [1, 0])
-def test_bridge_nf_call_iptables(lab: Lab, tmp_path: Path, mode: int) -> None:
-    for what in ("iptables", "ip6tables"):
-        lab.gateway("sysctl", "-qw", f"net.bridge.bridge-nf-call-{what}={mode}")
-    hurt(lab, tmp_path, 1, lambda: lab.gateway("nft", "flush", "ruleset"), lambda: lab.state_is("ENFORCING"))
+def test_rp_filter(lab: Lab, tmp_path: Path) -> None:
+    flushed_under(lab, tmp_path, tuple(f"net.ipv4.conf.{where}.rp_filter" for where in ("all", "wan0", "lan0")), (1, 2, 0))
+
+
+def test_bridge_nf_call_iptables(lab: Lab, tmp_path: Path) -> None:
+    flushed_under(lab, tmp_path, tuple(f"net.bridge.bridge-nf-call-{what}" for what in ("iptables", "ip6tables")), (1, 0))
 
 
 def test_nothing_passes_before_the_rules_are_loaded(tmp_path: Path) -> None:
