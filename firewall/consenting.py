@@ -37,8 +37,8 @@ class Consenting:
         self._out = out
 
     def given(self, seen: inputs.ConsentGiven, now: Now) -> None:
-        if self._consents.get(seen.consent.id) is None:
-            self._out.events.append(events.ConsentGranted(now.wall, seen.consent))
+        prolonged = self._consents.get(seen.consent.id) is not None
+        self._out.events.append(events.ConsentGranted(now.wall, seen.consent, prolonged))
         self.remembered((seen.consent,), now)
 
     def remembered(self, consents: Sequence[Consent], now: Now) -> None:

@@ -106,6 +106,7 @@ class ConsentGranted:
 
     at: float
     consent: Consent
+    prolonged: bool = False  # it was there already, and ends later now
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 2.0  # how often ends are stored, and suspended consents looked at again
 MARK_SECONDS: Final = 60.0  # how often is stored what is left, which a power cut then makes older by as much
+A_MOMENT: Final = 1.0  # seconds: an end that is later by less is the same
 MOST: Final = 4_096  # in force at a time
 MOST_OF_ONE: Final = 128  # of one phone or group
 MOST_FLOWS: Final = 100_000  # whose bytes are counted
@@ -125,7 +126,10 @@ class Granting:
     # -- giving ------------------------------------------------------------------------------------------------------
 
     async def grant(self, wanted: Sequence[Wanted], who: Author, answered: Answered | None = None) -> list[Consent]:
-        """All of them, or with Refused none. `answered`: the question that this is the answer to."""
+        """All of them, or with Refused none. What is there already is prolonged, if this ends later.
+
+        `answered`: the question that this is the answer to.
+        """
         return await self._whole(self._grant(wanted, who, answered))
 
     async def _grant(self, all_wanted: Sequence[Wanted], who: Author, answered: Answered | None) -> list[Consent]:
@@ -135,7 +139,7 @@ class Granting:
             for wanted in all_wanted:
                 self.check(wanted)
             now = self._clock()
-            new = [self._new(wanted, who, now) for wanted in all_wanted]
+            new = [self._prolonged(self._new(wanted, who, now), self._there(wanted)) for wanted in all_wanted]
             if len(self._active) + len(new) > MOST:
                 raise Refused(f"not granted: {MOST} consents are in force already; revoke some")
             if answered is not None:
@@ -145,41 +149,67 @@ class Granting:
             finally:
                 if answered is not None:
                     answered.answering = ""
-            consents = [replace(one.consent, id=number) for one, number in zip(new, ids, strict=True)]
-            for one, consent in zip(new, consents, strict=True):
-                self._active[consent.id] = replace(one, consent=consent)
-                self._deliver((ConsentGiven(consent),))
+            consents = []
+            for one, number in zip(new, ids, strict=True):
+                if one.consent.id and number not in self._active:
+                    continue  # what was to be prolonged has ended meanwhile, which is stored after this
+                consents.append(replace(one.consent, id=number))
+                self._active[number] = replace(one, consent=consents[-1])
+                self._deliver((ConsentGiven(consents[-1]),))
+            if not consents:
+                raise Refused("not granted: what was to be prolonged ended at the same moment; grant it again")
             if answered is not None:
                 answered.answer = f"consent {consents[0].id} by {who.name}"
             return consents
 
     def check(self, wanted: Wanted) -> None:
-        """Raises Refused for what is there already, and for one too many."""
-        of_one = [one.consent for one in self._active.values() if _same_who(one.consent, wanted)]
-        known = next((one for one in of_one if one.subject == wanted.subject), None)
-        if known is not None and self._counts(known):
+        """Raises Refused for what is there already and lasts as long, and for one too many."""
+        known, now = self._there(wanted), self._clock()
+        if known is not None and not _outlasts(self._until(wanted, now), known.consent):
             raise Refused(
-                f"{wanted.who} has consent {known.id} for {titled(self._gateway.policy, known.subject)} already: "
-                f"{self.lasts(known)}, given by {known.who}. To give another: consentry consents revoke {known.id}"
+                f"{wanted.who} has consent {known.consent.id} for "
+                f"{titled(self._gateway.policy, wanted.subject)} already: {self.lasts(known.consent)}, given by "
+                f"{known.consent.who}. To give a shorter one: consentry consents revoke {known.consent.id}"
             )
-        if len(of_one) >= MOST_OF_ONE:
+        if known is None and sum(_same_who(one.consent, wanted) for one in self._active.values()) >= MOST_OF_ONE:
             raise Refused(f"not granted: {wanted.who} has {MOST_OF_ONE} consents already; revoke some")
+
+    def _there(self, wanted: Wanted) -> StoredConsent | None:
+        """What this would prolong: the same for the same, and in force."""
+        same = (one for one in self._active.values() if _same_who(one.consent, wanted))
+        return next((one for one in same if one.consent.subject == wanted.subject and self._counts(one.consent)), None)
+
+    def prolongs(self, wanted: Wanted) -> str:
+        """In words: the consent that is there already, and what is left of it; "" if there is none."""
+        known = self._there(wanted)
+        return f"consent {known.consent.id} is for that already, {self.lasts(known.consent)}" if known else ""
 
     def _counts(self, consent: Consent) -> bool:
         """Whether it lets what comes next pass, or will: not if its flow has come, or its time is up this moment."""
         now = self._gateway.consents.get(consent.id) or consent
         return now.suspended or (now.flow is None and now.in_force(self._clock().boot))
 
-    def _new(self, wanted: Wanted, who: Author, now: Now) -> StoredConsent:
+    @staticmethod
+    def _until(wanted: Wanted, now: Now) -> float | None:
         try:
-            until = until_of(wanted.life, now) if wanted.left is None else now.boot + wanted.left
+            return until_of(wanted.life, now) if wanted.left is None else now.boot + wanted.left
         except ValueError as error:
             raise Refused(f"not granted: {error}") from None
+
+    def _new(self, wanted: Wanted, who: Author, now: Now) -> StoredConsent:
         consent = Consent(
             0, wanted.slot, wanted.group, wanted.phone, wanted.subject, wanted.life, now.wall, who.name, who.uid,
-            wanted.screen, until,
+            wanted.screen, self._until(wanted, now),
         )
         return StoredConsent(consent, self._boot_id, now.boot, now.wall, now.trusted)
+
+    @staticmethod
+    def _prolonged(new: StoredConsent, known: StoredConsent | None) -> StoredConsent:
+        """The same consent with the later end, from now on by whoever gave that; what has passed by it is kept."""
+        if known is None:
+            return new
+        consent = replace(new.consent, id=known.consent.id)
+        return replace(new, consent=consent, flows=known.flows, up=known.up, down=known.down)
 
     def _add(self, new: Sequence[StoredConsent]) -> tuple[int, ...]:
         if self._state is None:
@@ -393,6 +423,13 @@ class Granting:
             "ender": stored.ender if stored else "",
             "why": consent.why,
         }
+
+
+def _outlasts(until: float | None, known: Consent) -> bool:
+    """Whether this end (boot time; None: when it is revoked) is later. Of a suspended one nobody knows."""
+    if known.suspended or known.until is None:
+        return False
+    return until is None or until > known.until + A_MOMENT
 
 
 def _same_who(consent: Consent, wanted: Wanted) -> bool:

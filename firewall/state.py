@@ -171,17 +171,15 @@ class State:
         return self._consents("WHERE ended != 0 ORDER BY ended DESC, id DESC LIMIT ?", (limit,))
 
     def add_consents(self, new: Iterable[StoredConsent]) -> tuple[int, ...]:
-        """The ids that they got, never given before. All of it or, with StateError, nothing."""
+        """The ids that they got, never given before; who has one keeps it. All of it or, with StateError, nothing."""
         with self._told(), self._transaction() as db:
-            insert = f"INSERT INTO consents ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
-            return tuple(int(db.execute(insert, _to_row(one)).lastrowid or 0) for one in new)
+            return tuple(_put(db, one) for one in new)
 
     def save_consents(self, known: Iterable[StoredConsent]) -> None:
         """As they are now; those that ended long ago are forgotten. All of it or, with StateError, nothing."""
-        update = f"UPDATE consents SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"  # noqa: S608
         with self._told(), self._transaction() as db:
             for one in known:
-                db.execute(update, (*_to_row(one), one.consent.id))
+                _put(db, one)
                 if one.consent.ended:
                     keep = "SELECT id FROM consents WHERE ended != 0 ORDER BY ended DESC LIMIT ?"
                     forget = f"DELETE FROM consents WHERE ended != 0 AND ended < ? AND id NOT IN ({keep})"  # noqa: S608
@@ -284,6 +282,17 @@ _COLUMNS: Final = (
     "slot", "team", "phone", "kind", "what", "life", "given", "who", "uid", "screen", "until", "ended", "why", "ender",
     "boot_id", "boot", "wall", "trusted", "flows", "up", "down",
 )
+
+
+def _put(db: sqlite3.Connection, one: StoredConsent) -> int:
+    """Insert, or replace the one of its id. Its id."""
+    number = one.consent.id
+    if number:
+        update = f"UPDATE consents SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"  # noqa: S608
+        db.execute(update, (*_to_row(one), number))
+        return number
+    insert = f"INSERT INTO consents ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+    return int(db.execute(insert, _to_row(one)).lastrowid or 0)
 
 
 def _to_row(one: StoredConsent) -> tuple[object, ...]:

@@ -434,9 +434,10 @@ def _note(event: Event) -> Note | None:
             return at, "joined", f"{phone} joined ({mac.hex(':')}{strong})", "", None
         case PhoneLeft(at, phone, mac):
             return at, "left", f"{phone} left ({mac.hex(':')})", "", None
-        case ConsentGranted(at, one):
+        case ConsentGranted(at, one, prolonged):
             life = WORDS[one.life] + (f" (from {one.screen})" if one.screen else "")
-            return at, "consent", f"consent {one.id}: {_whose(one)} may {one.subject}, {life}", one.who, one.uid
+            which = f"consent {one.id}{', prolonged' * prolonged}"
+            return at, "consent", f"{which}: {_whose(one)} may {one.subject}, {life}", one.who, one.uid
         case ConsentOver(at, number, why, who, one):
             return at, "consent", f"consent {number} ended: {_whose(one)} may {one.subject} no more: {why}", *who
     return None

@@ -146,6 +146,8 @@ class ConsentsVerbs:
         words = f"{told.words} for {wanted.who}"
         if not told.asked and all(decision.verdict.refuses for _, decision in tried):
             words += "; no rule asks about all of it, so it may change nothing"
+        if known := self._app.granting.prolongs(wanted):
+            words += f"; {known}: a later end prolongs it"
         refused = list(told.refused)
         for question, decision in tried:
             if decision.verdict.refuses and not any(line.startswith(f"rule {decision.rule} ") for line in refused):
@@ -165,11 +167,13 @@ class ConsentsVerbs:
                 raise Refused(f"question {question.id} is of phone {phone.name}, not of {wanted.who}")
             if wanted.subject not in question.widths:
                 question = None  # whether it is answered by this, the rules say
+        known = self._app.granting.prolongs(wanted)
         (consent,) = await self._app.granting.grant((wanted,), peer.author, question)
         if question is not None:
             self._app.inbox.changed(question)
         await self._settle(consent, f"consent {consent.id} by {peer.name}")
-        yield Done(self._app.granting.to_json(consent) | {"words": self._words(consent)})
+        words = f"{self._words(consent)}{' from now on: it was there already' * bool(known)}"
+        yield Done(self._app.granting.to_json(consent) | {"words": words})
 
     async def revoke(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         granting = self._app.granting

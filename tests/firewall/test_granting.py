@@ -127,7 +127,7 @@ async def test_an_answer_that_could_not_be_given_leaves_the_question_open(house:
 async def test_a_once_that_was_taken_is_in_nobodys_way(house: House) -> None:
     first = await grant(house, life=Life.ONCE)
     with pytest.raises(Refused, match="has consent 1"):
-        await grant(house, life=Life.H1)
+        await grant(house, life=Life.ONCE)
     flow = FlowKey(6, b"\x0a\x4d\0\x0a", 1, b"\x2a\x3e\x30\x09", 443)
     house.gateway.consents.settle(flow, 1, (first.id,), house.time.boot)
     house.wait(500.0)
@@ -135,6 +135,50 @@ async def test_a_once_that_was_taken_is_in_nobodys_way(house: House) -> None:
     assert house.granting.to_json(first)["left"] is None
     assert [one.id for one in house.granting.active] == [first.id]
     assert (await grant(house, life=Life.H1)).id == 2
+
+
+# -- prolonging --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_later_end_prolongs_and_an_earlier_one_is_refused(house: House) -> None:
+    await grant(house, life=Life.M15)
+    flow = FlowKey(6, b"\x0a\x4d\0\x0a", 1, b"\x2a\x3e\x30\x09", 443)
+    house.see(FlowDecided(0.0, flow.src, flow, Observation("anna", "tcp", flow.dst, 443), Decision(Verdict.CONSENT, "", "", "", 1, 1)))
+    for life, who, until in ((Life.H1, BEN, 4_600.0), (Life.H12, ANNA, 44_200.0), (Life.REVOKED, BEN, None)):
+        given = await grant(house, who, life=life)
+        assert (given.id, given.who, given.until, given.life) == (1, who.name, until, life)
+        assert [(one.id, one.until) for one in house.gateway.consents] == [(1, until)]
+        assert [(one.consent.id, one.consent.until, one.consent.who) for one in house.state.consents()] == [(1, until, who.name)]
+        assert (house.noted[-1].prolonged, house.granting.to_json(given)["flows"]) == (True, 1)
+        for shorter in (Life.ONCE, Life.M15, life):
+            with pytest.raises(Refused, match="has consent 1 .* already: .* To give a shorter one"):
+                await grant(house, life=shorter)
+    house.wait(50_000.0)
+    house.tick()
+    assert [one.id for one in house.granting.active] == [1]
+    house.start()
+    assert [(one.id, one.until) for one in house.gateway.consents] == [(1, None)]
+
+
+async def test_what_is_revoked_while_it_is_prolonged_is_over(house: House) -> None:
+    await grant(house, life=Life.M15)
+    add = house.state.add_consents
+    house.state.add_consents = lambda new: (time.sleep(0.2), add(new))[1]
+    longer = asyncio.ensure_future(grant(house, BEN))
+    await asyncio.sleep(0.05)
+    await house.granting.revoke([1], ANNA)
+    with pytest.raises(Refused, match="ended at the same moment"):
+        await longer
+    assert (house.granting.active, house.state.consents(), list(house.gateway.consents)) == ([], (), [])
+    assert [one.consent.why for one in house.state.ended_consents(9)] == ["revoked by anna"]
+
+
+async def test_what_the_disk_does_not_take_ends_when_it_would_have(house: House) -> None:
+    await grant(house, life=Life.M15)
+    house.state._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(Refused, match="could not be stored"):
+        await grant(house)
+    assert [one.until for one in house.gateway.consents] == [1_900.0]
 
 
 # -- restarts, boots and clocks ----------------------------------------------------------------------------------------

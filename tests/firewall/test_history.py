@@ -371,7 +371,9 @@ while True:
     n += 1; store.append([t.row(n)]); print(n, time.time(), flush=True); time.sleep(0.005)
 """
     writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    time.sleep(3.0)
+    assert writer.stdout is not None
+    assert writer.stdout.readline()  # it writes now
+    time.sleep(2.5)
     writer.kill()
     told = [line.split() for line in writer.communicate()[0].splitlines() if line.count(" ") == 1]
     last = float(told[-1][1])

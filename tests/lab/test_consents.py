@@ -372,3 +372,15 @@ def test_a_consent_ends_when_its_time_is_up(house: House, family: int) -> None:
     assert not passes(lab, family, "api.account.xiaomi.com")
     one = next(row for row in lines(lab.consentry("consents", "list", "--ended", "--json").stdout) if row["id"] == given["id"])
     assert one["why"] == "its time is up"
+
+
+def test_a_later_end_prolongs_and_what_passes_goes_on(house: House) -> None:
+    lab, rules = house
+    rules()
+    given = grant(lab, how_long="15m")
+    upload = Upload(lab, 4)
+    upload.goes_on()
+    assert grant(lab, how_long="1h")["id"] == given["id"]
+    lab.consentry("lab", "time", "+16m")
+    upload.goes_on()
+    upload.ended_by("lab", "time", "+45m")

@@ -157,7 +157,7 @@ def test_time_is_told_and_the_wall_clock_may_jump(lab: Lab) -> None:
 
 def test_owners_at_once(lab: Lab) -> None:
     with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda life: grant(lab, life, check=False), ["1h", "12h", "15m", "revoked"]))
+        said = list(pool.map(lambda life: grant(lab, life, check=False), ["revoked"] * 4))
     assert sorted(one.returncode for one in said) == [0, 1, 1, 1]
     assert len(active(lab)) == 1
     assert all("phone phone1 has consent" in one.stderr for one in said if one.returncode)

@@ -37,7 +37,7 @@ class Consents(Prompted):
 Above stand the consents that hold, each with a bar that shrinks and what it has let pass so far; below the line those \
 that ended or were revoked, with why and by whom.
 x revokes the one under the cursor: its running flows are reset at once, and whatever it opened is refused and asked \
-again. c on one that ended gives it once more.
+again. c gives it once more: one that has ended, or a later end to one that goes on.
 enter shows what it let pass. A consent answers only what is asked: a block rule above still refuses.
 A consent that waits for the clock opens nothing: after a start without a trusted clock nobody can say how much of it \
 is left. t says that the clock is right."""
