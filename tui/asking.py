@@ -115,12 +115,14 @@ def place(question: Mapping[str, Any]) -> str:
 
 
 def tried(question: Mapping[str, Any], now: float) -> str:
-    """`6 tries since 14:01:10, all refused`."""
+    """`6 tries since 14:01:10, all refused`; of what it sent at least the first packets' payload is counted."""
     if not question["count"]:
         return ""  # it was not asked
     since = moment(question["first"], now)
     word = "refused" if question["count"] == 1 else "all refused"
-    kept = f", {size(question['tried'])} bytes kept back" if question.get("tried") else ""
+    kept = f", at least {size(question['tried'])} bytes kept back" if question.get("tried") else ""
+    if not kept and question.get("proto") == "tcp":
+        kept = " before it could send"  # at its first packet, by the kernel
     return f"{count(question['count'], 'try', 'tries')} since {since}, {word}{kept}"
 
 

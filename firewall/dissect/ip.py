@@ -135,3 +135,9 @@ def _transport(packet: bytes, proto: int, src: bytes, dst: bytes, l4: int, end: 
     elif there >= 6 and (proto, packet[l4]) in ECHO:
         sport = packet[l4 + 4] << 8 | packet[l4 + 5]
     return Packet(proto, src, dst, sport, dport, l4, payload, end, seq, flags)
+
+
+def payload_of(raw: bytes, packet: Packet) -> int:
+    """Bytes of payload of the packet that `raw` is the begin of, by what its headers say: a copy may be cut short."""
+    length = int.from_bytes(raw[2:4]) if raw[0] >> 4 == 4 else 40 + int.from_bytes(raw[4:6])
+    return max(length, packet.end) - packet.payload

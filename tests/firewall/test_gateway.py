@@ -237,6 +237,13 @@ def test_a_refusal_by_the_kernel_becomes_a_row_that_says_why(play: Play, wire) -
     (event,) = play.decided()
     assert event.decision.verdict is ASK
     assert "Xiaomi" in event.decision.reason
+    assert event.tried == 0
+
+
+def test_what_the_kernel_kept_back_is_told_though_its_copy_is_cut_short(play: Play, wire) -> None:
+    for packet, tried in ((wire.udp(LISTED, 9999, b"x" * 700)[:128], 700), (wire.udp(LISTED, 9998, b"x" * 20), 20)):
+        play << RefusedSeen(MAC, packet)
+        assert [event.tried for event in play.decided()] == [tried]
 
 
 def test_an_edit_cuts_live_flows_and_only_those_it_means(play: Play, wire) -> None:

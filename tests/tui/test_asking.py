@@ -66,7 +66,7 @@ def test_the_rule_that_never_makes(question, scope, rule):
 def test_the_circumstances(question):
     asked = question(1, at=1_000_000.0)
     assert asking.circumstances(asked, 1_000_000.0) == f"6 tries since {clock(1_000_000.0 - 78)}, all refused.  China, Xiaomi.  Cleartext HTTP"
-    assert "all refused, 1.2k bytes kept back." in asking.circumstances(asked | {"tried": 1_229}, 1_000_000.0)
+    assert "all refused, at least 1.2k bytes kept back." in asking.circumstances(asked | {"tried": 1_229}, 1_000_000.0)
     assert asking.circumstances(asked | {"count": 0, "place": {}, "readable": ""}, 1_000_000.0) == ""
     assert asking.tried(asked | {"count": 1}, 1_000_000.0).startswith("1 try since ")
     assert asking.place({"place": {"country": None, "asn": 4808, "organisation": "", "operator": ""}}) == "AS4808"

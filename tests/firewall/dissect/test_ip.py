@@ -141,3 +141,13 @@ def test_mutations_stay_inside(raw, data):
     raw = bytes(raw[: data.draw(st.integers(0, len(raw)))])
     packet = ip.parse(raw)
     assert packet is NOT_MINE or (packet.l4 <= packet.payload <= packet.end <= len(raw))
+
+
+@pytest.mark.parametrize("make", [v4, v6])
+@pytest.mark.parametrize(("proto", "head"), [(6, TCP), (17, UDP)])
+def test_payload_of_a_copy_that_is_cut_short(make, proto, head):
+    whole = make(proto, head[:4] + (8 + 600).to_bytes(2) + head[6:] + b"x" * 600 if proto == 17 else head + b"x" * 600)
+    for copied in (len(whole), 128, len(whole) - 600):
+        packet = ip.parse(whole[:copied])
+        assert ip.payload_of(whole[:copied], packet) == 600
+    assert ip.payload_of(make(proto, head), ip.parse(make(proto, head))) == 0
