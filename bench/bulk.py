@@ -43,6 +43,7 @@ def compared(case: Case, pairs: int, seconds: int, *how: str) -> Figure:
 def gigabits(family: int, seconds: int, *how: str) -> float:
     """What arrived per second, without the first second."""
     with serving(family, PORT, "iperf3", "--server", "--port", str(PORT)) as server:
-        iperf3 = ("iperf3", "--client", server, "--port", str(PORT), "--time", str(seconds), "--omit", "1", "--json", *how)
-        done = subprocess.run(inside(PHONE, *iperf3), text=True, capture_output=True, check=True, timeout=seconds + 30)
+        iperf3 = ("iperf3", "--client", server, "--port", str(PORT), "--time", str(seconds), "--omit", "1", "--json")
+        client = inside(PHONE, *iperf3, *how)
+        done = subprocess.run(client, text=True, capture_output=True, check=True, timeout=seconds + 30)
     return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e9
