@@ -188,8 +188,7 @@ class LinuxBackend:
 
     def _read_queue(self, queue: nfnl.Queue) -> None:
         for _ in range(TURNS):
-            found = queue.packets(A_TURN)
-            if not found:
+            if not (found := queue.packets(A_TURN)):
                 return
             for packet in found:
                 self._kept[packet.id] = packet.mark & marks.KEPT

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from firewall.backends.linux import marks, nftables, offload
 from firewall.backends.linux.nftables import Held, Ruleset
 from firewall.commands import KernelState, Watch
