@@ -24,6 +24,7 @@ from firewall.dissect.reassembly import Reassembly
 LARGEST = 16_384  # bytes of a hello, as over TCP (dissect/tls.py)
 MOST_CONNECTIONS = 4  # of one flow that are listened to at a time; a client has one, and one more after a Retry
 MOST_PACKETS = 64  # of one datagram, or of a train of datagrams that the kernel left in one piece
+MOST_FAILURES = 6  # to open what is in one datagram; a client has an Initial or two there, and knows their keys
 MOST_FRAMES = 512  # of one packet; Chromium cuts a hello into some twenty
 LONGEST_ID = 20  # bytes of a connection id (RFC 9000, 17.2)
 SMALLEST = 1_200  # bytes of a datagram with an Initial (RFC 9000, 14.1), also of a version nobody knows (6.1)
@@ -108,14 +109,15 @@ class _Packet(NamedTuple):
 class Initials:
     """Fed with the datagrams of one flow from the client, in the order they come.
 
-    `begun`: a connection has begun and its hello is not whole. A hello of more than 16 KiB, one said in two ways, or
-    a fifth connection beside four unfinished ones stays begun for ever.
+    `begun`: a connection has begun and its hello is not whole. A hello of more than 16 KiB, one said in two ways, a
+    fifth connection beside four unfinished ones, or a datagram full of what cannot be opened stays begun for ever.
     """
 
-    __slots__ = ("_connections", "_lost", "_opened", "_seen")
+    __slots__ = ("_connections", "_failures", "_lost", "_opened", "_seen")
 
     def __init__(self) -> None:
         self._connections: dict[tuple[int, bytes], _Connection] = {}
+        self._failures = 0  # with the datagram at hand
         self._lost = False
         self._opened: int | None = None  # a version that nobody has, and that could be read all the same
         self._seen = False  # a packet of a version that can be read
@@ -132,7 +134,7 @@ class Initials:
         """
         unknown = _google(datagram)
         hellos: list[bytes] = []
-        at = 0
+        at = self._failures = 0
         for _ in range(MOST_PACKETS):
             packet = _next_packet(datagram, at)
             if packet is None:
@@ -161,14 +163,16 @@ class Initials:
         first = connections.get(own)
         others = [some for some in connections.values() if some is not first]
         for connection in (*((first,) if first else ()), *reversed(others)):
-            payload = _decrypt(datagram, packet, connection.keys)
+            payload = self._try(datagram, packet, connection.keys)
             if payload is not None:
                 return self._take(connection, payload)
         if first:
             return None
         for scheme in (_SCHEMES[packet.version],) if packet.known else _TRIED:
+            if self._failures > MOST_FAILURES:
+                break
             keys = _keys(scheme, packet.dcid)
-            payload = _decrypt(datagram, packet, keys)
+            payload = self._try(datagram, packet, keys)
             if payload is None:
                 continue  # noise, or protected with the keys of an id that we have not seen
             if not packet.known:
@@ -178,7 +182,15 @@ class Initials:
                 return None
             connection = connections[own] = _Connection(keys)
             return self._take(connection, payload)
+        self._lost |= self._failures > MOST_FAILURES
         return None
+
+    def _try(self, datagram: bytes, packet: _Packet, keys: _Keys) -> bytes | None:
+        if self._failures > MOST_FAILURES:
+            return None
+        payload = _decrypt(datagram, packet, keys)
+        self._failures += payload is None
+        return payload
 
     def _forget_one(self) -> bool:
         """The oldest connection whose hello was given out; all that is lost with it is to know its repeats."""

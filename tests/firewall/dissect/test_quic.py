@@ -199,7 +199,23 @@ def test_frames_no_initial_may_carry_end_the_reading():
     assert heard([initial(b"\x1e" + crypto(0, SAMPLE))]) == [NEED_MORE]
 
 
+def tiny(number: int) -> bytes:
+    """As small as an Initial can be, and nobody can open it."""
+    dcid = b"noise%03d" % number
+    return b"\xc0\0\0\0\1\x08" + dcid + b"\0\0\x14" + bytes(20)
+
+
+def test_a_hello_behind_more_noise_than_is_tried_stays_begun():
+    reader = Initials()
+    whole = initial(crypto(0, SAMPLE), fill=0)
+    assert reader.feed(b"".join(map(tiny, range(3))) + whole) == (SAMPLE,)
+    reader = Initials()
+    assert reader.feed(b"".join(map(tiny, range(12))) + whole) is NEED_MORE
+    assert reader.begun
+
+
 @pytest.mark.parametrize("packet", [
+    b"".join(map(tiny, range(30))), b"".join(map(tiny, range(60))),
     initial(b"\x01\0" * 30_000, fill=0), initial(b"\x06\0\0" * 5_000, fill=0), initial(b"\x02\0\0\xbf\xff\xff\xff" + bytes(20_000), fill=0),
     long_header(1, bytes(20)) * 1_500, b"\xc0\0\0\0\x01\x08" * 10_000,
 ])
