@@ -73,7 +73,7 @@ class Gateway:
         self._naming = Naming(self.judge, self.names, self.enforced, self._out)
         self._rejudge = Rejudge(self.judge, self.flows, self.consents, self._out)
         self._consenting = consenting = Consenting(self.consents, phones, self.flows, self._rejudge, self._out)
-        self.presence = presence = Presence(phones, self._out)
+        self.presence = Presence(phones, self._out)
         self._locked_by = self._kept = ""  # why it is locked; why the newest rules are not the ones in use
         self._quiet: dict[type, float] = {}  # kind of command -> boot time until which its failures have been said
         self._unknown: frozenset[FlowKey] = frozenset()  # flows that pass, and nobody knows why any more
@@ -104,9 +104,7 @@ class Gateway:
             inputs.PairsFound: lambda seen, now: self._out.commands.extend(self.phones.adopt(seen.pairs, now.boot)),
             inputs.Remembered: self._remembered,
             inputs.ProbeSeen: lambda seen, _: self._out.commands.append(self.judge.probed(seen.id)),
-            inputs.Joined: presence.joined,
-            inputs.Left: presence.left,
-            inputs.Leased: presence.leased,
+            **self.presence.route,
             inputs.Tick: self._tick,
         }
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from firewall.events import PhoneJoined, PhoneLeft
+from firewall.inputs import Joined, Leased, Left
 from firewall.text import inert
 
 if TYPE_CHECKING:
-    from firewall.inputs import Joined, Leased, Left, Now
+    from collections.abc import Callable
+
+    from firewall.inputs import Now
     from firewall.phones import Phone, Phones
     from firewall.rejudge import Out
 
@@ -22,6 +25,7 @@ QUIET_SECONDS: Final = 10.0  # a phone that comes and goes is told of once in so
 class Presence:
     def __init__(self, phones: Phones, out: Out) -> None:
         self._phones, self._out = phones, out
+        self.route: dict[type, Callable[..., None]] = {Joined: self.joined, Left: self.left, Leased: self.leased}
         self._joined: dict[bytes, int | None] = {}  # MAC -> dBm
         self._hosts: dict[bytes, str] = {}  # MAC -> what it calls itself
         self._told: dict[bytes, float] = {}  # MAC -> boot time until which its comings and goings are not told
