@@ -62,6 +62,7 @@ PLACES_SECONDS = 5.0
 TRANSLATORS_SECONDS = 600.0  # between two looks at ipv4only.arpa
 RULES_SECONDS = 0.5
 SETTLE_SECONDS = 2.0
+UPSTREAM_SECONDS = 5.0  # resolv.conf is another one behind another uplink, and empty before the first
 UNABLE = 2  # exit status: starting again would not help
 AGAIN = 3  # and: it would, and is wanted
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -137,6 +138,7 @@ class App:
             (BEAT_SECONDS, self.beat),
             (PROBE_SECONDS, self.watchdog),
             (TELL_SECONDS, self.inbox.tell),
+            (UPSTREAM_SECONDS, lambda: self.resolver.follow(self.settings.upstream_addresses())),
         )
         kept = (
             self.keep_phones(), self.keep_places(), self.keep_translators(), memory.keep(self.memory, self.gateway),

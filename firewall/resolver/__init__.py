@@ -122,6 +122,10 @@ class Resolver:
         if ready:
             self._deliver(ready)
 
+    def follow(self, upstreams: Sequence[tuple[str, int]]) -> None:
+        """The way to the internet has changed, and with it whom we ask."""
+        self._upstreams.use(upstreams)
+
     async def translators(self) -> tuple[bytes, ...] | None:
         """The prefixes of this network's own NAT64, as our upstream tells (RFC 7050); None if it says nothing."""
         reply = await self._upstreams.ask(b"\x08ipv4only\x04arpa\0", dns.AAAA)

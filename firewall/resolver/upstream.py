@@ -36,6 +36,11 @@ class Upstreams:
         self._servers = tuple(servers)
         self._first = 0
 
+    def use(self, servers: Sequence[tuple[str, int]]) -> None:
+        """From now on these; while there are none, those before."""
+        if servers and tuple(servers) != self._servers:
+            self._servers, self._first = tuple(servers), 0
+
     async def ask(self, wire: bytes, qtype: int) -> Reply | None:
         """The answer of the first upstream that has one; the last refusal if none has; None if none speaks.
 

@@ -444,3 +444,13 @@ async def test_rebinding_is_cut_out(house, said, told):
     assert (reply.header.rcode, addresses(reply)) == (0, told)
     assert house.gate.answers[0].addresses == tuple(map(socket.inet_aton, told))
     assert addresses(await house.ask("nas.lan")) == said
+
+
+async def test_another_uplink_brings_other_servers_and_none_leaves_those_that_were_there(house, up):
+    up.script = lambda data, over_tcp: []  # says nothing any more
+    async with Upstream() as other:
+        house.resolver.follow([])
+        house.resolver.follow([("127.0.0.1", other.port)])
+        assert addresses(await house.ask("shop.example")) == [PUBLIC]
+        assert len(other.asked) == 1
+        assert not up.asked

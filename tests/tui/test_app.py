@@ -83,3 +83,11 @@ async def test_the_first_frame_is_quick(tmp_path):
     async with app.run_test() as pilot:
         await pilot.pause()
         assert time.monotonic() - began < 5.0  # a loaded machine; measured by bench/
+
+
+async def test_phones_that_come_and_go_are_told(screen, gate):
+    async with screen() as s:
+        gate._server.publish({"near": {"at": 1.0, "phone": "[red]anna\x1b", "mac": "02:00:00:00:01:01", "joined": True, "signal": -41}})
+        await s.shows("[red]anna‹U+001B› joined, -41 dBm")
+        gate._server.publish({"near": {"at": 2.0, "phone": "anna", "mac": "02:00:00:00:01:01", "joined": False, "signal": None}})
+        await s.shows("anna left")

@@ -22,3 +22,15 @@ def test_only_the_first_loss_tells_since_when():
     pulse.lose("refused", 250.0)
     assert pulse.status(10.0) is None
     assert pulse.gone == (201.0, "refused")
+
+
+def test_a_child_that_fails_is_said_once_with_its_remedy():
+    def told(reason):
+        return {"children": {"dnsmasq": {"state": "up", "reason": "", "remedy": ""}, "hostapd": {"state": "failed" if reason else "up", "reason": reason, "remedy": "do this"}}}
+
+    pulse = Pulse(100.0)
+    assert pulse.fell(told("no radio")) == "hostapd: no radio. do this"
+    pulse.hear(told("no radio"), 10.0, 200.0)
+    assert pulse.fell(told("no radio")) == ""
+    assert pulse.fell(told("busy")) == "hostapd: busy. do this"
+    assert pulse.fell(told("")) == pulse.fell({}) == ""

@@ -130,3 +130,10 @@ async def test_rows_never_contradict_the_header_and_the_keys_fit(screen, gate, p
         await s.shows("WATCHING   nothing is blocked")
         await s.until(lambda: "◐ watch" in s.row("anna-pixel   home"))
         assert len(gate.asked) == asked
+
+
+async def test_what_a_phone_calls_itself_and_how_well_it_is_heard(screen, gate, phone):
+    gate.phones = [phone(10, "anna-pixel") | {"host": "Pixel[b]\u202e", "joined": True, "signal": -52}]
+    async with screen(size=(140, 30)) as s:
+        await s.press("6")
+        await s.shows("calls itself Pixel[b]‹U+202E›", "joined, -52 dBm")

@@ -118,3 +118,10 @@ def test_a_clock_that_is_not_trusted_matters_where_consents_are():
     assert "the time is not known: consents with an end wait (5)" in line(120, asks=0, consents=2, clock=False)[0]
     assert "the time" not in line(120, consents=0, clock=False)[0]
     assert "the time" not in line(120, consents=2, clock=True)[0]
+
+
+def test_what_fails_beside_the_gate_stands_in_the_line_with_what_helps():
+    failed = {"state": "failed", "reason": "the radio wlan0 is switched off (rfkill)", "remedy": "sudo rfkill unblock wifi"}
+    text, state = line(width=160, children={"hostapd": failed, "dnsmasq": {"state": "up", "reason": "", "remedy": ""}})
+    assert state == "ENFORCING"  # the gate itself is sound
+    assert "hostapd: the radio wlan0 is switched off (rfkill). sudo rfkill unblock wifi" in text
