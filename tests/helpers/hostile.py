@@ -95,8 +95,8 @@ class Raw:
         """The handshake; `data` goes with the first SYN, and those after it are plain."""
         while self.answer(0) is not None:
             pass  # to an earlier connection of these ports
-        for data in (data, b"", b""):
-            self.ip(self.segment(self.isn, data, SYN, options))
+        for said in (data, b"", b""):
+            self.ip(self.segment(self.isn, said, SYN, options))
             answer = self.answer(1.0)
             if answer is not None and answer[2] & SYN:
                 self.ack = (answer[0] + 1) % (1 << 32)
