@@ -140,6 +140,8 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     if not seen["clock"]:
         click.echo("the clock is not synchronised; if it is right: consentry clock trust")
     click.echo(f"rules {seen['rules']}")
+    if seen["probe"]:
+        click.echo(f"the gate does not answer its own probe: {seen['probe']}")
     if seen["trouble"]:
         click.echo(f"trouble: {inert(seen['trouble'])}")
 
