@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 CHECKS: Final[tuple[Callable[[World], Iterator[Finding]], ...]] = (
     gate.gateway, gate.closed, gate.children, kernel.nftables, gate.queue, kernel.bridge,
-    network.forwarding, network.reverse_path, rivals.rivals, network.names, network.leases, network.advertisements,
+    network.uplink, network.forwarding, network.reverse_path, rivals.rivals,
+    network.names, network.leases, network.advertisements,
     radio.radios, box.clock, gate.ages, box.disk, box.rights, box.groups, box.python,
 )
 

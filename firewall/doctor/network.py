@@ -8,18 +8,22 @@ import select
 import socket
 import struct
 import time
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding, unknown
+from firewall.selftest import hellos
 from firewall.settings import DNS_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from firewall.doctor.world import World
 
 LISTEN_SECONDS: Final = 1.0  # routers answer a solicitation within half a second (RFC 4861, 6.2.6)
+ANSWER_SECONDS: Final = 2.0  # for a resolver
+MOST_RESOLVERS: Final = 4
 SOLICITATION, ADVERTISEMENT = 133, 134  # RFC 4861, 4
 ALL_ROUTERS: Final = "ff02::2"
 ICMP6_FILTER: Final = 1  # linux/icmpv6.h
@@ -48,6 +52,62 @@ def holders(world: World, port: int, *, udp_only: bool = False) -> list[Holder]:
         addr, _, device = local.rpartition(":")[0].strip("[]").partition("%")
         who = _HOLDER.search(line)
         found.append(Holder(addr.strip("[]"), device.strip("]"), who[1] if who else "", int(who[2]) if who else 0))
+    return found
+
+
+def uplink(world: World) -> Iterator[Finding]:
+    """The way out, and the resolvers that true answers come from: without either phones say "no internet"."""
+    name, wan = "uplink", world.wan
+    if not world.lan:
+        return
+    if not wan:
+        says = "nobody has a default route: nothing of the phones' has a way out"
+        yield Finding(name, FAIL, says, "ip route; plug the cable in, or see what its network manager says")
+        return
+    link = next((row for row in world.rows("ip", "-j", "link", "show") if row.get("ifname") == wan), None)
+    if link is None:
+        yield Finding(name, FAIL, f"there is no interface {wan}", "ip link; consentry setup")
+        return
+    routes = [family for family in (4, 6) if world.rows("ip", "-j", f"-{family}", "route", "show", "default")]
+    if not routes:
+        yield Finding(name, FAIL, f"there is no default route by {wan}", f"ip route; is the cable of {wan} in?")
+        return
+    asked = world.settings.upstream_addresses() if world.settings else ()
+    answering = asked_for_names(asked, ANSWER_SECONDS)
+    ways = " and ".join(f"IPv{family}" for family in routes)
+    if asked and not answering:
+        silent = ", ".join(addr for addr, _ in asked)
+        says = f"{wan} leads out over {ways}, but no resolver answers there ({silent}): phones find no names"
+        yield Finding(name, FAIL, says, "ping that address; another resolver: consentry run --upstream ADDR")
+    else:
+        answers = f"; {', '.join(answering)} answers for names" if asked else ""
+        yield Finding(name, PASS, f"{wan} leads out over {ways}{answers}")
+
+
+def asked_for_names(resolvers: Sequence[tuple[str, int]], seconds: float) -> list[str]:
+    """Those that answer a question within so long."""
+    open_ones = {}
+    for number, (addr, port) in enumerate(resolvers[:MOST_RESOLVERS]):
+        s = socket.socket(socket.AF_INET6 if ":" in addr else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            s.connect((addr, port))
+            s.send(hellos.question("example.com", hellos.A, 0x1001 + number))
+            open_ones[s] = addr
+        except OSError:
+            s.close()
+    found = []
+    until = time.monotonic() + seconds
+    while open_ones and (left := until - time.monotonic()) > 0:
+        ready, _, _ = select.select(list(open_ones), [], [], left)
+        for s in ready:
+            addr = open_ones.pop(s)
+            with s, suppress(OSError):
+                if s.recv(4_096):
+                    found.append(addr)
+        if found:
+            break
+    for s in open_ones:
+        s.close()
     return found
 
 

@@ -1,10 +1,11 @@
-"""Whether this box can be an access point, by what iw(8) tells of its radios."""
+"""Whether this box can be an access point, by what iw(8) and rfkill(8) tell of its radios."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from firewall.box.iw import abilities, country
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding
 
 if TYPE_CHECKING:
@@ -13,26 +14,8 @@ if TYPE_CHECKING:
     from firewall.doctor.finding import State
     from firewall.doctor.world import World
 
-_MODES = re.compile(r"Supported interface modes:\n((?:\s+\* .*\n)+)")
-_BLOCKED = re.compile(r"^\d+: (\S+): .*\n(?:.*\n)??\s+(Soft|Hard) blocked: yes", re.MULTILINE)
-
-
-class Radio(NamedTuple):
-    """One `Wiphy` of `iw list`."""
-
-    name: str
-    access_point: bool
-    wpa3: bool  # management frames can be protected, which WPA3 requires (802.11w)
-
-
-def read(told: str) -> list[Radio]:
-    """[pure] The radios in what `iw list` printed."""
-    radios = []
-    for part in re.split(r"^Wiphy ", told, flags=re.MULTILINE)[1:]:
-        modes = _MODES.search(part)
-        words = set(re.findall(r"\* (.+)", modes[1])) if modes else set()
-        radios.append(Radio(part.split()[0], "AP" in words, "CMAC (00-0f-ac:6)" in part))
-    return radios
+NAMES_SOME: Final = "docs/ten-minutes.md names some that can"
+_BLOCKED: Final = re.compile(r"^\d+: (\S+): .*\n(?:.*\n)??\s+(Soft|Hard) blocked: yes", re.MULTILINE)
 
 
 def radios(world: World) -> Iterator[Finding]:
@@ -43,25 +26,27 @@ def radios(world: World) -> Iterator[Finding]:
     if told is None:
         yield Finding(name, bad if needed else PASS, "not known: iw is not installed", "apt-get install iw")
         return
-    found = read(told.out)
+    found = {part.split()[0]: abilities(part) for part in re.split(r"^Wiphy ", told.out, flags=re.MULTILINE)[1:]}
     if not found:
         says = "none on this box" + ("" if needed else "; phones come by wire, or by an access point of their own")
-        remedy = "plug one in; docs/ten-minutes.md names some that work"
-        yield Finding(name, FAIL if needed else PASS, says, remedy if needed else "")
+        yield Finding(name, FAIL if needed else PASS, says, f"plug one in; {NAMES_SOME}" if needed else "")
         return
-    for radio in found:
-        if not radio.access_point:
-            remedy = "take another one: docs/ten-minutes.md names some"
-            yield Finding(name, bad, f"{radio.name} (or its driver) cannot be an access point", remedy)
-        elif not radio.wpa3:
-            says = f"{radio.name} can be an access point, with WPA2 only: it does not protect management frames"
-            yield Finding(name, WARN, says, "consentry setup --security wpa2")
+    for phy, can in found.items():
+        if not can.access_point:
+            yield Finding(name, bad, f"{phy} (or its driver) cannot be an access point", f"another one; {NAMES_SOME}")
+        elif not can.channels:
+            says = f"{phy} may begin on no channel: no country is set, or its firmware forbids all of them"
+            yield Finding(name, bad, says, "consentry setup --country DE (yours); iw list shows what is forbidden")
+        elif not can.wpa3:
+            says = f"{phy} can be an access point, with WPA2 only: it does not protect management frames"
+            yield Finding(name, WARN, says, "nothing, if WPA2 will do: consentry setup --security wpa2")
         else:
-            yield Finding(name, PASS, f"{radio.name} can be an access point, with WPA2 and WPA3")
+            bands = " and ".join(f"{band} GHz" for band in can.channels)
+            yield Finding(name, PASS, f"{phy} can be an access point, with WPA2 and WPA3, at {bands}")
     off = world.run("rfkill", "list", "wlan")
     for called, how in _BLOCKED.findall(off.out if off else ""):
         remedy = "rfkill unblock wlan" if how == "Soft" else "its switch, or the BIOS"
         yield Finding(name, bad, f"{called} is switched off ({how.lower()} block)", remedy)
-    country = world.run("iw", "reg", "get")
-    if country and re.search(r"^country 00:", country.out, re.MULTILINE) and needed is False:
+    law = world.run("iw", "reg", "get")
+    if law and not country(law.out) and not needed:  # setup asks for it, and hostapd sets it
         yield Finding(name, WARN, "no country is set: most channels may not be used", "iw reg set DE (yours)")

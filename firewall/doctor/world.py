@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from firewall import control, spaces
+from firewall.backends.linux.uplink import AUTO, default_route
 from firewall.settings import RUN, STATE, Settings
 
 PLAN: Final = Path("/etc/consentry/gateway.toml")  # what `consentry setup` has written
@@ -79,7 +80,8 @@ class World:
 
     @property
     def wan(self) -> str:
-        return self._side("wan")
+        """The interface to the internet; where nobody has named one, whoever has the default route."""
+        return self._side("wan") or (default_route(self.lan) if self.lan else "")
 
     @property
     def state_dir(self) -> Path:
@@ -87,7 +89,7 @@ class World:
 
     def _side(self, word: str) -> str:
         told = (self.status or {}).get(word) or getattr(self.settings, word, "") or self.plan.get(word, "")
-        return "" if told == "auto" else str(told)
+        return "" if told == AUTO else str(told)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall import control
+from firewall.backends.linux.uplink import AUTO, default_route
 from firewall.engine import wall
 from firewall.phones import STRICT
 from firewall.selftest import packets, strikes
@@ -70,11 +71,14 @@ class Session:
         status = self._status
         if status["state"] in {"LOCKED", "STARTING"}:  # then nothing undecided passes, and nothing is proved by that
             raise SelfTestError(f"the gate is {status['state']}. {status['reason']}".rstrip())
+        self._wan = default_route(status["lan"]) if status["wan"] == AUTO else status["wan"]
+        if not self._wan:
+            raise SelfTestError("nobody has a default route, so nothing could leave")
         self._forget()
         side = Side.look(status["lan"])
         self._say(f"joining {side.name} as two phones that nobody has named ...")
         taken = self._taken(side)
-        with Witness(status["wan"]) as self._witness:
+        with Witness(self._wan) as self._witness:
             probe = Phone(side, first := side.free4(taken))
             try:
                 peer = Phone(side, side.free4({*taken, str(first.ip)}))
@@ -170,7 +174,7 @@ class Session:
                 await asyncio.sleep(0.1)
         finally:
             self._gate.ask("phones.set", phone=NAMES[0], mode="")
-        wan = self._status["wan"]
+        wan = self._wan
         if self._witness.left[one]:
             return Row("control", family, title, SEEN, f"was seen leaving by {wan}")
         return Row("control", family, title, BLIND, f"was not seen at {wan}: nothing can be judged")

@@ -18,6 +18,7 @@ import pytest
 from firewall.doctor import box, examine, gate, kernel, network, radio, rivals
 from firewall.doctor.finding import Finding
 from firewall.doctor.world import Ran, World
+from firewall.settings import Settings
 from firewall.spaces import Space
 
 pytestmark = pytest.mark.lab
@@ -105,6 +106,24 @@ def test_databases_that_grew_old(world: World) -> None:
 
 
 # -- ways of packets -----------------------------------------------------------------------------------------------------
+
+
+def test_a_way_out_and_somebody_who_answers(world: World) -> None:
+    Settings("lan0", "wan0", run_dir=str(world.run_dir), state_dir=str(world.state_dir), upstreams=("203.0.113.7", "203.0.113.1")).write()
+    world = World(world.run_dir, world.plan_file, world.status)
+    assert "no default route" in one(network.uplink(world)).says
+    sh("ip route add default dev wan0")
+    assert "no resolver answers" in one(network.uplink(world)).says
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.bind(("203.0.113.1", 53))
+        answering = threading.Thread(target=lambda: resolver.sendto(b"answer", resolver.recvfrom(512)[1]))
+        answering.start()
+        assert one(network.uplink(world)) == Finding("uplink", "pass", "wan0 leads out over IPv4; 203.0.113.1 answers for names")
+        answering.join()
+    assert world.status
+    world.status["wan"] = "auto"
+    sh("ip route del default")
+    assert "nobody has a default route" in one(network.uplink(World(world.run_dir, world.plan_file, world.status))).says
 
 
 def test_forwarding_switched_off(world: World) -> None:
@@ -250,6 +269,10 @@ IW = """Wiphy phy0
 \t\t * AP
 \t\t * AP/VLAN
 \t\t * monitor
+\tBand 1:
+\t\tFrequencies:
+\t\t\t* 2412 MHz [1] (18.0 dBm)
+\t\t\t* 2437 MHz [6] (18.0 dBm)
 Wiphy phy1
 \tSupported Ciphers:
 \t\t* CCMP-128 (00-0f-ac:4)
@@ -263,12 +286,15 @@ RFKILL = "0: phy0: Wireless LAN\n\tSoft blocked: yes\n\tHard blocked: no\n1: phy
 
 def test_what_radios_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What iw prints, for there is no radio here; the guest has real ones."""
-    assert radio.read(IW) == [radio.Radio("phy0", access_point=True, wpa3=True), radio.Radio("phy1", access_point=False, wpa3=False)]
     told = {"iw list": IW, "rfkill list wlan": RFKILL, "iw reg get": "global\ncountry 00: DFS-UNSET\n"}
     monkeypatch.setattr(world, "run", lambda *words: Ran(0, told[" ".join(words)], ""))
     assert [(found.state, found.says.split()[0]) for found in radio.radios(world)] == [
         ("pass", "phy0"), ("warn", "phy1"), ("warn", "phy0"), ("warn", "phy1"), ("warn", "no"),
     ]
+    told["iw list"] = IW.replace("CMAC", "GMAC").replace("dBm", "dBm) (no IR", 1)
+    assert "WPA2 only" in next(radio.radios(world)).says
+    told["iw list"] = IW.replace("dBm", "dBm) (no IR")
+    assert "no channel" in next(radio.radios(world)).says
     told["iw list"] = ""
     assert one(radio.radios(world)).state == "pass"
     world.plan_file.write_text(PLAN)
