@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "tui")]
 
+import printed  # noqa: E402
 from askkeeper import consent, question  # noqa: E402  found beside the tests
 from gatekeeper import Gatekeeper, episode  # noqa: E402
 from pastkeeper import phone  # noqa: E402
@@ -232,9 +233,21 @@ async def take(socket: Path, size: tuple[int, int], name: str, out: Path, *keys:
         refused = (at for at, row in enumerate(rows) if getattr(row, "verdict", "") in {"ask", "block"})
         await pilot.press(*["down"] * next(refused, 0), *keys)  # the row that people came to see
         await pilot.pause(1.5)  # the dry run waits for a pause of the keys
-        file = out / f"{name}-{size[0]}x{size[1]}.svg"
-        svg = FONT.sub("", app.export_screenshot(title="consentry"))
-        file.write_text(TEXT.sub(_trim, svg), "utf-8")
+        keep(out / f"{name}-{size[0]}x{size[1]}.svg", app.export_screenshot(title="consentry"))
+
+
+async def take_others(out: Path) -> None:
+    """What is no screen of a gateway: the wizard, and what two commands print."""
+    wizard = printed.wizard()
+    async with wizard.run_test(size=SMALL) as pilot:
+        await pilot.pause(0.5)
+        keep(out / "setup-80x24.svg", wizard.export_screenshot(title="consentry setup"))
+    keep(out / "doctor.svg", printed.drawn("doctor", printed.doctor()))
+    keep(out / "selftest.svg", printed.drawn("selftest --disrupt", printed.selftest()))
+
+
+def keep(file: Path, svg: str) -> None:
+    file.write_text(TEXT.sub(_trim, FONT.sub("", svg)), "utf-8")
 
 
 def _trim(text: re.Match[str]) -> str:
@@ -250,6 +263,7 @@ async def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "img")
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
+    await take_others(arguments.out)
     async with gateway(arguments.socket) as socket:
         for size, name, *keys in PICTURES:
             await take(socket, size, name, arguments.out, *keys)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from firewall.doctor import Finding
 
 SHAPES = {"pass": ("✔", "+", "green"), "warn": ("▲", "!", "yellow"), "fail": ("✖", "x", "red")}
-MARGIN = 23  # columns of shape, state and name
+MARGIN = 24  # columns of shape, state and name
 
 
 @click.command()

@@ -15,7 +15,7 @@ from firewall.cli.doctor import coloured, drawn
 from firewall.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from firewall.selftest.verdict import Row
 
@@ -51,20 +51,20 @@ def selftest(ctx: click.Context, *, disrupt: bool | None, as_json: bool) -> None
     except (SelfTestError, OSError) as error:
         click.echo(f"it cannot be told whether the gate is real: {inert(str(error))}", err=True)
         ctx.exit(REFUSED)
-    if as_json:
-        for row in rows:
-            click.echo(json.dumps(row._asdict(), ensure_ascii=False))
-    else:
-        table(rows)
+    for line in (json.dumps(row._asdict(), ensure_ascii=False) for row in rows) if as_json else table(rows):
+        click.echo(line, color=coloured())
     sys.stdout.flush()
-    ctx.exit(0 if passed(rows) else REFUSED)
+    if passed(rows):
+        click.echo("nothing got through that the rules refuse", err=True)
+        ctx.exit(0)
+    through = sum(row.state == "through" for row in rows)
+    click.echo(f"{through} got through" if through else "it cannot be judged: see the rows marked blind", err=True)
+    ctx.exit(REFUSED)
 
 
-def table(rows: Sequence[Row]) -> None:
+def table(rows: Sequence[Row]) -> Iterator[str]:
     """One line for each try, both families beside each other; what they say where they agree, and why where not."""
-    from firewall.selftest.verdict import passed  # noqa: PLC0415
-
-    click.echo(f" {'what a phone tried':<32} {'IPv4':<10} {'IPv6':<10}")
+    yield f" {'what a phone tried':<32} {'IPv4':<10} {'IPv6':<10}".rstrip()
     for name in dict.fromkeys(row.name for row in rows):
         of_it = [row for row in rows if row.name == name]
         cells = {row.family: drawn(row.state, SHAPES) + " " * max(8 - len(row.state), 0) for row in of_it}
@@ -72,12 +72,7 @@ def table(rows: Sequence[Row]) -> None:
         shown = cells[0] + " " * 11 if 0 in cells else both
         says = list(dict.fromkeys(row.says for row in of_it))
         words = says[0] if len(says) == 1 else "; ".join(f"IPv{row.family}: {row.says}" for row in of_it)
-        click.echo(f" {of_it[0].title:<32} {shown} {inert(words)}", color=coloured())
-    through = sum(row.state == "through" for row in rows)
-    if passed(rows):
-        click.echo("nothing got through that the rules refuse", err=True)
-    else:
-        click.echo(f"{through} got through" if through else "it cannot be judged: see the rows marked blind", err=True)
+        yield f" {of_it[0].title:<32} {shown} {inert(words)}"
 
 
 COMMANDS = (selftest,)

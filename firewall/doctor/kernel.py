@@ -72,4 +72,4 @@ def bridge(world: World) -> Iterator[Finding]:
         says = f"phones at {', '.join(open_ones)} reach others past the gate"
         yield Finding("bridge", FAIL, says, "; ".join(f"bridge link set dev {port} isolated on" for port in open_ones))
     elif not called:
-        yield Finding("bridge", PASS, f"{world.lan} has {len(ports)} ports, kept from each other")
+        yield Finding("bridge", PASS, f"{world.lan} has {len(ports)} port{'s' * (len(ports) != 1)}, kept from others")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import signal
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Status = dict[str, Any]
 Healed = Callable[[Status], bool]  # from the status after: is all well again?
 Blow = Callable[[Status], Healed]  # told the status before
+_QUEUED: Final = re.compile(r"\bqueue\b.* \d")  # as versions of nft print it: queue num 66, queue to 66
 HEAL_SECONDS: Final = 30.0
 LEAST_SECONDS: Final = 0.6  # of trying, however soon it is healed
 PAUSE: Final = 0.01  # seconds between two datagrams
@@ -138,8 +140,8 @@ def _take_queue(status: Status) -> Healed:
     kind = status["queue"]["kind"]
     tools = next((pair for pair in XTABLES if kind.endswith(pair[0])), ())
     if not tools:
-        run("nft", "flush", "chain", "inet", TABLE, "question")
-        return lambda _: " queue " in run("nft", "list", "chain", "inet", TABLE, "question").stdout
+        run("nft", "flush", "chain", "inet", TABLE, "queued")
+        return lambda _: _QUEUED.search(run("nft", "list", "chain", "inet", TABLE, "queued").stdout) is not None
     for tool in tools:
         for rule in _queue_rules(tool):
             run(tool, "-w", "-t", "mangle", "-D", *rule.split()[1:])

@@ -251,7 +251,7 @@ def test_the_kernel_is_tried(world: World) -> None:
 def test_ports_that_reach_each_other(world: World) -> None:
     sh("for i in 1 2; do ip link add p$i type veth peer name q$i; ip link set p$i master lan0 up; bridge link set dev p$i isolated on; done")
     sh("echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables; echo 0 > /proc/sys/net/bridge/bridge-nf-call-ip6tables")
-    assert one(kernel.bridge(world)).says == "lan0 has 2 ports, kept from each other"
+    assert one(kernel.bridge(world)).says == "lan0 has 2 ports, kept from others"
     sh("bridge link set dev p1 isolated off; echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables")
     assert states(kernel.bridge(world)) == [("bridge", "warn"), ("bridge", "fail")]
     sh("ip link set lan0 down")
