@@ -100,6 +100,10 @@ class Consents:
     def get(self, number: int) -> Consent | None:
         return self._all.get(number)
 
+    def is_given(self, phone: Phone) -> bool:
+        """Whether one is for it, and not for its group."""
+        return phone.slot in self._of
+
     def of(self, phone: Phone, flow: FlowKey, boot: float) -> tuple[Grant, ...]:
         """What may let this flow of the phone pass now."""
         if not self._all or phone.slot == STRANGERS_SLOT:

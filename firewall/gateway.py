@@ -78,6 +78,7 @@ class Gateway:
         self._quiet: dict[type, float] = {}  # kind of command -> boot time until which its failures have been said
         self._unknown: frozenset[FlowKey] = frozenset()  # flows that pass, and nobody knows why any more
         phones.busy = lambda addr: bool(self.flows.passing_from(addr))
+        phones.kept = self.consents.is_given
         phones.gone = self._phone_gone
         self.flows.gone = self._flow_gone
         self._route: dict[type, Callable[..., None]] = {

@@ -55,7 +55,7 @@ class Phone:
 
     @property
     def silent(self) -> bool:
-        """Whether its place may be another's: no person knows it, and it has no address."""
+        """No person knows it, and it has no address."""
         return not (self.named or self.mode or self.addresses)
 
 
@@ -68,6 +68,7 @@ class Phones:
         self.mode = mode  # of all phones that have none of their own
         self.stranger = Phone(STRANGERS_SLOT, "stranger")
         self.busy: Callable[[bytes], bool] = lambda _: False  # whether flows of an address go on
+        self.kept: Callable[[Phone], bool] = lambda _: False  # whether something was given to it that would end with it
         self.gone: Callable[[Phone], None] = lambda _: None  # told of each phone that is no more
         self.unsaved: set[Phone] = set()  # changed since they were last taken to be stored
         self._by_slot: dict[int, Phone] = {}
@@ -265,14 +266,18 @@ class Phones:
                 return slot
         if not self._silent and abs(wall - self._looked) >= LOOK_SECONDS:
             self._looked = wall
-            silent = [(phone, phone.last) for phone in self._by_slot.values() if phone.silent]
+            silent = [(phone, phone.last) for phone in self._by_slot.values() if self._may_go(phone)]
             self._silent.extend(sorted(silent, key=itemgetter(1)))
         while self._silent:
             gone, last = self._silent.popleft()
-            if gone.silent and gone.last == last and self._by_slot.get(gone.slot) is gone:
+            if self._may_go(gone) and gone.last == last and self._by_slot.get(gone.slot) is gone:
                 self._leave(gone)
                 return heappop(self._free)
         return 0
+
+    def _may_go(self, phone: Phone) -> bool:
+        """Whether its place may be another's."""
+        return phone.silent and not self.kept(phone)
 
     def _take_in(self, phone: Phone) -> None:
         self._by_slot[phone.slot] = phone

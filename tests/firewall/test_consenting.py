@@ -287,17 +287,25 @@ def test_consents_of_a_phone_that_is_joined_to_another_move_if_its_owner_says_so
         assert house.gateway.consents.get(given.id).slot == mine.slot
 
 
-def test_a_phone_whose_place_another_takes_leaves_neither_names_nor_consents(tmp_path: Path, monkeypatch, wire) -> None:
+def test_who_invents_macs_takes_no_place_of_a_phone_with_a_consent_and_no_names_with_another(tmp_path: Path, monkeypatch, wire) -> None:
     monkeypatch.setattr("firewall.phones.MOST", 2)
     house = House(tmp=tmp_path)
     house.upload(wire, 40001, mac=OTHER, src="10.77.0.11")
     guest = house.gateway.phones.at(packed("10.77.0.11"))
-    given = house.give(slot=guest.slot, life=Life.REVOKED, seconds=None)
+    given = house.give(f"name:{HOST}", slot=guest.slot, life=Life.REVOKED, seconds=None)
     house.gateway.names.learn(guest, (HOST,), (packed(MOVED),), 60, house.boot)
     house.tick(7200)
     assert house.of(ExpelPair)
-    house.upload(wire, 40002, mac=bytes.fromhex("0200000001fe"), src="10.77.0.12")
-    assert (house.over()[0].id, house.over()[0].why) == (given.id, "the phone was forgotten")
+    for number in range(3):
+        invented = bytes.fromhex(f"02000000020{number}")
+        assert house.upload(wire, 40002, mac=invented, src=f"10.77.0.2{number}") is ASK
+        assert house.gateway.phones.with_mac(invented) is house.gateway.phones.stranger
+        house.boot += 2
+    assert house.over() == []
+    assert house.upload(wire, 40003, mac=OTHER, src="10.77.0.30") is CONSENT
+    house.revoke(given.id)
+    house.tick(7200)
+    house.upload(wire, 40004, mac=bytes.fromhex("0200000001fe"), src="10.77.0.12")
     newest = house.gateway.phones.at(packed("10.77.0.12"))
     assert newest.slot == guest.slot
     assert house.gateway.names.chains(newest, packed(MOVED), house.boot) == ()
