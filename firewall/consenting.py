@@ -51,7 +51,7 @@ class Consenting:
         phones = [phone for phone in self._phones if any(consent.is_for(phone) for consent in consents)]
         users = self._consents.users(phone.slot for phone in phones)
         self._rejudge.at_once(dict.fromkeys(users, "its consent is suspended"), now)
-        self._rejudge.more(flow for flow in list(self._flows) if flow.phone in phones)
+        self._rejudge.of(phones)
 
     def taken_back(self, seen: inputs.ConsentEnded, now: Now) -> None:
         consent = self._consents.get(seen.id)

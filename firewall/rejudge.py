@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from firewall import events
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from firewall.flow import Flow, FlowTable
     from firewall.inputs import FlowKey
     from firewall.judge import Judge
+    from firewall.phones import Phone
     from rules.observation import Observation
 
 A_TURN: Final = 256  # live flows
@@ -57,18 +58,24 @@ class Rejudge:
         self._out = out
         self._to_learn: Iterator[Command] = iter(())
         self._waiting: Iterator[Flow] = iter(())
+        self._some: Iterator[Flow] = iter(())  # of which those of these phones wait
+        self._whose: set[Phone] = set()
         self._ending: OrderedDict[FlowKey, str] = OrderedDict()  # flows whose consent may be over, and why
 
     def all(self, learnt: Iterator[Command]) -> None:
         """Every flow; and what the kernel has to learn again. Whatever else was to be done is in it."""
         self._to_learn, self._waiting, self.going_on = learnt, iter(list(self._flows)), True
+        self._some = iter(())
+        self._whose.clear()
 
     def learn(self, learnt: Iterator[Command]) -> None:
         self._to_learn, self.going_on = learnt, True
 
-    def more(self, flows: Iterable[Flow]) -> None:
-        """These too."""
-        self._waiting, self.going_on = chain(self._waiting, flows), True
+    def of(self, phones: Iterable[Phone]) -> None:
+        """Those of these phones too. One pass is for all that were named before it ended, however many they are."""
+        self._whose.update(phones)
+        if self._whose:
+            self._some, self.going_on = iter(list(self._flows)), True
 
     def go_on(self, now: Now) -> None:
         """Some more of what waits."""
@@ -76,6 +83,10 @@ class Rejudge:
         self._out.commands += learnt
         self._end(A_TURN, now)
         flows = list(islice(self._waiting, A_TURN))
+        if self._whose:
+            flows += islice((flow for flow in self._some if flow.phone in self._whose), A_TURN - len(flows))
+        if len(flows) < A_TURN:
+            self._whose.clear()
         if self._judge.policy is not None:
             for flow in flows:
                 self._out.commands += self._again(flow, now)

@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from house import House
 from play import ALLOW, BLOCK, FRIEND, HELD, Play
 
 from firewall import flow as flows
 from firewall.commands import MarkFlow
-from firewall.inputs import FlowCounted, PlacesReplaced, Tick
+from firewall.inputs import FlowCounted, PacketSeen, PlacesReplaced, Tick
 from firewall.names import SHORTEST
 from firewall.rejudge import A_TURN, LEARNT_A_TURN
 
@@ -77,3 +78,21 @@ def test_an_end_that_is_told_late_may_be_that_of_the_connection_before(play: Pla
     play.boot += 200
     play << FlowCounted(flow.key, 1, 1, ended=True)
     assert marks(play) == []
+
+
+def test_what_was_refused_begins_anew_for_each_of_many_phones_that_are_given_something_at_once(tmp_path: Path, wire) -> None:
+    """One grant a turn, and more flows than a turn looks at: nobody is forgotten, and no pass stands behind another."""
+    house = House(tmp=tmp_path)
+    macs = [bytes.fromhex(f"0200000003{number:02x}") for number in range(4)]
+    ports = range(20_000, 20_000 + A_TURN)
+    for number, mac in enumerate(macs):
+        for sport in ports:
+            house << PacketSeen(sport, mac, wire.udp("192.0.2.9", 9999, sport=sport, src=f"10.77.0.{50 + number}"))
+    assert len(house.gateway.flows) == len(macs) * len(ports)  # refused: group strict asks
+    anew = []
+    for mac in macs:
+        house.give("addr:192.0.2.9", slot=house.gateway.phones.with_mac(mac).slot)
+        anew += house.marks()
+    while house.wake_at == house.boot:
+        anew += (house << Tick()).marks()
+    assert sorted(anew) == sorted((sport, HELD) for sport in ports for _ in macs)
