@@ -15,7 +15,7 @@ from aioquic.h3 import events as h3
 from aioquic.h3.connection import H3Connection
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.tls import pull_client_hello
+from aioquic.tls import SessionTicket, pull_client_hello
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,7 @@ WITH_RETRY: Final = 4433
 ALPN: Final = ["h3", "hq-interop"]
 LONG_HEADER: Final = 0x80
 ID_LENGTH: Final = 8
+TICKETS: Final[dict[bytes, SessionTicket]] = {}  # with one, data comes in the first flight; good at every address
 
 
 class Quic(QuicServer):
@@ -43,7 +44,9 @@ class Quic(QuicServer):
         configuration = QuicConfiguration(is_client=False, alpn_protocols=ALPN, connection_id_length=ID_LENGTH)
         configuration.certificate, configuration.private_key = authority.identity(wanted[0])
         super().__init__(
-            configuration=configuration, create_protocol=self._connection, retry=wanted[1] == WITH_RETRY
+            configuration=configuration, create_protocol=self._connection, retry=wanted[1] == WITH_RETRY,
+            session_ticket_handler=lambda ticket: TICKETS.__setitem__(ticket.ticket, ticket),
+            session_ticket_fetcher=TICKETS.get,
         )
         self.connection_made(Back(send))
 

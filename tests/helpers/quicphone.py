@@ -11,10 +11,13 @@ import random
 import ssl
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import quicwriter
 from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import H3Connection
+from aioquic.h3.events import DataReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
@@ -70,6 +73,7 @@ class Phone(QuicConnectionProtocol):
         self.over: asyncio.Future[str] = self._loop.create_future()
         self.ready = asyncio.Event()
         self.heard = 0
+        self.http: H3Connection | None = None
 
     def end(self, why: str) -> None:
         if not self.over.done():
@@ -82,6 +86,11 @@ class Phone(QuicConnectionProtocol):
     def quic_event_received(self, event) -> None:
         if isinstance(event, HandshakeCompleted):
             self.ready.set()
+        elif isinstance(event, StreamDataReceived) and self.http is not None:
+            for found in self.http.handle_event(event):
+                if isinstance(found, DataReceived) and found.stream_ended:
+                    self.heard = len(found.data)
+                    self.end("")
         elif isinstance(event, StreamDataReceived):
             self.heard += len(event.data)
             if event.end_stream:
@@ -91,12 +100,17 @@ class Phone(QuicConnectionProtocol):
 
 
 async def connect(case: dict) -> tuple[Phone, asyncio.DatagramTransport]:
-    """`version`, `versions`: the first, and all that are offered; `pad`, `cut`: see Hello; `sport`: own port, 0 for any."""
+    """`version`, `versions`: the first, and all that are offered; `pad`, `cut`: see Hello; `sport`: own port, 0 for any.
+
+    `ticket`: of an earlier connection: the token goes with the first flight (0-RTT), whatever name the ticket was for.
+    """
+    ticket = case.get("ticket")
     how = QuicConfiguration(
-        is_client=True, alpn_protocols=["hq-interop"], verify_mode=ssl.CERT_NONE, server_name=case["name"],
+        is_client=True, alpn_protocols=["h3" if case.get("h3") else "hq-interop"], verify_mode=ssl.CERT_NONE, server_name=case["name"],
         supported_versions=case.get("versions", [1]), original_version=case.get("version"), max_datagram_size=1_200,
+        session_ticket=replace(ticket, server_name=case["name"]) if ticket else None,
     )
-    quic = Hello(case.get("pad", 0), case.get("cut", 0), configuration=how)
+    quic = Hello(case.get("pad", 0), case.get("cut", 0), configuration=how, session_ticket_handler=case.get("keep"))
     anywhere = "::" if ":" in case["addr"] else "0.0.0.0"
     transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: Phone(quic), local_addr=(anywhere, case.get("sport", 0)), remote_addr=(case["addr"], case["port"]),
@@ -104,8 +118,18 @@ async def connect(case: dict) -> tuple[Phone, asyncio.DatagramTransport]:
     if noise := case.get("noise"):
         transport.sendto(bytes.fromhex(noise))
         await asyncio.sleep(0.05)
-    phone.connect(transport.get_extra_info("peername"))
+    phone.connect(transport.get_extra_info("peername"), transmit=not ticket)
+    if ticket:
+        quic.send_stream_data(quic.get_next_available_stream_id(), case["token"].encode(), end_stream=True)
+        phone.transmit()
     return phone, transport
+
+
+async def talk_early(case: dict) -> dict:
+    """`early`: another connection first, that brings a ticket."""
+    tickets: list = []
+    first = await talk({**case["early"], "case": "early", "keep": tickets.append})
+    return first if first["error"] else await talk({**case, "ticket": tickets[-1]})
 
 
 async def talk(case: dict) -> dict:
@@ -124,13 +148,22 @@ async def talk(case: dict) -> dict:
                     await phone.ping()
                     transport = await moved(phone, case)
                 data = case["token"].encode() * case.get("times", 1)
+                if case.get("h3"):
+                    phone.http = H3Connection(phone._quic)
+                    fields = {":method": "POST", ":scheme": "https", ":authority": case["name"], ":path": f"/{case['token']}"}
+                    stream = phone._quic.get_next_available_stream_id()
+                    phone.http.send_headers(stream, [(key.encode(), value.encode()) for key, value in fields.items()])
+                    phone.http.send_data(stream, data, end_stream=True)
+                    phone.transmit()
+                    data = b""
                 stream = phone._quic.get_next_available_stream_id()
                 while "beat" in case and not phone.over.done():
                     phone._quic.send_stream_data(stream, data)
                     phone.transmit()
                     await asyncio.sleep(case["beat"])
-                phone._quic.send_stream_data(stream, data, end_stream=True)
-                phone.transmit()
+                if data and not case.get("ticket"):
+                    phone._quic.send_stream_data(stream, data, end_stream=True)
+                    phone.transmit()
             error = await asyncio.shield(phone.over)
     except TimeoutError:
         error = "timeout"
@@ -197,7 +230,7 @@ async def main(cases: list[dict]) -> list[dict]:
 
     async def one(case: dict) -> dict:
         async with room:
-            return await (throw if "raw" in case else talk)(case)
+            return await (throw if "raw" in case else talk_early if "early" in case else talk)(case)
 
     return list(await asyncio.gather(*map(one, cases)))
 

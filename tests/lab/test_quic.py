@@ -32,20 +32,21 @@ HOW: dict[str, dict[str, Any]] = {  # what a phone may do, and servers understan
     "retry": {"port": 4433},
     "version negotiation": {"version": NOBODYS, "versions": [NOBODYS, 1]},
     "shuffled": {"pad": 1_500, "cut": 61},
+    "HTTP/3": {"h3": True},
     "behind an Initial that nobody can open": {"noise": NOISE.hex()},
 }
 FAMILIES = {"4": ("198.51.100.{}", "198.51.100.128/25"), "6": ("2001:db8:feed::{:x}", "2001:db8:feed::80/121")}
 REFUSED = 128  # addresses from here on are for what must not be reached
 
 
-def as_phone(lab: Lab, folder: Path, cases: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def as_phone(lab: Lab, folder: Path, cases: list[dict[str, Any]], phone: str = "phone1") -> dict[str, dict[str, Any]]:
     """What became of each case (see helpers/quicphone.py), by its name."""
     for case in cases:
         case.setdefault("port", 443)
         case.setdefault("token", f"{case['case']}:{token_hex(8)}")
     file = folder / f"{token_hex(4)}.json"
     file.write_text(json.dumps(cases))
-    done = lab.phone(sys.executable, str(HELPERS / "quicphone.py"), str(file))
+    done = lab.phone(sys.executable, str(HELPERS / "quicphone.py"), str(file), phone=phone)
     return {row["case"]: row for row in json.loads(done.stdout)}
 
 
@@ -61,10 +62,19 @@ def handshakes(name: str, first: int) -> list[dict[str, Any]]:
     ]
 
 
+def early(name: str, first: int) -> list[dict[str, Any]]:
+    """Data in the first flight (0-RTT), with the ticket of a connection that is allowed."""
+    cases = []
+    for family in FAMILIES:
+        before = {"name": FRIEND, "addr": place(family, 40), "port": 443, "token": f"before{token_hex(8)}"}
+        cases.append({"case": f"early, IPv{family}", "name": name, "addr": place(family, first), "early": before})
+    return cases
+
+
 def arrived(lab: Lab, cases: list[dict[str, Any]]) -> set[str]:
     """Those whose token a server has decrypted."""
-    payloads = [(row["payload"], row["name"]) for row in lab.sinks() if row["proto"] == "quic"]
-    return {case["case"] for case in cases if (case["token"], case.get("name")) in payloads}
+    rows = [row for row in lab.sinks() if row["proto"] == "quic"]
+    return {case["case"] for case in cases if any(case["token"] in row["payload"] and case["name"] == row["name"] for row in rows)}
 
 
 def reached(lab: Lab) -> dict[str, int]:
@@ -77,7 +87,7 @@ def reached(lab: Lab) -> dict[str, int]:
 
 
 def test_an_allowed_hello_arrives_however_it_is_sent(lab: Lab, tmp_path: Path) -> None:
-    cases = handshakes(FRIEND, 1)
+    cases = handshakes(FRIEND, 1) + early(FRIEND, 12)
     found = as_phone(lab, tmp_path, cases)
     assert {word: row["error"] for word, row in found.items()} == dict.fromkeys(found, "")
     assert arrived(lab, cases) == set(found)
@@ -86,7 +96,7 @@ def test_an_allowed_hello_arrives_however_it_is_sent(lab: Lab, tmp_path: Path) -
 
 
 def test_a_refused_name_never_leaves_and_the_phone_is_told_at_once(lab: Lab, tmp_path: Path) -> None:
-    cases = [{**case, "seconds": 3} for case in handshakes(LISTED, REFUSED)]
+    cases = [{**case, "seconds": 3} for case in handshakes(LISTED, REFUSED) + early(LISTED, REFUSED + 12)]
     with lab.capture(tmp_path / "outer.pcap") as file:
         found = as_phone(lab, tmp_path, cases)
     assert not arrived(lab, cases)
@@ -103,7 +113,7 @@ def test_a_refused_name_never_leaves_and_the_phone_is_told_at_once(lab: Lab, tmp
 
 
 def test_the_positive_control_all_of_it_arrives_where_all_is_allowed(open_lab: Lab, tmp_path: Path) -> None:
-    cases = handshakes(LISTED, REFUSED)
+    cases = handshakes(LISTED, REFUSED) + early(LISTED, REFUSED + 12)
     as_phone(open_lab, tmp_path, cases)
     assert arrived(open_lab, cases) == {case["case"] for case in cases}
 
@@ -151,6 +161,21 @@ def test_the_positive_control_of_the_tricks(open_lab: Lab, tmp_path: Path) -> No
         assert [found[place(family, 150 + n)] for n in range(len(sent))] == sent
 
 
+def test_who_floods_half_hellos_harms_nobody_else(lab: Lab, tmp_path: Path) -> None:
+    halves = [
+        {"case": str(number), "addr": place("4", 170), "raw": [initial(crypto(0, captures.hello(LISTED)[:50]), dcid=b"%08d" % number).hex()], "seconds": 0.1}
+        for number in range(40)
+    ]
+    other = [{**case, "token": f"other{token_hex(8)}"} for case in handshakes(FRIEND, 50)]
+    with ThreadPoolExecutor(1) as pool:
+        flood = pool.submit(as_phone, lab, tmp_path, halves)
+        found = as_phone(lab, tmp_path, other, phone="phone2")
+        flood.result()
+    assert {row["error"] for row in found.values()} == {""}
+    assert arrived(lab, other) == set(found)
+    assert reached(lab)[place("4", 170)] == 0
+
+
 def test_noise_that_was_let_pass_opens_no_way_for_a_hello(lab: Lab, tmp_path: Path) -> None:
     """Neither at once nor later; nor does a harmless hello on the same ports, or one of a version that nobody reads."""
     cases = []
@@ -158,7 +183,7 @@ def test_noise_that_was_let_pass_opens_no_way_for_a_hello(lab: Lab, tmp_path: Pa
         noisy = {"name": LISTED, "addr": place(family, 160), "noise": b"\x17 some noise".hex(), "seconds": 2}
         second = {"name": LISTED, "addr": place(family, 161), "port": 443, "token": f"second{token_hex(8)}", "case": "second", "seconds": 2}
         harmless = {"name": FRIEND, "addr": place(family, 161), "then": second}
-        unknown = {"addr": place(family, 162), "raw": [initial(crypto(0, captures.hello(FRIEND))).hex(), STRANGE.hex()], "pause": 0.2}
+        unknown = {"name": FRIEND, "addr": place(family, 162), "raw": [initial(crypto(0, captures.hello(FRIEND))).hex(), STRANGE.hex()], "pause": 0.2}
         cases += [{"case": f"{word}{family}", **case} for word, case in (("noisy", noisy), ("harmless", harmless), ("unknown", unknown))]
     found = as_phone(lab, tmp_path, cases)
     assert arrived(lab, cases) == {"harmless4", "harmless6"}
