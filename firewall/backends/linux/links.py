@@ -86,8 +86,8 @@ class Sysctls:
             "netfilter/nf_conntrack_events": 1,  # also of flows begun before we listened
             "netfilter/nf_conntrack_checksum": 1,  # packets that a server would throw away are no packets
             f"ipv4/conf/{wan}/src_valid_mark": 1,  # replies pass rp_filter with the mark that `permit` gives
-            "ipv4/icmp_ratelimit": 50,  # ms, each phone: many refusals at once are told
-            "ipv6/icmp/ratelimit": 50,
+            "ipv4/icmp_ratelimit": 10,  # ms, each phone: many refusals at once are told
+            "ipv6/icmp/ratelimit": 10,
             f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out, if it did
         })
 
