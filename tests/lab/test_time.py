@@ -47,6 +47,30 @@ def test_hours_pass_in_a_moment(lab: Lab) -> None:
     assert lab.consentry("lab", "time", "soon", check=False).returncode == 2
 
 
+def test_a_name_outlives_its_ttl_by_ten_minutes_and_then_nobody_asked_for_the_address(lab: Lab) -> None:
+    """What phones keep longer than they may is still known by name; then it is `via:none`."""
+    ask = "import socket; print(*{found[4][0] for found in socket.getaddrinfo('grace.example.org', 7777)})"
+    addresses = lab.phone("python3", "-c", ask).stdout.split()
+    assert {":" in addr for addr in addresses} == {True, False}
+
+    def known(port: int) -> set[tuple[str, str]]:
+        for addr in addresses:
+            family = "AF_INET6" if ":" in addr else "AF_INET"
+            lab.phone("python3", "-c", f"import socket; socket.socket(socket.{family}, socket.SOCK_DGRAM).sendto(b'x', ('{addr}', {port}))")
+
+        def rows() -> list[dict]:
+            return lab.history(f"port:{port} last:1h")
+
+        wait_for(lambda: sum(row["count"] for row in rows()) == 2)
+        return {(row["name"], row["via"]) for row in rows()}
+
+    assert known(7777) == {("grace.example.org", "dns")}
+    told(lab, "+9m")
+    assert known(7778) == {("grace.example.org", "dns")}
+    told(lab, "+4m")
+    assert known(7779) == {("", "none")}
+
+
 def test_a_gate_that_is_no_labs_keeps_its_own_time() -> None:
     with lab_up() as lab:
         _its_own_time(lab)
