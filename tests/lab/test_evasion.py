@@ -16,16 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import clients
 import hostile
 import pytest
 import talk
-from judge import ALLOW_ALL, Lab, lab_up, wait_for
+from judge import ALLOW_ALL, PATIENCE, Lab, lab_up, wait_for
 
 pytestmark = pytest.mark.lab
 
 TOO, NOBODY = "refused too", "no server takes it"
 REFUSED, BY_ADDRESS, UNSEEN = "refused", "decided by address", "cannot be seen"
 PHONES = 10
+ORDINARY = Path(__file__).parents[1] / "helpers/ordinary.py"
 
 
 class Case(NamedTuple):
@@ -234,6 +236,30 @@ def test_a_phone_is_no_way_out_for_another(lab: Lab, family: int) -> None:
     assert lab.phone(sys.executable, "-c", say % "CONNECT evil", check=False).returncode != 0
     lab.phone(sys.executable, "-c", say % "of its own", phone="phone2")
     assert relay.communicate(timeout=20)[0] == "b'of its own'\n"
+
+
+def test_what_stacks_say_is_not_broken(lab: Lab) -> None:
+    """Hellos of Python, OpenSSL and curl (nghttp2), each with its own name and token. Two hundred: `make campaign`."""
+    assert lab.phone(sys.executable, clients.__file__, "ours", "24", phone="phone2").stdout == ""
+    tokens = {clients.words("ours", stack, number)[1] for stack in ("python", "openssl", "curl") for number in range(24)}
+    payloads = "\0".join(row["payload"] for row in lab.sinks())
+    assert {token for token in tokens if token not in payloads} == set()
+
+
+def test_half_hellos_and_odd_segments_of_one_phone_cost_others_nothing(lab: Lab, tmp_path: Path) -> None:
+    """Ten thousand of them: `make campaign`."""
+    log = tmp_path / "ordinary"
+    began = lab.status
+    phones = lab.namespaces["phones"]
+    flood = subprocess.Popen(["ip", "netns", "exec", phones[2], sys.executable, hostile.__file__, "flood", "15", "100"], stdout=subprocess.PIPE, text=True)
+    subprocess.run(["ip", "netns", "exec", phones[3], sys.executable, str(ORDINARY), "3", "10", str(log)], check=True, timeout=60)
+    assert flood.communicate(timeout=60)[0] == "3000\n"
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(rows) >= 30
+    assert [row for row in rows if not row["ok"]] == []
+    assert sorted(row["seconds"] for row in rows)[-2] < PATIENCE
+    assert lab.status["gateway_pid"] == began["gateway_pid"]
+    assert lab.state_is("ENFORCING")
 
 
 def table() -> list[tuple[str, str, str, str]]:
