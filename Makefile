@@ -27,14 +27,15 @@ unit: ## tests that need neither root nor namespaces
 
 fuzz: ## readers of other people's bytes tried at length (half an hour); what breaks one is kept in tests/fuzz
 	$(BIN)/pytest -m hypothesis --hypothesis-profile=long --timeout=0 -p no:rerunfailures -o addopts="--import-mode=importlib -n auto" \
-		tests/firewall/dissect tests/firewall/test_speech.py
+		tests/firewall/dissect tests/firewall/test_speech.py tests/firewall/test_stream.py
 
 lab: ## tests in network namespaces, from a phone to the internet
 	$(SUDO) $(BIN)/pytest -m lab
 
-campaign: ## the gate struck at length, into tests/campaign/results.md (a quarter of an hour)
+campaign: ## the gate struck at length, and what must not be broken, into tests/campaign (twenty minutes)
 	$(SUDO) $(BIN)/python tests/campaign/run.py
 	$(SUDO) $(BIN)/python tests/campaign/hellos.py
+	$(SUDO) $(BIN)/python tests/campaign/unbroken.py
 
 bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (a quarter of an hour)
 	$(SUDO) $(BIN)/python bench/run.py

@@ -16,9 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import captures
 import clients
 import hostile
 import pytest
+import relive
 import talk
 from judge import ALLOW_ALL, PATIENCE, Lab, lab_up, wait_for
 
@@ -244,6 +246,21 @@ def test_what_stacks_say_is_not_broken(lab: Lab) -> None:
     tokens = {clients.words("ours", stack, number)[1] for stack in ("python", "openssl", "curl") for number in range(24)}
     payloads = "\0".join(row["payload"] for row in lab.sinks())
     assert {token for token in tokens if token not in payloads} == set()
+
+
+def test_hellos_cut_as_they_are_recorded_arrive_under_their_names(lab: Lab) -> None:
+    """Of post-quantum sizes, in two to nine segments; those of other people's captures: `make campaign`."""
+    flights = []
+    for number, (pad, size) in enumerate(((0, 60), (1_300, 1_400), (1_300, 700), (5_000, 1_400), (11_000, 1_400))):
+        whole = captures.hello(f"relived{number}.example", pad=pad)
+        whole = talk.record(whole) if whole[0] == 1 else whole
+        flights.append({"name": f"relived{number}.example", "said": [whole[at : at + size].hex() for at in range(0, len(whole), size)]})
+    for family, phone in zip((4, 6), lab.namespaces["phones"], strict=False):
+        argv = ["ip", "netns", "exec", phone, sys.executable, relive.__file__, str(family)]
+        done = subprocess.run(argv, input="\n".join(map(json.dumps, flights)), capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout == ""
+    for flight in flights:
+        shown(lab, f"name:{flight['name']} verdict:allow via:sni", {n: relive.TO[n].format(0, flights.index(flight)) for n in (4, 6)})
 
 
 def test_half_hellos_and_odd_segments_of_one_phone_cost_others_nothing(lab: Lab, tmp_path: Path) -> None:
