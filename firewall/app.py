@@ -327,7 +327,7 @@ class App:
             "per_second": self.recorder.per_second(),
             "flows": len(gateway.flows),
             "lan": settings.lan,
-            "wan": settings.wan,
+            "wan": self.nearby.children.get("uplink", {}).get("interface") or settings.wan,
             "pid": os.getpid(),
             "version": VERSION,
             "socket": str(settings.socket),

@@ -90,7 +90,20 @@ table inet {TABLE} {{
 		oifname "{lan}" icmpv6 type nd-redirect drop
 		oifname "{lan}" icmp type redirect drop
 	}}
-}}
+{_only_by_us(plan)}}}
+"""
+
+
+def _only_by_us(plan: Plan) -> str:
+    """One-armed, a phone that takes the wire's own interface for its gateway gets nothing, instead of everything."""
+    if plan.mode != ONE_ARMED:
+        return ""
+    return f"""\
+	chain wire {{
+		type filter hook prerouting priority -350; policy accept;
+		iifname "{plan.port}" ip saddr {plan.subnet4} drop
+		iifname "{plan.port}" ip6 saddr {plan.subnet6} drop
+	}}
 """
 
 

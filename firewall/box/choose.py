@@ -5,7 +5,7 @@ The wizard and the flags of `consentry setup` give the same wishes; here is the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +70,7 @@ class Wishes:
     security: str = ""
     passphrase: str = ""
     subnet: str = ""  # "auto" and "": a free one
-    watch: bool = True
+    watch: bool | None = None
     ssh: bool = False
 
 
@@ -81,16 +81,20 @@ class Choice:
 
 
 def choose(found: Found, wishes: Wishes, chance: Callable[[int], bytes], before: Plan | None = None) -> Choice:
-    """`chance(n)` gives n random bytes. `before`: the plan that stands; its secrets and subnets stay if nothing else
-    is wished. Raises PlanError with what is missing and how to say it.
+    """`chance(n)` gives n random bytes. `before`: the plan that stands; what nobody wishes otherwise stays as it is.
+
+    Raises PlanError with what is missing and how to say it.
     """
     why: list[str] = []
+    if before is not None:
+        wishes = _as_before(wishes, before)
     mode, port = _phones_side(found, wishes, why)
     wan = _uplink(found, wishes, mode, port, why)
     wifi = _wifi(found, wishes, port, chance, before.wifi if before else None, why) if mode == AP else None
     subnet4, subnet6 = _subnets(found, wishes, chance, before, why)
     plan = Plan(
-        mode, port, subnet4, subnet6, wan=wan, dhcp=mode != ONE_ARMED, watch=wishes.watch, ssh=wishes.ssh, wifi=wifi
+        mode, port, subnet4, subnet6, wan=wan, dhcp=mode != ONE_ARMED, watch=wishes.watch is not False, ssh=wishes.ssh,
+        wifi=wifi,
     )
     if mode == ONE_ARMED:
         why.append(
@@ -100,24 +104,32 @@ def choose(found: Found, wishes: Wishes, chance: Callable[[int], bytes], before:
     return Choice(plan, tuple(why))
 
 
+def _as_before(wishes: Wishes, before: Plan) -> Wishes:
+    if not wishes.mode and not wishes.radio:
+        wishes = replace(wishes, mode=before.mode, radio=before.port)
+    watch = before.watch if wishes.watch is None else wishes.watch
+    return replace(wishes, uplink=wishes.uplink or before.wan, watch=watch, ssh=wishes.ssh or before.ssh)
+
+
 def _phones_side(found: Found, wishes: Wishes, why: list[str]) -> tuple[str, str]:
     able = [radio for radio in found.radios if radio.access_point and radio.blocked != "hard"]
     why.extend(f"radio {one.name}: {one.words}" for one in found.radios)
-    spare_radios = [radio.name for radio in able if radio.name != found.uplink]
-    spare_wires = [name for name in found.wired if name != found.uplink]
+    internet = found.uplink if wishes.uplink in {"", AUTO} else wishes.uplink
+    spare_radios = [radio.name for radio in able if radio.name != internet]
+    spare_wires = [name for name in found.wired if name != internet]
     mode = wishes.mode
     if not mode:
         if wishes.radio:
             mode = AP if wishes.radio in {radio.name for radio in found.radios} else INLINE
         elif spare_radios:
             mode = AP
-        elif spare_wires and found.uplink:
+        elif spare_wires and internet:
             mode = INLINE
-        elif found.wired or found.uplink:
+        elif found.wired or internet:
             mode = ONE_ARMED
         else:
             raise PlanError("no radio and no wired interface here that the phones could be behind: plug one in")
-    there = {AP: spare_radios, INLINE: spare_wires, ONE_ARMED: [found.uplink] if found.uplink else [*found.wired]}
+    there = {AP: spare_radios, INLINE: spare_wires, ONE_ARMED: [internet] if internet else [*found.wired]}
     if mode not in there:
         raise PlanError(f"--mode {mode}: there are {', '.join(there)}")
     port = wishes.radio or next(iter(there[mode]), "")
@@ -131,7 +143,7 @@ def _phones_side(found: Found, wishes: Wishes, why: list[str]) -> tuple[str, str
     radio = next((one for one in found.radios if one.name == port), None)
     if mode == AP and (radio is None or not radio.access_point):
         raise PlanError(f"--radio {port}: {radio.words if radio else 'is no radio of this box'}" + _listed(found))
-    if mode != AP and port not in {*found.wired, found.uplink}:
+    if mode != AP and port not in {*found.wired, internet}:
         raise PlanError(f"--radio {port}: is no wired interface of this box" + _listed(found))
     meaning = {
         AP: "is the phones' access point",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MARK: Final = "# Consentry: the phones' side is the gate's"  # the first line of what is ours; nothing else is removed
 NETWORK_MANAGER: Final = Path("/etc/NetworkManager/conf.d/90-consentry.conf")
 NETWORKD: Final = Path("/etc/systemd/network/05-consentry.network")
+RFKILL: Final = "rfkill-before"  # in the state directory: switches of radios that were off
+_RADIOS: Final = Path("/sys/class/net")
 _RELOAD: Final = {
     NETWORK_MANAGER: (("nmcli", "general", "reload", "conf"),),
     NETWORKD: (("networkctl", "reload"),),
@@ -63,6 +65,36 @@ def remove(plan_file: Path = PLAN) -> list[Path]:
         gone.append(plan_file)
         plan_file.parent.rmdir()  # only if nobody keeps anything else there
     return gone
+
+
+def unblock(plan: Plan, state_dir: Path) -> str:
+    """Switch the radio on where a program has switched it off (rfkill), and remember that; what was done, or ""."""
+    switched = [
+        switch for switch in _RADIOS.glob(f"{plan.port}/phy80211/rfkill*/soft") if plan.wifi and _word(switch) == "1"
+    ]
+    for switch in switched:
+        with suppress(OSError):
+            state_dir.mkdir(parents=True, exist_ok=True)
+            switch.write_text("0")
+            with (state_dir / RFKILL).open("a") as remembered:
+                remembered.write(f"{switch}\n")
+    return f"radio {plan.port}: it was switched off (rfkill), and is switched on now" if switched else ""
+
+
+def block_again(state_dir: Path) -> None:
+    """As `unblock` has found it."""
+    with suppress(OSError):
+        for line in (state_dir / RFKILL).read_text().splitlines():
+            with suppress(OSError):  # unplugged meanwhile
+                Path(line).write_text("1")
+        (state_dir / RFKILL).unlink()
+
+
+def _word(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _reload(path: Path) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+LONGEST_LOG: Final = 1 << 20  # bytes
 STEP: Final = 0.25  # seconds
 LOOK_STEPS: Final = 4  # steps between looks at interfaces and routes
 CHILDREN: Final = "children.json"  # in the run directory
@@ -161,6 +163,11 @@ def _changed(told: dict[str, Any], state: str, reason: str = "", remedy: str = "
 
 
 def say(text: str) -> None:
+    """To whoever started it. A log file begins anew when it has grown: nobody rotates it."""
+    with suppress(OSError):
+        told = os.fstat(2)
+        if stat.S_ISREG(told.st_mode) and told.st_size > LONGEST_LOG:
+            os.ftruncate(2, 0)
     sys.stderr.write(f"{time.strftime('%F %T')} {text}\n")
     sys.stderr.flush()
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from firewall.cli.common import REFUSED, need_root
 from firewall.settings import RUN, STATE, Settings
 
 if TYPE_CHECKING:
-    from firewall.box.choose import Choice, Found, Wishes
+    from firewall.box.choose import Choice, Found
     from firewall.box.install import File
     from firewall.box.plan import Plan, Wifi
 
@@ -61,16 +61,17 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
     from firewall.box.plan import PlanError  # noqa: PLC0415
 
     here = found.look()
+    before = _before(plan)
     wishes = wishes_from({word: value for word, value in said.items() if value is not None})
     if not (yes or dry_run or as_json or any(said.values())) and sys.stdin.isatty() and sys.stdout.isatty():
-        answers = _asked(here, _before(plan))
+        answers = _asked(here, before)
         if answers is None:
             click.echo("nothing was changed", err=True)
             ctx.exit(REFUSED)
         service = service or answers.pop("service", False)
         wishes = wishes_from(answers)
     try:
-        choice = choose(here, wishes, os.urandom, _before(plan))
+        choice = choose(here, wishes, os.urandom, before)
     except PlanError as error:
         click.echo(f"setup: {error}", err=True)
         ctx.exit(REFUSED)
@@ -87,7 +88,9 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
         click.echo(f"setup: {error.filename or plan}: {error.strerror}", err=True)
         ctx.exit(REFUSED)
     click.echo(f"written: {', '.join(str(file.path) for file in files)}", err=True)
-    came_up = no_start or _begin(choice.plan, plan, wishes, run_dir, state_dir, service=service)
+    if said_so := install.unblock(choice.plan, state_dir):
+        click.echo(said_so, err=True)
+    came_up = no_start or _begin(choice.plan, plan, before, run_dir, state_dir, service=service)
     if choice.plan.wifi is not None and not as_json:
         show_wifi(choice.plan.wifi)
     ctx.exit(0 if came_up else REFUSED)
@@ -150,19 +153,22 @@ def _show(choice: Choice, files: list[File], run_dir: Path, state_dir: Path, *, 
                f"ip rule add pref 0 iif {plan.lan} fwmark 0/0x{bridge.PERMIT:08x} blackhole")
 
 
-def _begin(plan: Plan, file: Path, wishes: Wishes, run_dir: Path, state_dir: Path, *, service: bool) -> bool:
+def _begin(plan: Plan, file: Path, before: Plan | None, run_dir: Path, state_dir: Path, *, service: bool) -> bool:
     """Start it all, or again; say what came up. Whether everything did."""
     from firewall import start  # noqa: PLC0415
     from firewall.box import starting  # noqa: PLC0415
+    from firewall.box.machine import Network  # noqa: PLC0415
     from firewall.box.service import Service  # noqa: PLC0415
     from firewall.cli.gate import choose_mode  # noqa: PLC0415
 
     settings = starting.settings_of(plan, file, run_dir, state_dir)
     if not (state_dir / "state.db").exists():
         state_dir.mkdir(parents=True, exist_ok=True)
-        choose_mode(state_dir, watch=wishes.watch)
+        choose_mode(state_dir, watch=plan.watch)
     starting.end(run_dir)
     start.end(settings)
+    if before is not None and before != replace(plan, wifi=before.wifi):  # the gate's own rules stand, and are closed
+        Network(before, run_dir).remove()
     if service or Service(_tell).installed:
         if subprocess.call([sys.executable, "-m", "firewall.cli", "service", "install"]):
             return False
@@ -240,6 +246,7 @@ def put_network_back(settings: Settings) -> None:
     if network is not None:
         network.remove()
     starting.tidy(run_dir)
+    install.block_again(Path(settings.state_dir))
     for path in install.remove(file):
         click.echo(f"removed {path}", err=True)
 

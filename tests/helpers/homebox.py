@@ -105,6 +105,22 @@ class HomeBox:
         """Wait until a child is in this state."""
         return wait_for(lambda: (told := self.children.get(name, {})).get("state") == state and told, seconds)
 
+    def share_the_wire(self) -> None:
+        """The first way to the internet is a switch, and phone2 is plugged into it."""
+        away, phone = f"{self.name}-away1", f"{self.name}-phone2"
+        subprocess.run(["sh", "-ec", f"""
+            ip -n {phone} link del eth0
+            ip -n {away} link add sw0 type bridge forward_delay 0
+            ip -n {away} link set sw0 up
+            ip -n {away} addr flush dev eth0
+            ip -n {away} link set eth0 master sw0
+            ip -n {away} addr add 10.1.0.1/24 dev sw0
+            ip link add eth0 netns {phone} address 02:00:00:00:01:02 type veth peer name p2 netns {away}
+            ip -n {away} link set p2 master sw0 up
+            ip -n {phone} link set eth0 up
+            ip netns exec {away} sh -c 'for f in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 >$f; done'
+        """], check=True)
+
     def lease(self, phone: str, host: str = "") -> dict[str, str]:
         """Come in, ask for an address as a phone does, and use it."""
         self.at(phone, "sh", "-c", "ip link set eth0 down; ip link set eth0 up")  # asks for a router too

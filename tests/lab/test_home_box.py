@@ -143,6 +143,21 @@ def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box
     assert knock(box, "phone1", six) == "EACCES"  # ICMPv6 1/1: administratively prohibited, so the gate was asked
 
 
+def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_nowhere() -> None:
+    with home_box() as box:
+        box.share_the_wire()
+        box.run("ip", "route", "add", "default", "via", "10.1.0.1")
+        box.consentry("setup", "--mode", "one-armed", "--enforce")
+        box.file("/var/lib/consentry/rules.toml").write_text('[[rule]]\naction = "allow"\nmatch = ""\n')
+        box.at("phone2", "sh", "-c", "ip addr add 192.168.77.50/24 dev eth0; ip route add default via 192.168.77.1")
+        wait_for(lambda: knock(box, "phone2", SERVER) == "ECONNREFUSED")
+        assert box.file("/sys/class/net/consentry0/address").read_text().strip() in box.at("phone2", "ip", "neigh").stdout
+        assert box.status["wan"] == "up1"
+        wire = box.file("/sys/class/net/up1/address").read_text().strip()
+        box.at("phone2", "ip", "neigh", "replace", "192.168.77.1", "lladdr", wire, "dev", "eth0", "nud", "permanent")
+        assert knock(box, "phone2", SERVER) == "nothing"
+
+
 # -- what cannot come up says why -----------------------------------------------------------------------------------------
 
 OCCUPY = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 67)); print('has it', flush=True); time.sleep(600)"
@@ -165,6 +180,11 @@ def test_a_radio_that_is_not_there_and_another_dhcp_server_are_states_with_a_rem
                 box.run("ip", "link", "add", "wlan0", "type", "veth", "peer", "name", "wlan0-far")  # no radio, but there
                 told = wait_for(lambda: (child := box.children["hostapd"])["reason"] != "the radio wlan0 is not there" and child)
                 assert re.search("this kernel has no Wi-Fi|the driver of wlan0|the radio wlan0", wait_for(lambda: box.children["hostapd"]["reason"]))
+                box.run("ip", "route", "add", "default", "via", "10.2.0.1")
+                box.child("uplink", "up")
+                box.run("ip", "addr", "add", "192.168.77.130/25", "dev", "up2")
+                told = box.child("uplink", "failed")
+                assert "192.168.77.128/25, and the phones' is 192.168.77.0/24: they collide" in told["reason"]
                 keeper.terminate()
                 assert keeper.wait(timeout=30) == 0
         assert {child["state"] for name, child in box.children.items() if name in {"hostapd", "dnsmasq"}} == {"off"}

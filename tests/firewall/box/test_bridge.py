@@ -37,7 +37,7 @@ def test_the_bit_is_the_gates_own() -> None:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("text", [bridge.table(PLAN), bridge.no_table()])
+@pytest.mark.parametrize("text", [bridge.table(PLAN), bridge.table(ONE_ARMED), bridge.no_table()])
 def test_nft_itself_accepts_it(text: str) -> None:
     done = subprocess.run(["unshare", "-n", "nft", "-c", "-f", "-"], input=text, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr

@@ -72,6 +72,17 @@ def test_what_cannot_be_is_said_with_what_could(found: Found, wishes: Wishes, sa
     assert said in str(refused.value)
 
 
+def test_setting_up_again_changes_only_what_is_wished() -> None:
+    two = replace(BOX, radios=(RADIO, replace(RADIO, name="wlan1")), wired=("eth0", "eth1"), taken=())
+    first = choose(two, Wishes(radio="wlan1", uplink="eth1", watch=False, ssh=True), zeros).plan
+    again = choose(two, Wishes(ssid="other"), zeros, first).plan
+    assert again.wifi is not None
+    assert again == replace(first, wifi=again.wifi)
+    assert again.wifi.ssid == "other"
+    assert choose(two, Wishes(watch=True), zeros, first).plan.watch
+    assert choose(two, Wishes(mode="inline"), zeros, first).plan.port == "eth0"  # eth1 is the way to the internet
+
+
 def test_setting_up_again_keeps_what_phones_have_been_told() -> None:
     again = choose(replace(BOX, taken=()), Wishes(channel=11, ssid="new"), zeros, PLAN).plan
     assert again.wifi is not None
