@@ -56,15 +56,16 @@ class HomeBox:
         assert self._house.stdout.readline() == "ready\n"
 
     def down(self) -> None:
-        self.run("python", "-m", "firewall.cli", "off", "--remove", check=False)
-        self._house.kill()
+        """A supervisor may start another gateway meanwhile, so until none is left."""
+        roles = [f"{self.name}-{role}" for role in ("box", "phone1", "phone2", "away1", "away2")]
+        for role in roles:
+            while pids := subprocess.run(["ip", "netns", "pids", role], capture_output=True, text=True, check=False).stdout.split():
+                subprocess.run(["kill", "-9", *pids], check=False, capture_output=True)
         self._house.wait()
         assert self._house.stdout is not None
         self._house.stdout.close()
-        for role in ("box", "phone1", "phone2", "away1", "away2"):
-            for pid in subprocess.run(["ip", "netns", "pids", f"{self.name}-{role}"], capture_output=True, text=True, check=False).stdout.split():
-                subprocess.run(["kill", "-9", pid], check=False)
-            subprocess.run(["ip", "netns", "del", f"{self.name}-{role}"], check=False)
+        for role in roles:
+            subprocess.run(["ip", "netns", "del", role], check=False)
 
     def argv(self, *words: str) -> list[str]:
         first = sys.executable if words[0] == "python" else words[0]
