@@ -42,11 +42,11 @@ def settings_of(plan: Plan, plan_file: Path, run_dir: Path, state_dir: Path, **m
 def start(settings: Settings, lan: str) -> None:
     """A keeper in a session of its own, if none runs, and wait until the phones' interface is there.
 
-    systemd starts the keeper as a unit of its own: then it is only waited for. Raises NoNetworkError.
+    Raises NoNetworkError.
     """
     run_dir, state_dir = Path(settings.run_dir), Path(settings.state_dir)
     state_dir.mkdir(parents=True, exist_ok=True)
-    if "NOTIFY_SOCKET" not in os.environ and not pid_of(run_dir):
+    if not pid_of(run_dir):
         with (state_dir / "keeper.log").open("ab") as log:
             subprocess.Popen(
                 [sys.executable, "-P", "-m", "firewall.box.keeper", settings.plan, str(run_dir), str(state_dir)],

@@ -225,7 +225,7 @@ def put_network_back(settings: Settings) -> None:
     """Forwarding and the gate's rules first, then what the keeper made, then the files of setup."""
     from firewall.backends import BackendError, open_backend  # noqa: PLC0415
     from firewall.box import install, starting  # noqa: PLC0415
-    from firewall.box.machine import BoxError, Network, read_plan  # noqa: PLC0415
+    from firewall.box.machine import Network, read_plan  # noqa: PLC0415
     from firewall.box.plan import PlanError  # noqa: PLC0415
     from firewall.box.service import Service  # noqa: PLC0415
 
@@ -235,8 +235,7 @@ def put_network_back(settings: Settings) -> None:
     starting.end(run_dir)
     try:
         network = Network(read_plan(file), run_dir)
-        network.stand()  # the gate's rules are taken away with the interface that they are about
-    except (PlanError, BoxError) as error:
+    except PlanError as error:
         click.echo(f"{error}; what the network was before may not come back", err=True)
         network = None
     try:

@@ -156,6 +156,10 @@ def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_
         wire = box.file("/sys/class/net/up1/address").read_text().strip()
         box.at("phone2", "ip", "neigh", "replace", "192.168.77.1", "lladdr", wire, "dev", "eth0", "nud", "permanent")
         assert knock(box, "phone2", SERVER) == "nothing"
+        box.run("ip", "link", "del", "up1")  # the wire goes, and what stood on it
+        box.consentry("off", "--remove")
+        assert "blackhole" not in box.run("ip", "rule").stdout + box.run("ip", "-6", "rule").stdout
+        assert "consentry" not in box.run("nft", "list", "tables").stdout
 
 
 # -- what cannot come up says why -----------------------------------------------------------------------------------------
@@ -213,6 +217,10 @@ def test_off_leaves_no_trace() -> None:
     with home_box() as box:
         box.run("ip", "route", "add", "default", "via", "10.1.0.1")
         before = traces(box)
+        printed = box.consentry("setup", "--mode", "inline", "--radio", "port1", "--dry-run").stdout
+        for words in ("# /etc/consentry/gateway.toml (mode 0600)", "# /run/consentry/dnsmasq.conf", "ip link set port1 master consentry0", "ipv6/conf/port1/disable_ipv6 = 1", "ip rule add pref 0 iif consentry0"):
+            assert words in printed
+        assert traces(box) == before
         box.consentry("setup", "--mode", "inline", "--radio", "port1")
         assert box.file("/etc/consentry/gateway.toml").stat().st_mode & 0o777 == 0o600
         assert "interface-name:port1" in box.file("/etc/NetworkManager/conf.d/90-consentry.conf").read_text()
