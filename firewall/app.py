@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from firewall.inputs import Now
 
 VERSION = version("consentry")  # once: it is read from a file, and status says it every second
+PATIENCE = os.environ.get("WATCHDOG_USEC", "")  # of systemd, if it is there (sd_watchdog_enabled(3))
 STATUS_SECONDS = 1.0
 BEAT_SECONDS = 1.0
 PHONES_SECONDS = 5.0
@@ -98,7 +99,7 @@ class App:
         )
         self.trial = DryRun(settings.history_file, clock=wall)
         self.edits = Edits(settings.rules_file, self.state, self.engine.deliver, self._known(), self.trial, clock=wall)
-        self.watchdog = Watchdog(self.backend.probe, self._how, self._trouble, self._to_supervisor)
+        self.watchdog = Watchdog(self.backend.probe, self._how, self._trouble, self._to_supervisor, PATIENCE)
         self.nearby = Nearby(settings, self.engine.deliver)
         self._ended = asyncio.Event()
         self.saving = asyncio.Lock()  # of phones and modes: whoever changes them and whoever stores them, in turn

@@ -24,10 +24,15 @@ class Watchdog:
         state: Callable[[], tuple[str, str]],
         tell: Callable[[str], None],
         notify: Callable[..., object],
+        patience: str = "",
     ) -> None:
-        """`probe` sends one and says what became of the last (Backend.probe); `state` is the gate's, with a reason."""
+        """`probe` sends one and says what became of the last (Backend.probe); `state` is the gate's, with a reason.
+
+        `patience` is the unit's, in microseconds: while this process was being started the supervisor asked for more.
+        """
         self.wrong = ""
         self._probe, self._state, self._tell, self._notify = probe, state, tell, notify
+        self._patience = patience
         self._lost = 0
         self._ready = False
 
@@ -48,4 +53,6 @@ class Watchdog:
         if not self._ready and state != "STARTING":
             self._ready = True
             fed["READY"] = 1
+            if self._patience:
+                fed["WATCHDOG_USEC"] = self._patience
         self._notify(**fed)

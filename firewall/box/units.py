@@ -38,7 +38,6 @@ CapabilityBoundingSet=CAP_NET_ADMIN
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 ProtectSystem=strict
 ProtectKernelTunables=yes
-ProcSubset=pid
 $hardened
 [Install]
 WantedBy=sysinit.target
@@ -61,6 +60,7 @@ Restart=always
 RestartSec=2
 # fed by a packet that went through the gate: a gate that hangs is restarted, and stays closed meanwhile
 WatchdogSec=30
+WatchdogSignal=SIGTERM
 TimeoutStartSec=180
 TimeoutStopSec=20
 KillMode=mixed
@@ -183,7 +183,7 @@ status=0
 # First, for it survives what flushes nftables: packets without the mark have no route.
 closed() {{ # selector of the rule
     for family in 4 6; do
-        [ $family = 4 ] || [ -e /proc/net/if_inet6 ] || continue # no IPv6 here
+        [ $family = 4 ] || [ -d /proc/sys/net/ipv6 ] || continue # no IPv6 here
         said=$(ip -$family rule add pref 0 "$@" blackhole protocol kernel 2>&1) && continue
         case $said in *'File exists'*) continue ;; esac
         echo "consentry: the IPv$family rule against $2 is refused: $said" >&2

@@ -56,6 +56,14 @@ def test_a_locked_gate_is_ready_and_fed() -> None:
     assert bench.turn("") == [{"WATCHDOG": 1, "STATUS": "LOCKED stopped by anna", "READY": 1}]
 
 
+def test_the_patience_of_the_start_ends_with_it() -> None:
+    told: list[dict] = []
+    dog = Watchdog(lambda: "", lambda: ("ENFORCING", ""), print, lambda **words: told.append(words), "30000000")
+    dog()
+    dog()
+    assert [words.get("WATCHDOG_USEC") for words in told] == ["30000000", None]
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_systemd_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, abstract: bool) -> None:
     name = f"@consentry-{tmp_path}" if abstract else str(tmp_path / "notify")

@@ -42,7 +42,7 @@ class Probe:
         try:
             self._socket.sendto(_NUMBER.pack(self._sent), self._socket.getsockname())
         except OSError as error:
-            self._unsent = f"it cannot be sent: {error.strerror}"
+            self._unsent = f"it cannot be sent ({error.strerror}): does another firewall of this box drop it?"
         return before
 
     def seen(self, packet_id: int) -> ProbeSeen:
