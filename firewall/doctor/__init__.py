@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from firewall.doctor.world import World
 
 CHECKS: Final[tuple[Callable[[World], Iterator[Finding]], ...]] = (
-    gate.gateway, gate.closed, gate.children, kernel.nftables, gate.queue, kernel.bridge,
+    gate.gateway, gate.plan, gate.closed, gate.children, kernel.nftables, gate.queue, kernel.bridge,
     network.uplink, network.forwarding, network.reverse_path, rivals.rivals,
     network.names, network.leases, network.advertisements,
     radio.radios, box.clock, gate.ages, box.disk, box.rights, box.groups, box.python,

@@ -7,6 +7,9 @@ import time
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from firewall.box.machine import read_plan
+from firewall.box.plan import PlanError
+from firewall.box.units import GATE
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding, unknown
 from firewall.geo import STALE_DAYS, Places
 from rules.store import load_packs
@@ -46,6 +49,29 @@ def gateway(world: World) -> Iterator[Finding]:
         yield Finding(name, PASS, says)
     if told["trouble"]:
         yield Finding("history", WARN, str(told["trouble"]), "free space on the disk; see `disk` below")
+
+
+def plan(world: World) -> Iterator[Finding]:
+    """What `consentry setup` has written: whether it can be read, and whether it comes back after a power cut."""
+    name, file = "setup", world.plan_file
+    if (world.status or {}).get("lab") or not file.exists():
+        return
+    try:
+        told = read_plan(file)
+    except PlanError as error:
+        if world.root:
+            yield Finding(name, FAIL, str(error), "correct it there, or write it anew: sudo consentry setup")
+        else:
+            yield unknown(name)
+        return
+    what = f"{told.mode}: {told.lan} at {told.port}, {told.subnet4}"
+    enabled = world.run("systemctl", "is-enabled", GATE)
+    if enabled is None:
+        yield Finding(name, PASS, f"{what}; no systemd starts it with the machine")
+    elif enabled.status:
+        yield Finding(name, WARN, f"{what}; after a reboot nobody starts it", "sudo consentry service install")
+    else:
+        yield Finding(name, PASS, f"{what}; it starts with the machine")
 
 
 def closed(world: World) -> Iterator[Finding]:

@@ -49,6 +49,7 @@ class Side:
     own4: IPv4Interface
     own6: IPv6Interface | None  # its global or unique local address
     isolated: bool  # its ports are kept from each other
+    inside: frozenset[str]  # interfaces that lead to phones, or nowhere
 
     @classmethod
     def look(cls, name: str) -> Side:
@@ -61,7 +62,10 @@ class Side:
         if kind != "bridge" and not (kind == "macvlan" and info.get("mode") == "bridge"):
             remedy = "`consentry setup` makes one, and puts it in"
             raise SelfTestError(f"{name} is no bridge, so no probe can be plugged in beside the phones: {remedy}")
-        ports = [link.get("linkinfo", {}).get("info_slave_data", {}) for link in links if link.get("master") == name]
+        ports = {
+            link["ifname"]: link.get("linkinfo", {}).get("info_slave_data", {})
+            for link in links if link.get("master") == name
+        }
         found = [
             ip_interface(f"{row['local']}/{row['prefixlen']}")
             for link in told("addr", "show", "dev", name)
@@ -73,8 +77,9 @@ class Side:
             raise SelfTestError(f"{name} has no IPv4 network with room for two probes")
         own6 = next((one for one in found if isinstance(one, IPv6Interface) and one.network.prefixlen <= 64), None)
         parent = str(lan.get("link", "")) if kind == "macvlan" else ""
-        isolated = all(port.get("isolated") for port in ports)  # as those that are there; alone: as setup makes them
-        return cls(name, bytes.fromhex(lan["address"].replace(":", "")), parent, own4, own6, isolated)
+        isolated = all(port.get("isolated") for port in ports.values())  # as the others; alone: as setup makes them
+        mac, inside = bytes.fromhex(lan["address"].replace(":", "")), frozenset((name, "lo", *ports))
+        return cls(name, mac, parent, own4, own6, isolated, inside)
 
     def free4(self, taken: Collection[str]) -> IPv4Interface:
         """One near the end of the network that nobody is known to have."""
@@ -116,7 +121,9 @@ class Phone:
             ip("link", "add", self.port, "link", side.parent, "address", mac, "type", "macvlan", "mode", "bridge")
             ip("link", "set", self.port, "netns", there, "name", CARD)
         else:
-            ip("link", "add", self.port, "type", "veth", "peer", "name", CARD, "address", mac, "netns", there)
+            last = b"\xfe" + self.mac[1:]  # a bridge that nobody gave a MAC takes the first of its ports': not this one
+            near = ("link", "add", self.port, "address", last.hex(":"), "type", "veth")
+            ip(*near, "peer", "name", CARD, "address", mac, "netns", there)
             ip("link", "set", self.port, "master", side.name, "up")
             ip("link", "set", self.port, "type", "bridge_slave", "isolated", "on" if side.isolated else "off")
         with self._space.inside():

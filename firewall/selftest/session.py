@@ -78,7 +78,7 @@ class Session:
         side = Side.look(status["lan"])
         self._say(f"joining {side.name} as two phones that nobody has named ...")
         taken = self._taken(side)
-        with Witness(self._wan) as self._witness:
+        with Witness(side.inside) as self._witness:
             probe = Phone(side, first := side.free4(taken))
             try:
                 peer = Phone(side, side.free4({*taken, str(first.ip)}))
@@ -168,14 +168,14 @@ class Session:
         self._witness.watch((one,))
         self._gate.ask("phones.set", phone=NAMES[0], mode="watch")
         try:
-            while not self._witness.left[one] and time.monotonic() < until:
+            while not self._witness.left(one) and time.monotonic() < until:
                 sport += 1  # each a flow of its own: the first may have come before the gate had the word
                 probe.send(packets.udp(src, dst, sport, SOME_PORT, one.token))
                 await asyncio.sleep(0.1)
         finally:
             self._gate.ask("phones.set", phone=NAMES[0], mode="")
         wan = self._wan
-        if self._witness.left[one]:
+        if wan in self._witness.ways(one):
             return Row("control", family, title, SEEN, f"was seen leaving by {wan}")
         return Row("control", family, title, BLIND, f"was not seen at {wan}: nothing can be judged")
 
@@ -214,7 +214,8 @@ class Session:
     async def _judged(self, made: list[Try]) -> list[Row]:
         self._witness.read()
         for one in made:
-            self._seen[one].left = self._witness.left[one]
+            self._seen[one].left = self._witness.left(one)
+            self._seen[one].ways = ", ".join(self._witness.ways(one))
             self._seen[one].knocked = one in self._witness.knocked
         left = [one for one in made if self._seen[one].left]
         if left:

@@ -78,7 +78,7 @@ class _Storm:
     def left(self) -> int:
         """Packets with payload that got out since it began."""
         self._witness.read()
-        return sum(self._witness.left[one] for one in self._all)
+        return sum(map(self._witness.left, self._all))
 
     async def blow(self) -> None:
         """Until it is cancelled."""

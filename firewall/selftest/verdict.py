@@ -28,6 +28,7 @@ class Outcome:
     said: bool = False  # what must not leave was handed to the wire
     error: str = ""
     left: int = 0  # packets of it with payload that were seen leaving
+    ways: str = ""  # the interfaces that they left by
     knocked: bool = False  # its SYN was seen leaving
     heard: bool = False  # by the other phone
     allowed: str = ""  # the rule that let it pass, as the history says and the rules confirm
@@ -51,7 +52,7 @@ def judge(one: Try, seen: Outcome) -> Row:
     if seen.heard:
         return row(THROUGH, "another phone received it")
     if seen.left:
-        packets = f"{seen.left} packet{'s' * (seen.left > 1)} with payload left"
+        packets = f"{seen.left} packet{'s' * (seen.left > 1)} with payload left by {seen.ways}"
         if seen.watched:
             return row(THROUGH, f"{packets}: the gate only watches")
         allowed = seen.allowed and one.name not in NEVER

@@ -127,7 +127,7 @@ def test_its_last_chains_and_its_queue_gone_for_good(unmended: Lab) -> None:
         status, rows = selftest(unmended, "--no-disrupt")
     assert status == 1
     assert {("bare-udp", 4), ("bare-udp", 6), ("tls", 4), ("http", 6)} <= through(rows)
-    assert rows["bare-udp", 4]["says"].endswith("left")
+    assert rows["bare-udp", 4]["says"].endswith("left by wan0")
 
 
 def test_every_rule_flushed_for_good_with_the_one_of_routing(unmended: Lab) -> None:

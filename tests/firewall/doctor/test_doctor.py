@@ -66,6 +66,17 @@ def test_no_gateway_is_a_failure_where_one_was_set_up(world: World) -> None:
     assert states(gate.children(again)) == [("keeper", "fail")]
 
 
+def test_what_setup_wrote(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(gate.plan(world)) == []
+    world.plan_file.write_text(PLAN.replace('"ap"', '"app"'))
+    seen = one(gate.plan(world))
+    assert (seen.state, "mode" in seen.says) == ("fail", True)
+    world.plan_file.write_text(PLAN.replace('"ap"', '"inline"').replace("wlan0", "eth1"))
+    told: list[Ran | None] = [None, Ran(1, "disabled", ""), Ran(0, "enabled", "")]
+    monkeypatch.setattr(world, "run", lambda *words: told.pop(0))
+    assert [one(gate.plan(world)).state for _ in range(3)] == ["pass", "warn", "pass"]
+
+
 def test_the_two_locks(world: World) -> None:
     lost = one(gate.closed(world))
     assert lost.state == "fail"

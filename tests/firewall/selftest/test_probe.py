@@ -1,0 +1,125 @@
+"""The probe and the witness in a box of their own: joined like a phone, seen where packets leave, and gone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from judge import wait_for
+
+from firewall.selftest import packets
+from firewall.selftest.probe import Phone, SelfTestError, Side
+from firewall.selftest.tries import Try
+from firewall.selftest.verdict import Outcome
+from firewall.selftest.witness import Witness
+from firewall.spaces import Space
+
+pytestmark = pytest.mark.lab
+
+# Nobody gave it a MAC: it has the first of its ports', and keeps it while the probe is there.
+BRIDGE = "ip link add lan0 type bridge; ip link add p0 address 06:00:00:00:00:01 type veth peer name q0; ip link set q0 up; ip link set p0 master lan0 up; bridge link set dev p0 isolated on"
+ONE_ARMED = "ip link add wire0 type veth peer name wire1; ip link set wire0 up; ip link set wire1 up; ip link add link wire0 name lan0 type macvlan mode bridge"
+ADDRESSES = "ip link set lo up; ip link set lan0 up; ip addr add 192.168.77.1/24 dev lan0; ip addr add fd77::1/64 dev lan0 nodad"
+TOKEN = b"0123456789abcdef"
+JOINS = """
+import sys, time
+from firewall.selftest.probe import Phone, Side
+side = Side.look("lan0")
+phone = Phone(side, side.free4(()))
+print(phone.port, flush=True)
+time.sleep(60)
+"""
+
+
+def sh(script: str) -> str:
+    return subprocess.run(["sh", "-ec", script], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def box() -> Iterator[Space]:
+    with Space() as made, made.inside():
+        yield made
+
+
+@pytest.mark.parametrize("script", [BRIDGE, ONE_ARMED], ids=["bridge", "one-armed"])
+def test_joined_like_a_phone_and_gone_again(box: Space, script: str) -> None:
+    sh(f"{script}; {ADDRESSES}")
+    before = sh("ip -o link")
+    side = Side.look("lan0")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as there, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+        there.bind(("::", 9_999))
+        there.settimeout(5)
+        server.bind(("192.168.77.1", 80))
+        server.listen()
+        phone, other = Phone(side, side.free4(())), Phone(side, side.free4(("192.168.77.254",)))
+        try:
+            assert (str(phone.own4), str(other.own4)) == ("192.168.77.254/24", "192.168.77.253/24")
+            for family, to in ((4, "192.168.77.1"), (6, "fd77::1")):
+                own = phone.address(family)
+                assert own
+                gateway = socket.inet_pton(socket.AF_INET6 if family == 6 else socket.AF_INET, to)
+                phone.send(packets.udp(own, gateway, 40_000, 9_999, TOKEN))
+                assert there.recvfrom(100)[0] == TOKEN
+            seen = Outcome()
+            asyncio.run(phone.connection(Try("web", 4, "", "connection", side.own4.ip.packed, 80, TOKEN, says=TOKEN), seen))
+            assert (seen.connected, seen.said, seen.answered, seen.error) == (True, True, False, "no answer")
+            if not side.parent:  # on one wire nothing stands between them
+                phone.send(packets.udp(phone.own4.ip.packed, other.own4.ip.packed, 1, 2, TOKEN), other.mac)
+                time.sleep(0.2)
+                assert not any(TOKEN in frame for frame in other.received())
+        finally:
+            other.close()
+            phone.close()
+    wait_for(lambda: sh("ip -o link") == before, 3)
+
+
+def test_a_wire_has_no_place_for_it(box: Space) -> None:
+    sh(f"ip link add lan0 type veth peer name far0; {ADDRESSES}")
+    with pytest.raises(SelfTestError, match="consentry setup"):
+        Side.look("lan0")
+    with pytest.raises(SelfTestError, match="no interface"):
+        Side.look("lan7")
+
+
+def test_whoever_is_killed_leaves_nothing(box: Space) -> None:
+    sh(f"{BRIDGE}; {ADDRESSES}")
+    before = sh("ip -o link")
+    process = subprocess.Popen([sys.executable, "-c", JOINS], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    with process.stdout as said:
+        assert said.readline().startswith("cst")
+    assert sh("ip -o link") != before
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: sh("ip -o link") == before)
+
+
+def test_what_leaves_is_seen_wherever_it_leaves(box: Space) -> None:
+    sh(f"{BRIDGE}; {ADDRESSES}; ip link add out0 type veth peer name far0; ip link add vpn0 type veth peer name far1")
+    sh("for i in out0 far0 vpn0 far1; do ip link set $i up; done; ip addr add 203.0.113.1/24 dev out0; ip addr add 198.51.100.1/24 dev vpn0")
+    sh("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:09 dev out0; ip neigh add 198.51.100.9 lladdr 02:00:00:00:00:09 dev vpn0")
+    sh("ip neigh add 192.168.77.9 lladdr 02:00:00:00:00:09 dev lan0")
+    alone = Try("bare-udp", 4, "", "frames", socket.inet_aton("198.51.100.9"), 9, b"no such token in it")
+    shared = Try("tls", 4, "", "connection", socket.inet_aton("203.0.113.9"), 443, TOKEN)
+    with Witness(Side.look("lan0").inside) as witness, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        witness.watch((alone, shared))
+        sender.sendto(b"by its address", ("198.51.100.9", 9))
+        sender.sendto(b"by its token " + TOKEN, ("203.0.113.9", 53))
+        sender.sendto(b"an error quotes " + TOKEN, ("192.168.77.9", 9))  # to the phones: they may hear of it
+        sender.sendto(b"somebody else's", ("203.0.113.9", 443))
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as knocking:
+            knocking.setblocking(False)
+            knocking.connect_ex(("203.0.113.9", 443))
+            time.sleep(0.1)
+        witness.read()
+        assert (witness.left(alone), witness.ways(alone)) == (1, ["vpn0"])
+        assert (witness.left(shared), witness.ways(shared)) == (1, ["out0"])
+        assert witness.knocked == {shared}
+        assert witness.drops() == 0
