@@ -3,7 +3,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 .DEFAULT_GOAL := menu
-.PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints campaign deb deb-test clean
+.PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints guest guest-boot campaign deb deb-test clean
 
 menu: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -17,7 +17,7 @@ test: ## everything CI checks
 lint: ## ruff, import contracts, shell scripts (needs shellcheck)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	shellcheck consentry .ci/run packaging/build packaging/debian/p* tests/campaign/deb.sh
+	shellcheck consentry .ci/run packaging/build packaging/debian/p* tests/campaign/deb.sh tests/guest/run.sh
 
 type: ## mypy, strict
 	$(BIN)/mypy
@@ -31,6 +31,9 @@ fuzz: ## readers of other people's bytes tried at length (half an hour); what br
 
 lab: ## tests in network namespaces, from a phone to the internet
 	$(SUDO) $(BIN)/pytest -m lab
+
+guest: ## the gate on a stock kernel with radios, in QEMU (docs/guest.md; two minutes; needs .venv)
+	tests/guest/run.sh || [ $$? = 77 ]
 
 campaign: ## the gate struck at length, and what must not be broken, into tests/campaign (twenty minutes)
 	$(SUDO) $(BIN)/python tests/campaign/run.py

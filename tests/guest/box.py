@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,46 +11,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from world import LAN, LOGS, RADIO, begin, ip, run, said
+from world import LOGS, RADIO, begin, run
 
 from firewall import control
 
-SSID, PASSPHRASE = "consentry guest", "correct horse battery"
-HOSTAPD = f"""interface={RADIO}
-bridge={LAN}
-driver=nl80211
-ctrl_interface=/run/hostapd
-ssid={SSID}
-country_code=DE
-hw_mode=g
-channel=1
-wpa=2
-wpa_key_mgmt=WPA-PSK SAE
-rsn_pairwise=CCMP
-wpa_passphrase={PASSPHRASE}
-ieee80211w=1
-ap_isolate=1
-"""
-DNSMASQ = (
-    "--conf-file=/dev/null", "--keep-in-foreground", "--port=0", f"--interface={LAN}", "--bind-interfaces", "--user=root",
-    "--dhcp-range=10.77.0.100,10.77.0.200,1h", "--dhcp-option=option:dns-server,10.77.0.1", "--dhcp-authoritative",
-    "--no-ping", "--dhcp-leasefile=/run/leases", "--enable-ra", "--dhcp-range=fd77::,ra-only,64", "--log-facility=-",
-)
+SSID, PASSPHRASE, SUBNET, RESOLVER = "consentry guest", "correct horse battery", "10.77.0.0/24", "10.77.0.1"
 RUN, STATE = Path("/run/consentry"), Path("/var/lib/consentry")
 RULES = STATE / "rules.toml"
 
 
-def open_access_point() -> None:
-    """hostapd and dnsmasq, by hand."""
-    ip(f"link add {LAN} type bridge", f"addr add 10.77.0.1/24 dev {LAN}", f"addr add fd77::1/64 dev {LAN} nodad",
-       f"link set {LAN} up")
-    Path("/run/hostapd.conf").write_text(HOSTAPD)
-    begin("hostapd", "hostapd", "/run/hostapd.conf")
-    begin("dnsmasq", "dnsmasq", *DNSMASQ)
+def set_up() -> str:
+    """By the command, as its owner types it; the parts are started one by one, for each takes its time here."""
+    return run(
+        sys.executable, "-P", "-m", "firewall.cli", "setup", "--yes", "--no-start", "--enforce", "--country", "DE",
+        "--ssid", SSID, "--passphrase", PASSPHRASE, "--channel", "1", "--subnet", SUBNET,
+    )  # fmt: skip
 
 
-def access_point_is_open() -> bool:
-    return "AP-ENABLED" in said("hostapd")
+def start_keeper() -> None:
+    begin("keeper", sys.executable, "-P", "-m", "firewall.box.keeper")
+
+
+def children() -> dict[str, str]:
+    """Name -> state, and why if it has failed."""
+    with suppress(OSError, ValueError):
+        told = json.loads((RUN / "children.json").read_text())
+        return {name: f"{child['state']} {child['reason']}".strip() for name, child in told.items()}
+    return {}
+
+
+def is_up() -> bool:
+    told = children()
+    return bool(told) and set(told.values()) == {"up"}
 
 
 def throw_out(mac: str) -> str:
@@ -59,13 +52,13 @@ def throw_out(mac: str) -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(str(here))
         s.settimeout(10)
-        s.connect(f"/run/hostapd/{RADIO}")
+        s.connect(str(RUN / "hostapd" / RADIO))
         s.send(f"DEAUTHENTICATE {mac}".encode())
         return s.recv(4096).decode().strip()
 
 
-def start_gateway(lan: str = LAN, wan: str = "wan0") -> subprocess.Popen[bytes]:
-    return begin("gateway", sys.executable, "-P", "-m", "firewall.cli", "run", "--lan", lan, "--wan", wan, "--headless")
+def start_gateway() -> subprocess.Popen[bytes]:
+    return begin("gateway", sys.executable, "-P", "-m", "firewall.cli", "run", "--headless")
 
 
 def ask(verb: str, **args: Any) -> Any:
@@ -89,6 +82,7 @@ def traces() -> dict[str, str]:
         "ruleset": run("nft", "list", "ruleset"),
         "rules": run("ip", "rule") + run("ip", "-6", "rule"),
         "links": run("ip", "-br", "link"),
+        "files": run("find", "/etc/consentry", "/etc/NetworkManager", "/etc/systemd", "-newer", "/run/logs", may_fail=True),
         "pinned": run("ip", "neigh", "show", "nud", "permanent"),
         **{name: path.read_text() for name in switches if (path := Path("/proc/sys/net", name)).exists()},
     }

@@ -31,7 +31,7 @@ from firewall.lab.topology import GATEWAY4, GATEWAY6, HOST_IF, RESOLVERS, WAN_IF
 
 LOGS = Path("/run/logs")  # init takes them to the host
 LAB = Path("/run/lab")
-LAN, RADIO = "consentry0", "wlan0"
+RADIO = "wlan0"
 OUTSIDE4, OUTSIDE6 = "203.0.113.254", "2001:db8:113::254"
 PATIENCE = 60.0  # seconds, for what takes two elsewhere
 DHCP = """#!/bin/sh
@@ -236,6 +236,10 @@ class Bulk:
     def received(self) -> int:
         """By the internet."""
         return sum(row["bytes"] for row in arrived() if (row["dst"], row["dport"]) == self.far)
+
+    def flows(self) -> bool:
+        before = self.received()
+        return bool(till(lambda: self.received() > before, 30))
 
     def stands_still(self) -> bool:
         """Whether nothing arrives for a while; what is on its way has come before."""
