@@ -2,6 +2,7 @@
 # The gate on Debian's own kernel, with radios: boots it in QEMU on top of this machine's files and runs checks.py inside.
 #
 #   tests/guest/run.sh [SCRIPT]    SCRIPT is run in the guest by the checkout's Python (checks.py); its status is ours
+#   tests/guest/run.sh --reboot    systemd, the product's units and a power cut (reboot/checks.py)
 #   77                             it could not be run here, and why is said: no failure of the product
 #
 # Nothing of this machine is written but $CACHE and $OUT, and the guest has no network card. No root is needed, except
@@ -9,7 +10,11 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-script=$(realpath "${1:-$here/checks.py}")
+kind=once script=$here/checks.py
+case ${1-} in
+    --reboot) kind=reboot script=$here/reboot/checks.py ;;
+    ?*) script=$(realpath "$1") ;;
+esac
 CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/consentry-guest}
 OUT=${OUT:-$root/tests/guest/out}
 LIMIT=${LIMIT:-420} # seconds
@@ -20,6 +25,7 @@ apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$
 
 [ "$(uname -m)" = x86_64 ] || skip "this machine is $(uname -m), and the guest has been built for x86_64 only"
 [ -x "$root/.venv/bin/python" ] || skip "no .venv in the checkout: sudo ./consentry test prepares it"
+[ "$kind" = once ] || [ -x /lib/systemd/systemd ] || skip "no systemd on this machine"
 command -v dpkg apt-get >/dev/null || skip "no Debian: its kernel is what the guest boots"
 
 # --- what boots, and what the guest sees through the share -----------------------------------------------------------
@@ -49,7 +55,9 @@ boot=$CACHE/$kernel
 if [ ! -e "$boot/ready" ]; then
     rm -rf "$boot" && mkdir -p "$boot/deb"
     fetch() { (cd "$boot/deb" && apt-get -qq download "linux-image-$kernel" busybox-static >&2); }
-    [ "$kernel" ] && { fetch || { apt update && fetch; }; } || skip "the archive has no kernel ${kernel:-image} for us"
+    if [ ! "$kernel" ] || ! { fetch || { apt update && fetch; }; }; then
+        skip "the archive has no kernel ${kernel:-image} for us"
+    fi
     for deb in "$boot"/deb/*.deb; do dpkg -x "$deb" "$boot"; done
     rm -r "$boot/deb"
     depmod -b "$boot" "$kernel"
@@ -102,13 +110,33 @@ printf '%s\n' "$stdlib" "$root"/{.venv/lib,rules,firewall,tests/guest} >"$stage/
 mke2fs -q -t ext4 -O ^has_journal -d "$stage" "$disk" "$(($(du -sm "$stage" | cut -f1) * 5 / 4 + 32))M"
 echo "guest: kernel $kernel, $accel; its logs: $OUT"
 began=$SECONDS
-timeout "$LIMIT" qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp 2 -m 1536 -nodefaults -no-reboot \
-    -display none -serial stdio -nic none -device virtio-rng-pci \
-    -kernel "$boot/boot/vmlinuz-$kernel" -initrd "$boot/initrd.gz" \
-    -drive "file=$disk,format=raw,if=virtio,readonly=on" \
-    -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
-    -virtfs "local,path=$OUT,mount_tag=out,security_model=none" \
-    -append "console=ttyS0 panic=-1 quiet guest.root=$root guest.boot=$boot guest.script=$script" </dev/null || true
+boot() { # more of QEMU's words
+    timeout "$LIMIT" qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp 2 -m 1536 -nodefaults -no-reboot \
+        -display none -serial stdio -nic none -device virtio-rng-pci \
+        -kernel "$boot/boot/vmlinuz-$kernel" -initrd "$boot/initrd.gz" \
+        -drive "file=$disk,format=raw,if=virtio,readonly=on" \
+        -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
+        -virtfs "local,path=$OUT,mount_tag=out,security_model=none" "$@" \
+        -append "console=ttyS0 panic=-1 quiet systemd.show_status=0 guest.root=$root guest.boot=$boot guest.script=$script" \
+        </dev/null || true
+}
+if [ "$kind" = reboot ]; then
+    # What this machine writes stays on a disk of its own, so that it can be switched off and on again. systemd is process 1.
+    kept=$(mktemp) own=$stage/own
+    trap 'rm -rf "$stage" "$disk" "$kept"' EXIT
+    rm -rf "$stage" && mkdir -p "$stage"/{upper,work} "$own"/etc/{consentry,init.d} "$own"/var/lib/{consentry,guest} "$own/etc/systemd"
+    cp -r "$here/reboot/system" "$own/etc/systemd/"
+    install -m 755 "$here/reboot/consentry" "$stage/consentry"
+    ln -s /lib/systemd/system/multi-user.target "$own/etc/systemd/system/default.target"
+    mke2fs -q -t ext4 -d "$stage" "$kept" 256M
+    for turn in first second; do
+        echo "guest: the $turn boot"
+        boot -drive "file=$kept,format=raw,if=virtio,cache=writeback"
+        [ -e "$OUT/$turn" ] || break
+    done
+else
+    boot
+fi
 status=$(cat "$OUT/status" 2>/dev/null || echo 99) # 99: it never came to its end
 echo "guest: $((SECONDS - began)) s, status $status"
 exit "$status"
