@@ -1,4 +1,6 @@
-"""Run as a phone: `flood.py dns|syn RATE SECONDS`. Prints how many it has sent. DNS: a new name each; SYN: a new port each."""
+"""Run as a phone: `flood.py dns|syn|macs RATE SECONDS`. Prints how many it has sent. DNS: a new name each; SYN: a new port
+each; macs: a new MAC and address each, with a SYN and a question in turn.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ import socket
 import struct
 import sys
 import time
+
+import frames
 
 GATEWAY, SERVER = "10.77.0.1", "198.51.100.90"
 
@@ -43,15 +47,30 @@ def syn():
         yield s, segment[:16] + struct.pack("!H", check) + segment[18:], (to, 0)
 
 
+def macs():
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    s.bind(("eth0", 0))
+    s.setblocking(False)
+    for n in itertools.count():
+        mac = b"\x06" + os.urandom(5)
+        addr = f"2001:db8:77::{mac[1]:x}:{mac[2]:x}{mac[3]:02x}:{mac[4]:x}{mac[5]:02x}"
+        if n % 2:
+            message = struct.pack("!HHHHHH", n % 65536, 0x100, 1, 0, 0, 0) + b"\x08" + b"%08x" % n + b"\x08friendly\x07example\0\0\x1c\0\1"
+            frame = frames.udp(mac, addr, "2001:db8:77::1", 53, message)
+        else:
+            frame = frames.tcp(mac, addr, 1024 + n % 60000, "2001:db8:feed::90", 443, seq=n, ack=0, flags=2)
+        yield s, frame, None
+
+
 def main(kind: str, rate: float, seconds: float) -> None:
-    packets = {"dns": dns, "syn": syn}[kind]()
+    packets = {"dns": dns, "syn": syn, "macs": macs}[kind]()
     began = time.monotonic()
     sent = 0
     while (passed := time.monotonic() - began) < seconds:
         while sent < passed * rate:
             s, message, to = next(packets)
             with contextlib.suppress(OSError):  # its own buffers are full, or it was told that nobody listens
-                s.sendto(message, to)
+                s.sendto(message, to) if to else s.send(message)
             sent += 1
         time.sleep(0.002)
     print(sent)

@@ -129,10 +129,11 @@ def sweep() -> None:
 
 
 @contextmanager
-def lab_up(rules: Path | None = None, phones: int = 2) -> Iterator[Lab]:
-    """A lab of its own, whatever else stands beside it."""
+def lab_up(rules: Path | None = None, phones: int = 2, *, one_wire: bool = False) -> Iterator[Lab]:
+    """A lab of its own, whatever else stands beside it. `one_wire`: its phones can send with any MAC."""
     name = fresh_name()
-    consentry("lab", "up", "--phones", str(phones), *(["--rules", str(rules)] if rules else []), lab=name)
+    more = [*(["--rules", str(rules)] if rules else []), *(["--one-wire"] if one_wire else [])]
+    consentry("lab", "up", "--phones", str(phones), *more, lab=name)
     try:
         yield Lab(name)
     finally:

@@ -87,27 +87,38 @@ def test_a_second_gateway_refuses_and_the_first_is_unharmed(lab: Lab, tmp_path: 
     assert not lab.arrived("second-gateway")
 
 
-def test_one_phones_floods_do_not_starve_another(lab: Lab, tmp_path: Path) -> None:
-    """5,000 questions a second and 10,000 SYN from phone1, while phone2 goes on."""
-    floods: list[subprocess.Popen[str]] = []
+def flood(lab: Lab, kind: str, rate: int, seconds: float) -> Callable[[], float]:
+    """By phone1."""
 
-    def flood(kind: str, rate: int, seconds: float) -> Callable[[], float]:
-        def blow() -> float:
-            process = blows.as_phone(lab, "phone1", "flood.py", kind, rate, seconds, stdout=subprocess.PIPE)
-            assert int(process.communicate(timeout=30)[0]) > 0.5 * rate * seconds
-            floods.append(process)
-            return time.monotonic()
+    def blow() -> float:
+        process = blows.as_phone(lab, "phone1", "flood.py", kind, rate, seconds, stdout=subprocess.PIPE)
+        assert int(process.communicate(timeout=30)[0]) > 0.5 * rate * seconds
+        return time.monotonic()
 
-        return blow
+    return blow
 
-    report = blows.strike(
-        lab, tmp_path, "floods", [flood("dns", 5_000, 4), flood("syn", 5_000, 2)], lambda: blows.answers(lab), rate=10, other=20,
-    )
+
+def not_starved(report: blows.Report) -> None:
     held(report, recovery=PATIENT)
     assert len(report.other) > 60
     assert report.success >= 0.99, [row for row in report.other if not row["ok"]]
+
+
+def test_one_phones_floods_do_not_starve_another(lab: Lab, tmp_path: Path) -> None:
+    """5,000 questions a second and 10,000 SYN from phone1, while phone2 goes on."""
+    floods = [flood(lab, "dns", 5_000, 4), flood(lab, "syn", 5_000, 2)]
+    not_starved(blows.strike(lab, tmp_path, "floods", floods, lambda: blows.answers(lab), rate=10, other=20))
     queue = json.loads(lab.consentry("status", "--json").stdout)["queue"]
     assert queue["lost"] == 0
+
+
+def test_a_phone_that_invents_macs_does_not_starve_another(tmp_path: Path) -> None:
+    """4,000 new senders a second, each with a SYN or a question, on a wire where nothing stops them."""
+    with lab_up(one_wire=True) as lab:
+        floods = [flood(lab, "macs", 4_000, 4)]
+        not_starved(blows.strike(lab, tmp_path, "macs", floods, lambda: blows.answers(lab), rate=10, other=20))
+        crowd = lab.gateway("nft", "list", "counter", "inet", "consentry", "crowd").stdout
+        assert int(crowd.split("packets ")[1].split()[0]) > 5_000
 
 
 def test_a_connection_table_that_is_really_full(lab: Lab, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from judge import Lab, consentry, fresh_name, lab_up, lines, wait_for
+from judge import Lab, lab_up, lines, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -293,10 +293,7 @@ ip route add default via 10.77.0.1; ip -6 route add default via 2001:db8:77::1
 
 def test_14_a_phone_that_changes_its_mac_and_addresses_has_no_consent_any_more() -> None:
     """A made-up MAC is a new phone of group `strict`; what was allowed stays with the phone that it was given to."""
-    name = fresh_name()
-    consentry("lab", "up", "--one-wire", lab=name)  # ports are not locked to their MACs: it can be tried
-    try:
-        lab = Lab(name)
+    with lab_up(one_wire=True) as lab:  # ports are not locked to their MACs: it can be tried
         given = grant(lab)
         for family in (4, 6):
             assert passes(lab, family, "api.account.xiaomi.com")
@@ -306,8 +303,6 @@ def test_14_a_phone_that_changes_its_mac_and_addresses_has_no_consent_any_more()
         stranger = wait_for(lambda: [row for row in lines(lab.consentry("asks", "--json").stdout) if row["phone"] != "phone1"], 5)[0]
         assert stranger["group"] == "strict"
         assert given["phone"] == "phone1"
-    finally:
-        consentry("lab", "down", lab=name)
 
 
 class Upload:

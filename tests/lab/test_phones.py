@@ -16,7 +16,7 @@ from secrets import token_hex
 
 import frames
 import pytest
-from judge import Lab, consentry, fresh_name, lab_up, lines, wait_for
+from judge import Lab, lab_up, lines, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -266,10 +266,7 @@ def phone1_speaks(request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("one_wire", [False, True])
 def test_an_exact_clone_is_stopped_where_ports_are_locked_and_only_there(one_wire: bool) -> None:
     """The control, and what no gateway can know: on one shared wire a clone is the phone (docs: threat model)."""
-    name = fresh_name()
-    consentry("lab", "up", *(["--one-wire"] if one_wire else []), lab=name)
-    try:
-        lab = Lab(name)
+    with lab_up(one_wire=one_wire) as lab:
         for family in (4, 6):
             known(lab, family)
         lab.phone("sh", "-c", CLONE, phone="phone2")
@@ -284,8 +281,6 @@ def test_an_exact_clone_is_stopped_where_ports_are_locked_and_only_there(one_wir
                 wait_for(lambda token=token: lab.arrived(token))
             else:
                 assert never(lab, token)
-    finally:
-        consentry("lab", "down", lab=name)
 
 
 def test_its_owner_names_and_groups_a_stranger() -> None:
