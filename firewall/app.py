@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firewall import journal, memory
+from firewall import journal, memory, underway
 from firewall.backends import BackendError, open_backend
 from firewall.box.nearby import Nearby
 from firewall.control_server import Server
@@ -81,6 +81,8 @@ class App:
         self.memory = settings.memory_file
         self.backend = open_backend(settings)
         self.state, self._state_trouble = open_state(Path(settings.state_dir, "state.db"))
+        if self.state is not None:
+            underway.finish(self.state, settings.rules_file)
         self._boot_id = boot_id()
         self._trust = Trust(believed=settings.lab or self._word("clock") == self._boot_id)
         self.history = History(settings.history_file, clock=wall, trusted=lambda: self.now().trusted)

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from firewall import underway
 from firewall.control import Refused
 from firewall.inputs import Author, PolicyRefused, PolicyReplaced
 from firewall.readers import in_turn
@@ -150,10 +151,13 @@ class Edits:
         """Raises StateError. Without a state the gate is locked, and nothing is remembered."""
         if self._state is None:
             return
-        at = self._clock()
+        new = self._revision(policy, act, text, who, undoes)
         phones = (phone.stored,) if phone else ()
-        self._state.add_revision(policy.revision, at, who, act, policy.digest, text, undoes, phones)
-        self.steps.add(Revision(policy.revision, at, who.name, who.uid, act, policy.digest, text, undoes))
+        self._state.add_revision(new.number, new.at, who, act, new.digest, text, undoes, phones)
+        self.steps.add(new)
+
+    def _revision(self, policy: Policy, act: str, text: str, who: Author, undoes: int | None) -> Revision:
+        return Revision(policy.revision, self._clock(), who.name, who.uid, act, policy.digest, text, undoes)
 
     def _use(self, data: bytes, policy: Policy, who: Author, phone: Renaming | None = None) -> None:
         self.policy, self._loaded, self._problems = policy, data, ()
@@ -262,6 +266,9 @@ class Edits:
         new = _encoded(plan)
         try:
             with self._file.locked():
+                if phone is not None and self._state is not None:
+                    revision = self._revision(plan.policy, plan.words, plan.text, who, plan.undoes)
+                    underway.begin(self._state, new, revision, phone.stored)
                 fingerprint = self._file.replace(plan.before, new)
                 try:
                     self._remember(plan.policy, plan.words, plan.text, who, plan.undoes, phone)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from firewall.inputs import Author
 
+UNDERWAY: Final = "underway"  # the word of an edit that firewall.underway knows; gone with the revision that it became
 KEEP_ENDED: Final = 366 * 86_400.0  # seconds that consents which are over are kept
 KEEP_NEWEST: Final = 1_000  # of them, however old: a clock that jumps forgets no more than is too much
 KEEP_REVISIONS: Final = 1_000  # texts of rules.toml; their numbers and digests are kept for ever
@@ -227,6 +228,7 @@ class State:
         """With the phones that the same act has changed. All of it or, with StateError, nothing."""
         with self._told(), self._transaction() as db:
             _save_phones(db, phones)
+            db.execute("DELETE FROM words WHERE word = ?", (UNDERWAY,))
             values = (number, at, who.name, who.uid, act, digest, text, undoes)
             db.execute("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
             db.execute("UPDATE revisions SET text = NULL WHERE number <= ?", (number - KEEP_REVISIONS,))

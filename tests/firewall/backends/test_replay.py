@@ -68,7 +68,7 @@ def test_there_are_enough_recordings_of_our_own() -> None:
     assert len(captures.CASES) >= 30
 
 
-@pytest.mark.skipif(not corpora.CORPORA.exists(), reason="../shared/data/pcaps is not here: other people's captures")
+@pytest.mark.skipif(not corpora.CORPORA.exists(), reason=f"other people's captures are not at {corpora.CORPORA}: name the folder above data/pcaps in CONSENTRY_SHARED")
 @pytest.mark.parametrize("variant", [list, corpora.reversed_segments, corpora.duplicated])
 def test_names_of_other_peoples_captures_match(variant, capsys: pytest.CaptureFixture) -> None:
     scores = corpora.measure(variant)
