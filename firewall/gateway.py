@@ -204,7 +204,7 @@ class Gateway:
             self._out.commands.append(ResetServer(packet))
         flow.settled(now.boot)
         if not again:
-            self._decided(flow, seen, decision, packet, now)
+            self._out.decided(flow, seen, decision, now, packet)
 
     def _refused_by_kernel(self, seen: inputs.RefusedSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
@@ -217,11 +217,7 @@ class Gateway:
         flow = Flow(key, seen.mac, phone)
         early = self.judge.early(flow, now)
         if early is not None and early[1].verdict.refuses:  # else the rules changed between the packet and us
-            self._decided(flow, *early, seen.packet, now)
-
-    def _decided(self, flow: Flow, seen: Observation, decision: Decision, raw: bytes, now: Now) -> None:
-        packet = ip.parse(raw) if decision.verdict.refuses else NOT_MINE
-        self._out.decided(flow, seen, decision, now, 0 if packet is NOT_MINE else ip.payload_of(raw, packet))
+            self._out.decided(flow, *early, now, seen.packet)
 
     def _counted(self, seen: inputs.FlowCounted, now: Now) -> None:
         flow = self.flows.forget(seen.flow) if seen.ended else self.flows.get(seen.flow)

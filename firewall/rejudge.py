@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from firewall import events
 from firewall.commands import Command, MarkFlow, OpenWay, Watch
+from firewall.dissect import NOT_MINE, ip
 from firewall.inputs import Now
 from rules.verdict import Decision, Verdict
 
@@ -43,7 +44,10 @@ class Out:
         self.commands: list[Command] = []
         self.events: list[Event] = []
 
-    def decided(self, flow: Flow, seen: Observation, decision: Decision, now: Now, tried: int = 0) -> None:
+    def decided(self, flow: Flow, seen: Observation, decision: Decision, now: Now, raw: bytes = b"") -> None:
+        """`raw`: the packet that it was decided with."""
+        packet = ip.parse(raw) if raw and decision.verdict.refuses else NOT_MINE
+        tried = 0 if packet is NOT_MINE else ip.payload_of(raw, packet)
         self.events.append(events.FlowDecided(now.wall, flow.key.src, flow.key, seen, decision, tried))
 
 
