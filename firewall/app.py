@@ -106,6 +106,7 @@ class App:
         self._ended = asyncio.Event()
         self.saving = asyncio.Lock()  # of phones and modes: whoever changes them and whoever stores them, in turn
         self._status = 0
+        self._unstored = ""  # why the disk has not taken what was learnt of phones
 
     async def run(self) -> int:
         """Until SIGTERM. The kernel is closed before anything listens, and stays closed after. The exit status."""
@@ -223,15 +224,21 @@ class App:
         return Phones(stored, given, self.state.word("mode", ENFORCE))
 
     async def keep_phones(self) -> None:
-        """Store those that came or were seen again. Tried again with the next ones if the disk does not take them."""
+        """Store those that came or were seen again; while the disk does not take them, status says so."""
         phones = self.gateway.phones
         while True:
             await asyncio.sleep(PHONES_SECONDS)
             async with self.saving:
                 unsaved = {phone: to_store(phone) for phone in phones.unsaved}
                 if unsaved and self.state is not None:
-                    with suppress(StateError):
+                    try:
                         await asyncio.to_thread(self.state.save_phones, unsaved.values())
+                    except StateError as error:
+                        if not self._unstored:
+                            self.recorder.record((Trouble(clock().wall, f"phones could not be stored: {error}"),))
+                        self._unstored = f"phones are not stored, which is tried again: {error}"
+                    else:
+                        self._unstored = ""
                         phones.unsaved -= {phone for phone, stored in unsaved.items() if to_store(phone) == stored}
 
     async def keep_places(self) -> None:
@@ -336,7 +343,7 @@ class App:
             "socket": str(settings.socket),
             "lab": settings.lab,
             "probe": self.watchdog.wrong,
-            "trouble": self.recorder.trouble,
+            "trouble": self._unstored or self.recorder.trouble,
             "children": self.nearby.children,
         }
 

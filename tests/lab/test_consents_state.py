@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -140,6 +141,17 @@ def test_what_cannot_be_stored_is_not_granted_and_what_closes_does_not_wait(lab:
             return db.execute("SELECT count(*) FROM consents WHERE ended = 0").fetchone() == (0,)
 
     wait_for(stored)
+
+
+def test_a_disk_that_does_not_take_the_phones_is_said(lab: Lab) -> None:
+    def trouble() -> str:
+        return json.loads(lab.consentry("status", "--json").stdout)["trouble"] or ""
+
+    with held(lab):
+        lab.consentry("lab", "time", "+2m")  # so that when they were seen last is news
+        upload(lab, "TOKEN-seen")
+        said = wait_for(lambda: re.search("phones are not stored, which is tried again: .*locked", trouble()), 15)
+    wait_for(lambda: said[0] not in trouble(), 10)
 
 
 def test_time_is_told_and_the_wall_clock_may_jump(lab: Lab) -> None:
