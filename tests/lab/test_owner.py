@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def post(lab: Lab, token: str, phone: str = "phone1", family: str = "-4") -> Non
     lab.phone("curl", family, "-s", "-m", "3", "-d", token, f"http://{LISTED}/pass/v3/user", phone=phone, check=False)
 
 
+@pytest.fixture(autouse=True)
+def enforcing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Who shares a lab finds it enforcing, for every phone."""
+    yield
+    if "lab" in request.fixturenames:
+        lab: Lab = request.getfixturevalue("lab")
+        lab.consentry("phones", "enforce")
+        for phone in ("phone1", "phone2"):
+            lab.consentry("phones", "as-all", phone)
+
+
 @pytest.mark.parametrize("family", ["-4", "-6"])
 def test_watching_lets_pass_and_records_and_enforcing_stops_again(lab: Lab, family: str) -> None:
     post(lab, f"before{family}", family=family)
@@ -77,7 +89,6 @@ def test_one_phone_is_watched_and_the_other_is_not(lab: Lab) -> None:
     wait_for(lambda: all(lab.arrived(f"{word}-phone1") for word in words), 5)
     time.sleep(0.5)
     assert not any(lab.arrived(f"{word}-phone2") for word in words)
-    lab.consentry("phones", "as-all", "phone1")
 
 
 def test_a_phone_is_named_and_its_rules_follow_it(tmp_path: Path) -> None:
