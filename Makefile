@@ -37,7 +37,7 @@ guest: ## the gate on a stock kernel with radios, in QEMU (docs/guest.md; two mi
 
 campaign: ## the gate struck at length, and what must not be broken, into tests/campaign (twenty minutes)
 	$(SUDO) $(BIN)/python tests/campaign/run.py
-	$(SUDO) $(BIN)/python tests/campaign/hellos.py
+	$(SUDO) $(BIN)/python tests/campaign/quic.py
 	$(SUDO) $(BIN)/python tests/campaign/unbroken.py
 
 bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (a quarter of an hour)

@@ -254,7 +254,7 @@ def test_a_consent_opens_quic_and_its_end_cuts_it(lab: Lab, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("gso", [False, True])
 def test_held_datagrams_are_not_lost(lab: Lab, gso: bool) -> None:
-    """A sample of tests/campaign/hellos.py: conntrack has several unconfirmed entries for such a flow."""
+    """A sample of tests/campaign/quic.py: conntrack has several unconfirmed entries for such a flow."""
     for number, family in enumerate(FAMILIES):
         addr, first = place(family, 30 + gso), 20_000 + 1_000 * number
         words = [str(HELPERS / "quichellos.py"), addr, "7777", FRIEND, "150", str(first), *(["gso"] if gso else [])]
