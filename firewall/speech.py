@@ -11,7 +11,7 @@ from enum import Enum
 from itertools import islice
 from typing import Final, Literal, NamedTuple, Protocol
 
-from firewall.dissect import NEED_MORE, NOT_MINE, h2, http, httpdns, quic, tls, tunnels, xiaomi
+from firewall.dissect import NEED_MORE, NOT_MINE, dns, h2, http, httpdns, quic, tls, tunnels, xiaomi
 from rules.observation import Name, Sign, Source
 
 
@@ -139,6 +139,8 @@ class Speech:
         tunnel = tunnels.tcp(data)
         if tunnel is not NOT_MINE:
             return NO_NAME._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
+        if _is_question(data[2 : 2 + int.from_bytes(data[:2])]):  # RFC 1035, 4.2.2
+            return NO_NAME._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
         if not _MAY_START_TLS.match(data):
             return NO_NAME
         self._requests, self._in_clear = None, True
@@ -278,9 +280,16 @@ class Datagrams:
 
 def _unlike_quic(data: bytes) -> Heard:
     tunnel = tunnels.udp(data)
-    if tunnel is NOT_MINE:
-        return NO_NAME_YET
-    return NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
+    if tunnel is not NOT_MINE:
+        return NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
+    if _is_question(data):
+        return NO_NAME_YET._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
+    return NO_NAME_YET
+
+
+def _is_question(data: bytes) -> bool:
+    """Whether a stub resolver would ask so. What goes to port 53 never comes here: our own DNS answers it."""
+    return isinstance(dns.question(data), dns.Question)
 
 
 def said_by(hello: tls.Hello, source: Source) -> Heard:

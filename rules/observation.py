@@ -36,6 +36,7 @@ class Sign(StrEnum):
     STRANGE_QUIC = "quic-unknown"  # a version of QUIC whose hello cannot be read
     DOT = "dot"  # DNS over TLS (RFC 7858), said by its ALPN
     DOQ = "doq"  # DNS over QUIC (RFC 9250)
+    DNS_ELSEWHERE = "dns-elsewhere"  # a plain question to another resolver, on another port than DNS's
 
 
 class Name(NamedTuple):

@@ -32,6 +32,7 @@ VIA: Final = {
     "quic-unknown": "QUIC that nobody can read",
     "dot": "DNS over TLS",
     "doq": "DNS over QUIC",
+    "dns-elsewhere": "a plain DNS question past ours",
 }
 UNITS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 WHO: Final = ("phone", "group")  # said last, as in "for phone anna"

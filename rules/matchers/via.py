@@ -29,6 +29,7 @@ WORDS = (
     "quic-unknown",  # a version of QUIC that nobody can read
     "dot",  # DNS over TLS
     "doq",  # DNS over QUIC
+    "dns-elsewhere",  # plain DNS past ours, on another port
 )
 
 

@@ -280,6 +280,16 @@ def test_unknown_quic_and_tunnels_over_udp() -> None:
     assert (tunnel.signs, tunnel.protocol) == ((Sign.TUNNEL,), "wireguard")
 
 
+def test_plain_dns_past_ours() -> None:
+    """Over either transport; answers, other classes and what only begins like a question are none."""
+    asked = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3www\7example\0\0\x1c\0\x01"
+    assert Datagrams().hear(asked).signs == (Sign.DNS_ELSEWHERE,)
+    assert Speech().hear(len(asked).to_bytes(2) + asked).signs == (Sign.DNS_ELSEWHERE,)
+    for other in (asked[:2] + b"\x81\x80" + asked[4:], asked[:-1] + b"\xff", asked[:-2], asked[:5] + b"\2" + asked[6:]):
+        assert Datagrams().hear(other).signs == ()
+        assert Speech().hear(len(other).to_bytes(2) + other).signs == ()
+
+
 def test_who_listens() -> None:
     assert isinstance(listener(6), Speech)
     assert isinstance(listener(17), Datagrams)

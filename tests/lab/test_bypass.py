@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dnslib import DNSRecord
 from judge import Lab, environment, lab_up, wait_for
+from stub import framed
 from talk import alpn, extension, hello, server_name
 
 pytestmark = pytest.mark.lab
@@ -57,6 +58,8 @@ def ways(mark: str) -> Ways:
             ("dohaddr", "tcp", google, 443, lambda t: tls(t, "harmless.example.net")),
             ("doh3", "udp", google, 443, lambda t: t.encode()),
             ("relay", "tcp", friend, 443, lambda t: tls(t, "mask.icloud.com")),
+            ("plainudp", "udp", friend, 5353, lambda t: DNSRecord.question(f"{t}.example").pack()),
+            ("plaintcp", "tcp", friend, 5353, lambda t: framed(DNSRecord.question(f"{t}.example"))),
             ("httpdns", "tcp", friend, 80, lambda t: asks(t, "/164566/sign_d?host=appmarket.example.net&s=")),
             ("dnsquery", "tcp", friend, 80, lambda t: asks(t, "/dns-query?name=www.example.net&t=")),
         ):
@@ -102,7 +105,7 @@ def test_every_way_is_closed_by_a_rule_that_can_be_switched_off(lab: Lab) -> Non
         lab.consentry("rules", "enable", "bypass")
     assert tokens(lab, closed) == set()
     rules = {row["rule"] for row in lab.history("verdict:block last:5m")}
-    assert {f"bypass/{number}" for number in (1, 2, 3, 4, 5, 7, 8)} <= rules
+    assert {f"bypass/{number}" for number in (1, 2, 3, 4, 5, 7, 8, 11)} <= rules
 
 
 def test_names_of_such_ways_do_not_exist(lab: Lab) -> None:
