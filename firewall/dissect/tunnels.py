@@ -16,6 +16,7 @@ MOST_METHODS = 9  # of a SOCKS5 greeting; IANA has assigned nine
 
 _OPENVPN_OPCODES: Final = frozenset(opcode << 3 for opcode in (1, 7, 10))  # the client's first; key id 0
 _OPENVPN_MACS: Final = (16, 20, 28, 32, 48, 64)  # bytes of --tls-auth's HMAC
+_FIRST_IDS: Final = frozenset((b"\0\0\0\x01", b"\x0f\0\0\x01", b"\x0a\x01\0\x01"))
 _SSH = re.compile(rb"SSH-[12]\.[0-9]{1,3}-")  # RFC 4253, 4.2
 _TOR = re.compile(r"www\.(?=[a-z]*[2-7])[a-z2-7]{10,25}\.(?:com|net)")
 
@@ -77,7 +78,8 @@ def _is_openvpn(data: bytes) -> bool:
     for mac in _OPENVPN_MACS:
         if size == 9 + mac + 8 + 5 and data[9 + mac : 13 + mac] == b"\0\0\0\x01" and data[-5:] == bytes(5):
             return True
-    return size >= 54 and data[9] in (0, 15) and data[10:13] == b"\0\0\x01"  # --tls-crypt, and its version 2
+    # --tls-crypt: a packet id of 1; of its version 2 with a mark in the first byte, and once in the second
+    return size >= 54 and data[9:13] in _FIRST_IDS
 
 
 def _is_ike(data: bytes) -> bool:

@@ -13,13 +13,14 @@ PLAIN = b"\x38" + SESSION + bytes(5)
 AUTH = b"\x38" + SESSION + bytes(20) + struct.pack("!II", 1, 1_600_000_000) + bytes(5)
 CRYPT = b"\x38" + SESSION + struct.pack("!II", 1, 1_600_000_000) + bytes(32) + bytes(5)
 CRYPT_2 = b"\x50" + SESSION + struct.pack("!II", 0x0F000001, 1_600_000_000) + bytes(400)
+CRYPT_3 = b"\x50" + SESSION + struct.pack("!II", 0x0A010001, 1_650_105_000) + bytes(400)  # as in nDPI's openvpn-tlscrypt.pcap
 IKE_2 = SESSION + bytes(8) + b"\x21\x20\x22\x08" + bytes(4) + struct.pack("!I", 228) + bytes(200)
 IKE_1 = SESSION + bytes(8) + b"\x01\x10\x02\x00" + bytes(4) + struct.pack("!I", 128) + bytes(100)
 
 
 @pytest.mark.parametrize(("data", "what"), [
     (b"\x01\0\0\0" + bytes(144), "wireguard"), (b"\x04\0\0\0" + bytes(4) + struct.pack("<Q", 3) + bytes(80), "wireguard"),
-    (PLAIN, "openvpn"), (AUTH, "openvpn"), (CRYPT, "openvpn"), (CRYPT_2, "openvpn"),
+    (PLAIN, "openvpn"), (AUTH, "openvpn"), (CRYPT, "openvpn"), (CRYPT_2, "openvpn"), (CRYPT_3, "openvpn"),
     (IKE_2, "ike"), (IKE_1, "ike"), (bytes(4) + IKE_2, "ike"),
     (struct.pack("!HHHH", 0xC802, 20, 0, 0) + bytes(12), "l2tp"),
 ])
