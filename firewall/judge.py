@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from firewall.commands import GiveVerdict, Watch
 from firewall.dissect.ip import TCP
+from firewall.inputs import NEXT_FLOW
 from firewall.speech import NO_NAME
 from rules.decide import decide
 from rules.observation import Observation, Sign
@@ -98,7 +99,7 @@ class Judge:
         chains = dict.fromkeys((*self._names.chains(phone, addr, now.boot), chain))
         seen = Observation(
             phone.name, None, addr, None, answered=tuple(chains), names_open=True, group=phone.group,
-            place=self._place(addr),
+            place=self._place(addr), consents=self._consents.of(phone, NEXT_FLOW, now.boot),
         )
         return not self.decide(phone, seen).verdict.refuses
 

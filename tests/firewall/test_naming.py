@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from house import House
 from play import FRIEND, LISTED, MAC, Play, packed
 
 from firewall.commands import ForwardQuery, RefuseAddress, RefuseQuery, SendAnswer
@@ -38,6 +39,13 @@ def test_no_hint_leads_to_a_name_that_needs_consent(play: Play) -> None:
     hints(play, ("api.account.xiaomi.com",), FRIEND)
     assert play.of(SendAnswer).left_out == {packed(FRIEND)}
     assert not [command for command in play.commands if isinstance(command, RefuseAddress)]  # nobody was told of it
+
+
+def test_what_is_consented_to_has_its_hints(tmp_path: Path) -> None:
+    house = House(tmp=tmp_path)
+    house.give()
+    hints(house, ("api.account.xiaomi.com",), FRIEND)
+    assert house.of(SendAnswer).left_out == frozenset()
 
 
 def test_what_a_record_leads_to_is_a_name_of_the_chain(play: Play) -> None:
