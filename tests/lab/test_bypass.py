@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from dnslib import DNSRecord
 from judge import Lab, environment, lab_up, wait_for
+from quicwriter import crypto, initial
 from stub import framed
-from talk import alpn, extension, hello, server_name
+from talk import alpn, extension, hello, message, server_name
 
 pytestmark = pytest.mark.lab
 
@@ -106,6 +107,22 @@ def test_every_way_is_closed_by_a_rule_that_can_be_switched_off(lab: Lab) -> Non
     assert tokens(lab, closed) == set()
     rules = {row["rule"] for row in lab.history("verdict:block last:5m")}
     assert {f"bypass/{number}" for number in (1, 2, 3, 4, 5, 7, 8, 11)} <= rules
+
+
+def test_dns_over_quic_on_another_port_says_what_it_is(lab: Lab) -> None:
+    def datagrams(port: int) -> Ways:
+        return {addr: ("udp", addr, port, initial(crypto(0, message(server_name(b"dns.example.net") + alpn(b"doq"))))) for addr in FRIENDS}
+
+    say(lab, datagrams(8853))
+    rows = wait_for(lambda: lab.history("via:doq port:8853 last:5m"), 3)
+    assert {(row["verdict"], row["rule"]) for row in rows} == {("block", "bypass/8")}
+    lab.consentry("rules", "disable", "bypass/8")
+    try:
+        say(lab, datagrams(8854))
+        wait_for(lambda: {row["dst"] for row in lab.sinks() if row["dport"] == 8854} == set(FRIENDS))
+    finally:
+        lab.consentry("rules", "enable", "bypass/8")
+    assert not [row for row in lab.sinks() if row["dport"] == 8853 and row["proto"] == "udp"]
 
 
 def test_names_of_such_ways_do_not_exist(lab: Lab) -> None:
