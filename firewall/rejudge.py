@@ -141,7 +141,7 @@ class Rejudge:
         if anew or (decision.consent and self.shut(flow.key, flow.phone.slot)):
             # its next packet is judged as a first one (a TCP connection has been reset and will not come back)
             self._flows.forget(flow.key)
-            return [MarkFlow(flow.key, Verdict.HELD)]
+            return [self._flows.anew(flow.key)]
         if why and decision.verdict.refuses:
             decision = replace(decision, reason=f"{why}; {decision.reason}")
         flow.decision = decision
