@@ -29,11 +29,14 @@ def make(plan: Plan) -> list[str]:
         begin = f"link add link {plan.port} name {lan} address {mac(plan)} type macvlan mode bridge"
     else:
         begin = f"link add name {lan} address {mac(plan)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+    return [begin, *address(plan)]
+
+
+def address(plan: Plan) -> list[str]:
     return [
-        begin,
-        f"addr add {plan.address4} brd + dev {lan}",
-        f"addr add {plan.address6} dev {lan} nodad",
-        f"link set {lan} up",
+        f"addr add {plan.address4} brd + dev {plan.lan}",
+        f"addr add {plan.address6} dev {plan.lan} nodad",
+        f"link set {plan.lan} up",
     ]
 
 
@@ -70,7 +73,10 @@ def switches(plan: Plan) -> dict[str, int]:
 
 def table(plan: Plan) -> str:
     """Rules that are about frames and neighbours, not about flows (those are the gate's)."""
-    lan = plan.lan
+    return _neighbours(plan) + _directions(plan)
+
+
+def _neighbours(plan: Plan) -> str:
     return f"""\
 table arp {TABLE}
 delete table arp {TABLE}
@@ -78,9 +84,15 @@ table arp {TABLE} {{
 	# The gate's policy rule gives what a phone sends unmarked no route; its question for a neighbour needs one.
 	chain neighbours {{
 		type filter hook input priority 0; policy accept;
-		iifname "{lan}" meta mark set meta mark | 0x{PERMIT:08x}
+		iifname "{plan.lan}" meta mark set meta mark | 0x{PERMIT:08x}
 	}}
 }}
+"""
+
+
+def _directions(plan: Plan) -> str:
+    lan = plan.lan
+    return f"""\
 table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{

@@ -95,18 +95,24 @@ class Keeper:
     def _look(self) -> None:
         try:
             made = self.network.stand()
-        except BoxError as error:
+        except (BoxError, OSError) as error:  # an interface may go between two looks at it
             self.bridge = _changed(self.bridge, FAILED, str(error), "plug it in, or: sudo consentry setup")
         else:
             if made:
                 say(f"made {', '.join(made)}")
             self.bridge = _changed(self.bridge, UP)
+        self._look_at_the_uplink()
+
+    def _look_at_the_uplink(self) -> None:
         wan = default_route(self.plan.lan) if self.plan.wan == AUTO else self.plan.wan
         if not wan or not there(wan):
             said = f"the interface {wan} is not there" if wan else "there is no way to the internet (no default route)"
             self.uplink = _changed(self.uplink, FAILED, said, "connect the uplink; the gate follows by itself")
             return
-        taken = [address for link in shown("addr", "show", "dev", wan) for address in networks(link)]
+        try:
+            taken = [address for link in shown("addr", "show", "dev", wan) for address in networks(link)]
+        except BoxError:  # ip(8) hangs: known from elsewhere by now
+            return
         hit = collides(self.plan.subnet4, taken) or collides(self.plan.subnet6, taken)
         if hit:
             said = f"the network of {wan} is {hit}, and the phones' is {self.plan.subnet4}: they collide"
@@ -121,6 +127,8 @@ class Keeper:
         elif self.plan.dhcp:
             self.dnsmasq.keep(["dnsmasq", "--keep-in-foreground", f"--conf-file={self._run / 'dnsmasq.conf'}"])
         if self.plan.mode == AP:
+            if self.hostapd.state == UP and self.plan.port not in self.network.ports():
+                self.hostapd.end()  # somebody took the radio out of the bridge: it puts it in when it begins
             if there(self.plan.port):
                 self.hostapd.keep(["hostapd", str(self._run / "hostapd.conf")])
             else:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PLAN: Final = Path("/etc/consentry/gateway.toml")
 _NET: Final = Path("/proc/sys/net")
 _LINKS: Final = Path("/sys/class/net")
+IFF_UP: Final = 1  # netdevice(7)
+RULE_LOOKS: Final = 30  # looks at interfaces for one at the rules
 _HAD: Final = ("local", "broadcast", "label", "scope", "prefixlen")  # of an address; lifetimes are its giver's
 
 
@@ -40,20 +42,22 @@ class Network:
     def __init__(self, plan: Plan, run_dir: Path) -> None:
         self.plan = plan
         self._memory = run_dir / "box-before.json"
-        self._loaded = False
+        self._looks = 0
 
     def stand(self) -> list[str]:
         """Make what is missing. Returns what that was, in words. Raises BoxError."""
         plan, made = self.plan, []
         if plan.mode != "ap" and not there(plan.port):
             raise BoxError(f"the interface {plan.port} is not there")
-        if not there(plan.lan) or not self._addressed():
-            if there(plan.lan):
-                ip(bridge.remove(plan), patient=True)
+        if there(plan.lan) and Path(_LINKS, plan.lan, "bridge").exists() == (plan.mode == ONE_ARMED):
+            ip(bridge.remove(plan), patient=True)  # of another mode
+        if not there(plan.lan):
             self._remember()
             ip(bridge.make(plan))
-            self._loaded = False
             made.append(plan.lan)
+        elif not self._sound():
+            ip([f"addr flush dev {plan.lan} scope global", *bridge.address(plan)], patient=True)
+            made.append(f"the addresses of {plan.lan}")
         self._switch()
         if plan.mode == INLINE and not Path(_LINKS, plan.lan, "brif", plan.port).exists():
             self._remember()
@@ -61,11 +65,10 @@ class Network:
             ip(bridge.plug_in(plan, plan.port))
             made.append(plan.port)
         for port in self.ports():
-            if Path(_LINKS, port, "brport/isolated").read_text().strip() != "1":
-                ip(bridge.isolate(port), patient=True)
-        if not self._loaded:
-            nft(bridge.table(plan))
-            self._loaded = True
+            with suppress(OSError):  # it is gone again
+                if Path(_LINKS, port, "brport/isolated").read_text().strip() != "1":
+                    ip(bridge.isolate(port), patient=True)
+        self._rule()
         return made
 
     def ports(self) -> list[str]:
@@ -89,8 +92,17 @@ class Network:
             ip(before["routes"], patient=True)
         self._memory.unlink(missing_ok=True)
 
-    def _addressed(self) -> bool:
-        return all(is_own(own.ip.packed, 0) for own in (self.plan.address4, self.plan.address6))
+    def _sound(self) -> bool:
+        """Up, with its addresses."""
+        up = int(Path(_LINKS, self.plan.lan, "flags").read_text(), 16) & IFF_UP
+        return bool(up) and all(is_own(own.ip.packed, 0) for own in (self.plan.address4, self.plan.address6))
+
+    def _rule(self) -> None:
+        """Our own small tables: loaded at first, then looked for now and then, for others flush rulesets."""
+        look = ["nft", "-t", "list", "table", "inet", bridge.TABLE]
+        if self._looks == 0 or (self._looks % RULE_LOOKS == 0 and _run(look).returncode):
+            nft(bridge.table(self.plan))
+        self._looks += 1
 
     def _switch(self) -> None:
         before = self._before()

@@ -85,6 +85,19 @@ def test_dnsmasq_is_started_again_and_says_why_it_cannot(box: HomeBox) -> None:
     wait_for(lambda: box.child("dnsmasq", "up", 20)["pid"] != pid)
 
 
+def test_what_is_taken_away_comes_back(box: HomeBox) -> None:
+    box.run("ip", "addr", "flush", "dev", "consentry0")
+    wait_for(lambda: LAN + "1" in box.run("ip", "addr", "show", "dev", "consentry0").stdout)
+    box.run("ip", "link", "set", "consentry0", "down")
+    wait_for(lambda: "UP" in box.shown("link", "show", "consentry0")[0]["flags"])
+    box.run("ip", "link", "del", "consentry0")
+    wait_for(lambda: box.file("/sys/class/net/consentry0/brif/port1").exists())
+    box.run("ip", "link", "set", "port2", "master", "consentry0")  # it came by hand
+    assert box.lease("phone1")["server"] == LAN + "1"
+    wait_for(lambda: box.file("/sys/class/net/port2/brport/isolated").read_text().strip() == "1")
+    wait_for(lambda: box.status["state"] == "ENFORCING")
+
+
 # -- what one phone does to another -----------------------------------------------------------------------------------
 
 LISTEN = """
