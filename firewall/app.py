@@ -345,6 +345,7 @@ class App:
             "probe": self.watchdog.wrong,
             "trouble": self._unstored or self.recorder.trouble,
             "children": self.nearby.children,
+            "network": self.nearby.network,
         }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from firewall.text import inert
+
 STALE_SECONDS: Final = 3.0  # a gateway says its status every second
 NO_GATE: Final = "NO GATE"
 
@@ -41,6 +43,12 @@ class Pulse:
     def last_known(self) -> dict[str, Any]:
         """For what does not age: version, socket. Empty while there is none."""
         return self._status or {}
+
+    @property
+    def network(self) -> str:
+        """What a phone is to be connected to, in words."""
+        told = self.last_known
+        return inert(str(told.get("network") or f"the network behind {told.get('lan', 'the gate')}"))
 
     @property
     def gone(self) -> tuple[float, str]:

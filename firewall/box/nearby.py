@@ -41,6 +41,7 @@ class Nearby:
 
     def __init__(self, settings: Settings, deliver: Callable[[Sequence[Input]], None]) -> None:
         self.children: dict[str, Any] = {}  # name -> state, reason, remedy, since, pid
+        self.network = ""  # the name of our Wi-Fi
         self._run, self._state, self._deliver = Path(settings.run_dir), Path(settings.state_dir), deliver
         self._plan = settings.plan
         self._leases: tuple[int, int] = (0, 0)  # when the file changed, and its size
@@ -82,6 +83,7 @@ class Nearby:
     async def _listen(self) -> None:
         with suppress(PlanError):
             plan = read_plan(Path(self._plan))
+            self.network = plan.wifi.ssid if plan.wifi else ""
             while plan.mode == AP:
                 with suppress(OSError, TimeoutError):
                     await self._attached(self._run / CONTROL / plan.port)

@@ -142,6 +142,9 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     click.echo(f"rules {seen['rules']}")
     if seen["probe"]:
         click.echo(f"the gate does not answer its own probe: {seen['probe']}")
+    for name, child in seen["children"].items():
+        if child["state"] == "failed":
+            click.echo(inert(f"{name} failed: {child['reason']}. {child['remedy']}"))
     if seen["trouble"]:
         click.echo(f"trouble: {inert(seen['trouble'])}")
 

@@ -34,3 +34,12 @@ def test_a_child_that_fails_is_said_once_with_its_remedy():
     assert pulse.fell(told("no radio")) == ""
     assert pulse.fell(told("busy")) == "hostapd: busy. do this"
     assert pulse.fell(told("")) == pulse.fell({}) == ""
+
+
+def test_what_to_connect_a_phone_to():
+    pulse = Pulse(100.0)
+    assert pulse.network == "the network behind the gate"
+    pulse.hear({"lan": "lan0", "network": ""}, 10.0, 200.0)
+    assert pulse.network == "the network behind lan0"
+    pulse.hear({"lan": "consentry0", "network": "home\u202e"}, 10.0, 200.0)
+    assert pulse.network == "home‹U+202E›"

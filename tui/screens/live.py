@@ -88,7 +88,7 @@ c on an asked row opens its question; on a row that a consent let through it sho
         if self.gate.lab:
             return "No phone has spoken yet. The lab's phones begin in a moment; this screen then fills by itself."
         return (
-            f"No phone has spoken yet. Connect one to the network behind {inert(status['lan'])}; "
+            f"No phone has spoken yet. Connect one to {self.gate.pulse.network}; "
             "this screen then fills by itself."
         )
 

@@ -76,8 +76,7 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
             self.tabs.tell(Content(""))
             return
         self.table.tell(phones, self.gate_mode)
-        lan = inert(str(self.gate.pulse.last_known.get("lan", "the gate")))
-        self.table.teach(f"No phone has joined yet. Connect one to the network behind {lan}; it then stands here.")
+        self.table.teach(f"No phone has joined yet. Connect one to {self.gate.pulse.network}; it then stands here.")
         unknown = sum(not phone["named"] for phone in phones)
         strangers = f", {unknown} unknown: n names" if unknown else ""
         style = "$warning" if unknown else "$muted"
