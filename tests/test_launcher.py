@@ -181,7 +181,7 @@ def test_the_checks_add_their_packages_and_run_in_order(stage: Stage) -> None:
     stage.run("run")
     done = stage.run("test", "-k", "one")
     assert done.returncode == 0
-    assert stage.called("apt-get")[-1].endswith("install tcpdump tmux curl openssl conntrack dnsmasq-base hostapd")
+    assert stage.called("apt-get")[-1].endswith("install tcpdump tmux curl openssl conntrack dnsmasq-base hostapd systemd")
     assert stage.called("python -m pip install")[0].endswith("-e .[test]")
     assert stage.calls[-4:] == ["ruff check .", "mypy ", "lint-imports ", "pytest -k one"]
     assert done.stdout.splitlines()[-1] == "=== 3 passed in 0.1s ==="
