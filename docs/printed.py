@@ -27,9 +27,9 @@ WIDTH: Final = 100
 FINDINGS: Final = (
     Finding("gateway", "warn", "ENFORCING since Sat 19:02, consentry0 to eth0, 3 phones; it only watches: nothing is "
             "refused", "consentry phones enforce"),
+    Finding("setup", "pass", "ap: consentry0 at wlan0, 192.168.77.0/24; it starts with the machine"),
     Finding("closed", "pass", "what comes from consentry0 has no way out but through the gate"),
-    Finding("hostapd", "pass", "up"),
-    Finding("dnsmasq", "pass", "up"),
+    Finding("keeper", "pass", "bridge up, uplink up, hostapd up, dnsmasq up"),
     Finding("kernel", "pass", "Linux 6.12.47+rpt-rpi-v8 asks by nft queue; it can take a flow off our hands "
             "(flowtable)"),
     Finding("queue", "pass", "0 wait, 0 lost, by nft queue"),

@@ -36,7 +36,8 @@ def gateway(world: World) -> Iterator[Finding]:
         yield Finding(name, FAIL if wanted else WARN, says, "sudo consentry run")
         return
     since = time.strftime("%a %H:%M", time.localtime(told["since"]))
-    says = f"{told['state']} since {since}, {told['lan']} to {told['wan']}, {told['phones']} phones"
+    way = world.wan or "nowhere: nobody has a default route"
+    says = f"{told['state']} since {since}, {told['lan']} to {way}, {told['phones']} phones"
     says += " (the lab)" if told["lab"] else ""
     why = f": {told['reason']}" if told["reason"] else ""
     if told["state"] == "LOCKED":
@@ -118,10 +119,15 @@ def children(world: World) -> Iterator[Finding]:
             says = "this box is set up, and nobody keeps its Wi-Fi and DHCP"
             yield Finding("keeper", FAIL, says, "sudo consentry run")
         return
+    well = []
     for child, row in rows.items():
         state: State = STATES.get(str(row.get("state")), PASS)
-        says = " ".join(filter(None, (str(row.get("state", "")), str(row.get("reason") or ""))))
-        yield Finding(child, state, says, "" if state == PASS else str(row.get("remedy") or ""))
+        if state == PASS:
+            well.append(f"{child} {row.get('state')}")
+        else:
+            yield Finding(child, state, f"{row.get('state')}: {row.get('reason')}", str(row.get("remedy") or ""))
+    if well:
+        yield Finding("keeper", PASS, ", ".join(well))
 
 
 def queue(world: World) -> Iterator[Finding]:

@@ -98,7 +98,7 @@ def test_the_two_locks(world: World) -> None:
 def test_children_that_failed_say_why(world: World) -> None:
     told = {"hostapd": {"state": "failed", "reason": "rfkill", "remedy": "rfkill unblock wlan", "pid": 0}, "dnsmasq": {"state": "up", "pid": 7}}
     (world.run_dir / "children.json").write_text(json.dumps(told))
-    assert list(gate.children(world)) == [Finding("hostapd", "fail", "failed rfkill", "rfkill unblock wlan"), Finding("dnsmasq", "pass", "up")]
+    assert list(gate.children(world)) == [Finding("hostapd", "fail", "failed: rfkill", "rfkill unblock wlan"), Finding("keeper", "pass", "dnsmasq up")]
     (world.run_dir / "children.json").write_text('["no object"]')
     assert one(gate.children(world)).state == "fail"
 
