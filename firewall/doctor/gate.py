@@ -11,6 +11,7 @@ from firewall.box.machine import read_plan
 from firewall.box.plan import PlanError
 from firewall.box.units import GATE
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding, unknown
+from firewall.doctor.kernel import QUEUE
 from firewall.geo import STALE_DAYS, Places
 from rules.store import load_packs
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from firewall.doctor.finding import State
     from firewall.doctor.world import World
 
-QUEUE: Final = 66  # where the gateway listens (backends/linux/backend.py)
 STATES: Final[dict[str, State]] = {"failed": FAIL, "starting": WARN}  # of a child; else it is well, or off
 
 
@@ -157,19 +157,20 @@ def ages(world: World) -> Iterator[Finding]:
     places = (world.status or {}).get("places") or Places(world.state_dir / "places").status()
     remedy = f"put a newer file into {world.state_dir}/places (docs/rules.md)"
     for row in places:
-        days = f"{row['age_days']} days old" if row["built"] else "missing"
         if row["trouble"]:
-            yield Finding("places", FAIL, f"{row['file']}: {row['trouble']}", remedy)
-        elif row["stale"]:
-            yield Finding("places", WARN, f"{row['file']} is {days}: where clouds stand may be wrong", remedy)
-    if not any(row["trouble"] or row["stale"] for row in places):
+            yield Finding("places", FAIL, f"{row['file'] or row['what']}: {row['trouble']}", remedy)
+    old = {row["file"]: row["age_days"] for row in places if row["stale"] and not row["trouble"]}
+    if old:
+        told = ", ".join(f"{file} {days} days" for file, days in old.items())
+        yield Finding("places", WARN, f"old: {told}; what they say of clouds may be wrong", remedy)
+    elif not any(row["trouble"] for row in places):
         oldest = max((row["age_days"] for row in places), default=0)
         yield Finding("places", PASS, f"{len(places)} databases, the oldest {oldest} days old")
     today = datetime.now(UTC).date()
     packs = {pack.name: (today - date.fromisoformat(pack.date)).days for pack in load_packs()}
-    old = sorted(name for name, days in packs.items() if days > STALE_DAYS)
-    if old:
-        says = f"{', '.join(old)}: older than {STALE_DAYS} days; new servers of theirs may not be listed"
+    stale = sorted(name for name, days in packs.items() if days > STALE_DAYS)
+    if stale:
+        says = f"{', '.join(stale)}: older than {STALE_DAYS} days; new servers of theirs may not be listed"
         yield Finding("lists", WARN, says, "take a newer release of Consentry")
     else:
         yield Finding("lists", PASS, f"{len(packs)} packs of rules, the oldest {max(packs.values())} days old")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from firewall.backends import BackendError
 from firewall.backends.linux.nftables import Ruleset
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from firewall.doctor.world import World
 
-QUEUE = 66
-FLOWTABLE = "table inet consentry_probe { flowtable f { hook ingress priority 0; devices = { lo }; }; }"
-TABLE = "table inet consentry_probe { chain c { type filter hook forward priority 0; ct state invalid drop; }; }"
+QUEUE: Final = 66  # where the gateway listens (backends/linux/backend.py)
+FLOWTABLE: Final = "table inet consentry_probe { flowtable f { hook ingress priority 0; devices = { lo }; }; }"
+TABLE: Final = "table inet consentry_probe { chain c { type filter hook forward priority 0; ct state invalid drop; }; }"
 
 
 def nftables(world: World) -> Iterator[Finding]:

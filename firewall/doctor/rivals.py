@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from firewall.backends.linux import marks
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding, unknown
 
 if TYPE_CHECKING:
@@ -85,6 +86,12 @@ def judge(table: Table, lan: str, wan: str) -> Iterator[Finding]:
         elif any(not _about_broken(rule) for rule in refusing):
             says = f"{table.owner} refuses some of what is forwarded ({table.name}, {chain['name']})"
             yield Finding("firewalls", WARN, says, remedy)
+    for hook in ("prerouting", "forward"):
+        for chain in table.base(hook):
+            reached = (rule for name in table.reached(chain["name"]) for rule in table.rules[name])
+            if any(_sets(rule) & marks.PACKET for rule in reached if _meets(rule, lan, wan)):
+                says = f"{table.owner} sets bits of packets' marks that are ours ({table.name}, {chain['name']})"
+                yield Finding("firewalls", FAIL, says, f"let it keep to 0x{marks.OTHERS:08x}, or end it")
     for chain in table.base("prerouting"):
         rules = [rule for name in table.reached(chain["name"]) for rule in table.rules[name] if _meets(rule, lan, wan)]
         if any(_does(rule, "redirect", "dnat", "tproxy") and 53 in _numbers(rule) for rule in rules):
@@ -149,6 +156,25 @@ def _does(rule: list[Any], *verdicts: str) -> bool:
         if target in verdicts:
             return True
     return False
+
+
+def _sets(rule: list[Any]) -> int:
+    """The bits of a packet's mark that it sets, as far as it says them in numbers."""
+    bits = 0
+    for part in rule:
+        change = part.get("mangle") if isinstance(part, dict) else None
+        if change and change.get("key") == {"meta": {"key": "mark"}}:
+            bits |= _bits(change["value"])
+    return bits
+
+
+def _bits(value: Any) -> int:  # noqa: ANN401  JSON
+    if isinstance(value, int):
+        return value
+    if isinstance(value, dict) and "|" in value:
+        left, right = value["|"]
+        return _bits(left) | _bits(right)
+    return 0  # what is masked sets nothing
 
 
 def _conditions(rule: list[Any]) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from firewall.backends.linux import backend
 from firewall.doctor import box, examine, gate, kernel, network, radio, rivals
 from firewall.doctor.finding import Finding
 from firewall.doctor.world import Ran, World
@@ -111,7 +112,7 @@ def test_databases_that_grew_old(world: World) -> None:
     assert world.status
     world.status["places"] = [{"file": "asn.mmdb", "what": "", "built": 1.0, "age_days": 100, "stale": True, "trouble": ""}]
     old, packs = gate.ages(world)
-    assert (old.state, "100 days" in old.says, packs.state) == ("warn", True, "pass")
+    assert (old.state, "asn.mmdb 100 days" in old.says, packs.state) == ("warn", True, "pass")
     world.status["places"] = [{"file": "asn.mmdb", "what": "", "built": 0, "age_days": 0, "stale": False, "trouble": "cannot be read"}]
     assert next(gate.ages(world)).state == "fail"
 
@@ -227,6 +228,7 @@ def test_another_router_at_the_phones_side(world: World) -> None:
     ("iptables-nft -N ufw-user; iptables-nft -A FORWARD -j ufw-user; iptables-nft -P FORWARD DROP", "fail", "ufw", "ufw route allow in on lan0"),
     ("nft 'table ip mine { chain c { type filter hook forward priority 0; tcp dport 443 drop; }; }'", "warn", "the table ip mine", "lan0"),
     ("nft 'table ip dns { chain c { type nat hook prerouting priority -101; udp dport { 53, 853 } dnat to 8.8.8.8; }; }'", "fail", "the table ip dns", "nft -a"),
+    ("nft 'table ip vpn { chain c { type filter hook prerouting priority -100; meta mark set meta mark and 0xffff0000 or 0x03000001; }; }'", "fail", "the table ip vpn", "0x00003fff"),
 ])
 def test_rules_of_others_that_stand_in_the_way(world: World, script: str, state: str, who: str, remedy: str) -> None:
     sh(script)
@@ -239,6 +241,7 @@ def test_rules_of_others_that_stand_in_the_way(world: World, script: str, state:
     "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i lan0 -j ACCEPT; iptables-nft -A FORWARD -o lan0 -j ACCEPT",
     "nft 'table ip t { chain c { type filter hook forward priority 0; iifname \"docker0\" drop; oifname != \"wan0\" ip daddr 10.9.9.9 accept; ct state invalid drop; }; }'",
     "nft 'table ip t { chain c { type nat hook prerouting priority -100; iifname \"docker0\" udp dport 53 dnat to 8.8.8.8; }; }'",
+    "nft 'table ip wg { chain c { type filter hook prerouting priority -100; iifname \"lan0\" meta mark set meta mark and 0xffffff00 or 0x51; ct mark set 0xffffffff; }; }'",
     "nft 'table inet consentry { chain c { type filter hook forward priority 0; policy drop; }; }'",
     "nft 'table bridge b { chain c { type filter hook forward priority 0; policy drop; }; }'",
 ])
@@ -252,6 +255,7 @@ def test_rules_of_others_that_are_not_about_phones(world: World, script: str) ->
 
 
 def test_the_kernel_is_tried(world: World) -> None:
+    assert kernel.QUEUE == backend.QUEUE
     seen = one(kernel.nftables(world))
     assert seen.state == "pass"
     assert "queue" in seen.says.lower()
