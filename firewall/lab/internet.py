@@ -25,12 +25,11 @@ from firewall.lab.certificates import Authority
 from firewall.lab.names import NameTable
 from firewall.lab.nameserver import NameServer, UdpNames, tcp_names
 from firewall.lab.services import Connection
-from firewall.lab.topology import HOST_IF, RESOLVERS
+from firewall.lab.topology import HOST_IF, RESOLVERS, SOCKET
 
 if TYPE_CHECKING:
     from firewall.lab.quic import Quic
 
-SOCKET: Final = "internet.sock"
 PORT: Final = 4  # of the listeners; no client means it (unassigned, RFC 6335)
 BACKLOG: Final = 4096
 UDP_BUFFER: Final = 32 * 1024 * 1024  # a datagram that finds no room would be a leak that nobody saw

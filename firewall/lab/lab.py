@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firewall import shift
 from firewall.lab import scenario as scenarios
-from firewall.lab import sinks, wiring
-from firewall.lab.internet import SOCKET
+from firewall.lab import sinks
 from firewall.lab.topology import (
     GATEWAY4,
     GATEWAY6,
@@ -31,6 +30,7 @@ from firewall.lab.topology import (
     OUTER_IF,
     RESOLVERS,
     RUN,
+    SOCKET,
     WAN_IF,
     LabError,
     Topology,
@@ -40,6 +40,7 @@ from firewall.lab.topology import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from types import ModuleType
 
 ENDLESS_SECONDS: Final = 60.0  # that a scenario without an end is played
 READY_SECONDS: Final = 20.0
@@ -72,7 +73,7 @@ class Lab:
         self.down()
         self.run_dir.mkdir(parents=True)
         try:
-            wiring.build(topology, locked=locked)
+            _wiring().build(topology, locked=locked)
             pid = self._start_internet(topology)
         except BaseException:
             self.down()
@@ -83,7 +84,7 @@ class Lab:
         """Remove every namespace, process and file of it; nothing to do is fine."""
         for child in self._children:
             child.kill()  # it may not have entered its namespace yet, where `remove` would find it
-        wiring.remove(Topology(self.name))
+        _wiring().remove(Topology(self.name))
         for child in self._children:
             child.wait()
         self._children.clear()
@@ -92,7 +93,7 @@ class Lab:
             RUN.rmdir()
 
     def is_up(self) -> bool:
-        return self._lab_file.exists() and wiring.standing(Topology(self.name))
+        return self._lab_file.exists() and _wiring().standing(Topology(self.name))
 
     @property
     def topology(self) -> Topology:
@@ -246,6 +247,13 @@ class Lab:
         except FileNotFoundError:
             raise LabError(NOT_UP.format(self.name)) from None
         return state
+
+
+def _wiring() -> ModuleType:
+    """pyroute2 takes a quarter of a second to load: only who builds a lab waits for it, and not every command."""
+    from firewall.lab import wiring  # noqa: PLC0415
+
+    return wiring
 
 
 def _read_lines(player: subprocess.Popen[bytes], results: queue.SimpleQueue[Row | None]) -> None:

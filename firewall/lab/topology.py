@@ -31,6 +31,7 @@ INTERNET4, INTERNET6 = IPv4Interface("198.18.0.2/30"), IPv6Interface("2001:db8:1
 RESOLVERS: Final = ("9.9.9.9", "2620:fe::9")  # the internet's name servers: the gateway's upstream
 MAX_PHONES: Final = 64
 RUN: Final = Path("/run/consentry")
+SOCKET: Final = "internet.sock"  # of the internet, in the lab's directory
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 

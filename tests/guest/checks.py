@@ -175,9 +175,9 @@ def isolation(phone: Phone, neighbour: Phone) -> None:
 
 
 def leaving(phone: Phone) -> None:
+    check("the gateway knows it as joined, and how well it is heard",
+          till(lambda: phone_row(phone)["joined"] and phone_row(phone)["signal"]), phone_row(phone))
     before = phone.joined()
-    row = phone_row(phone)
-    check("the gateway knows that it has joined, how well it hears it, and its name", row.get("joined") and row.get("signal"), row)
     check("hostapd throws a phone out", box.throw_out(phone.mac) == "OK")
     check("... and it comes back by itself", till(lambda: phone.joined() > before), said(phone.name)[-300:])
     check("... and is who it was", till(lambda: phone.resolve("example.com", RESOLVER)))

@@ -17,7 +17,7 @@ case ${1-} in
 esac
 CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/consentry-guest}
 OUT=${OUT:-$root/tests/guest/out}
-LIMIT=${LIMIT:-420} # seconds
+LIMIT=${LIMIT:-900} # seconds, of one boot: ten times what a quiet machine needs
 PATH=$PATH:/usr/sbin:/sbin
 
 skip() { echo "guest: SKIPPED: $*"; exit 77; }

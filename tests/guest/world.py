@@ -26,8 +26,7 @@ from dnslib import QTYPE, DNSQuestion, DNSRecord
 from pyroute2 import netns
 
 from firewall.lab import sinks
-from firewall.lab.internet import SOCKET as SINKS
-from firewall.lab.topology import GATEWAY4, GATEWAY6, HOST_IF, RESOLVERS, WAN_IF
+from firewall.lab.topology import GATEWAY4, GATEWAY6, HOST_IF, RESOLVERS, SOCKET, WAN_IF
 
 LOGS = Path("/run/logs")  # init takes them to the host
 LAB = Path("/run/lab")
@@ -137,7 +136,7 @@ def internet_is_ready() -> bool:
 
 def arrived() -> list[dict[str, Any]]:
     """What has reached the internet, in any way."""
-    return list(sinks.read(LAB / SINKS, follow=False))
+    return list(sinks.read(LAB / SOCKET, follow=False))
 
 
 # -- phones ------------------------------------------------------------------------------------------------------------

@@ -10,9 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from firewall.backends import BackendError
 from firewall.backends.linux import marks
 from firewall.backends.linux.nfnl import messages
@@ -53,6 +50,8 @@ class Closed:
 
     def ensure(self) -> bool:
         """Put the rules there; whether one had been missing. Raises BackendError."""
+        from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415  a quarter of a second, for commands too
+
         missing = False
         with IPRoute() as ip:
             for family in FAMILIES:
@@ -65,6 +64,8 @@ class Closed:
         return missing
 
     def remove(self) -> None:
+        from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415
+
         with IPRoute() as ip:
             for family in FAMILIES:
                 with suppress(NetlinkError):

@@ -129,8 +129,8 @@ class Ruleset:
             queue="" if self._tools else f"queue num {self._queue}",
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
-            quic_versions=", ".join(map(hex, VERSIONS)),
             **offload.words(self._lan, self.wan, possible=self.offloads),
+            quic_versions=", ".join(map(hex, VERSIONS)),
             masquerade6=f'oifname "{self.wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
         )
         lines = [text]
