@@ -6,6 +6,8 @@ all that stands in gate.nft such a flow meets one thing more: whose name its pac
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BULK_BYTES: Final = 65_536  # both ways, with headers: what is shorter is over before it would pay
+TAKES_BACK: Final = 6, 4  # Linux; before it (but for later patches) an offloaded flow's entry cannot be deleted: EBUSY
 CHAINS: Final = frozenset({"bulk", "sender"})
 # Without `counter` conntrack's bytes stand still. The chain before it (priority -10) is `who` once more: the flowtable
 # knows flows by addresses and ports, and would carry a neighbour's packets in a phone's name.
@@ -41,9 +44,10 @@ _PROBE: Final = """table inet consentry_probe {
 """
 
 
-def is_there(takes: Callable[[str], bool]) -> bool:
-    """Whether this kernel can. `takes`: what nft says of a text, without loading it."""
-    return takes(_PROBE)
+def is_there(takes: Callable[[str], bool], release: str = "") -> bool:
+    """Whether this kernel can, and can take it back. `takes`: what nft says of a text, without loading it."""
+    found = re.match(r"(\d+)\.(\d+)", release or os.uname().release)
+    return found is not None and tuple(map(int, found.groups())) >= TAKES_BACK and takes(_PROBE)
 
 
 def words(lan: str, wan: str, *, possible: bool) -> dict[str, str]:

@@ -47,5 +47,11 @@ def test_an_interface_that_has_gone_does_not_keep_the_gate_from_being_loaded(mon
     assert "flow add" not in text
 
 
+def test_a_kernel_that_cannot_take_it_back_does_not_offload() -> None:
+    told = {release: offload.is_there(lambda _: True, release) for release in ("6.12.117+deb12-amd64", "6.4.0", "7.0-rc1", "6.1.0-56-amd64", "5.15.0", "odd")}
+    assert told == {"6.12.117+deb12-amd64": True, "6.4.0": True, "7.0-rc1": True, "6.1.0-56-amd64": False, "5.15.0": False, "odd": False}
+    assert not offload.is_there(lambda _: False, "6.12.1")
+
+
 def test_the_words_are_whole() -> None:
     assert offload.words("lo", "lo", possible=True).keys() == offload.words("lo", "lo", possible=False).keys()
