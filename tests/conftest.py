@@ -25,7 +25,7 @@ FIRST = ("lab/test_blows", "lab/test_consents_kernel", "lab/test_edits", "lab/te
 
 def pytest_xdist_auto_num_workers() -> int:
     """Most of the time tests wait, for a kernel, a clock or a screen: more of them at once than there are cores."""
-    return (os.cpu_count() or 1) + 2
+    return min((os.cpu_count() or 1) + 2, 16)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
