@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -386,6 +387,7 @@ def test_a_later_end_prolongs_and_what_passes_goes_on(house: House) -> None:
     upload = Upload(lab, 4)
     upload.goes_on()
     assert grant(lab, how_long="1h")["id"] == given["id"]
+    assert re.search(r"expires (1h|5[0-9]m)", lab.gateway("nft", "list", "set", "inet", "consentry", "consents4").stdout)
     lab.consentry("lab", "time", "+16m")
     upload.goes_on()
     upload.ended_by("lab", "time", "+45m")
