@@ -133,7 +133,7 @@ async def talk_early(case: dict) -> dict:
 
 
 async def talk(case: dict) -> dict:
-    """One connection that uploads `token`, `times` times over, or every `beat` seconds until it is cut.
+    """One connection that uploads `token`, `times` times over, or every `beat` seconds until it is cut or a file `until` is there.
 
     `then`: another case from the same port. `move`: to a new port first.
     """
@@ -157,7 +157,7 @@ async def talk(case: dict) -> dict:
                     phone.transmit()
                     data = b""
                 stream = phone._quic.get_next_available_stream_id()
-                while "beat" in case and not phone.over.done():
+                while "beat" in case and not phone.over.done() and not Path(case.get("until", "/nowhere")).exists():
                     phone._quic.send_stream_data(stream, data)
                     phone.transmit()
                     await asyncio.sleep(case["beat"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -250,6 +251,27 @@ def test_a_consent_opens_quic_and_its_end_cuts_it(lab: Lab, tmp_path: Path) -> N
     before = uploaded()
     as_phone(lab, tmp_path, cases)
     assert uploaded() == before
+
+
+def test_a_connection_that_was_let_pass_needs_no_gateway(lab: Lab, tmp_path: Path) -> None:
+    enough = tmp_path / "enough"
+    cases = [{"case": family, "name": FRIEND, "addr": place(family, 45), "beat": 0.05, "until": str(enough), "seconds": 90} for family in FAMILIES]
+
+    def uploaded() -> int:
+        return min(sum(row["payload"].count(case["token"]) for row in lab.sinks() if row["proto"] == "quic") for case in cases)
+
+    gateway = lab.status["gateway_pid"]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(as_phone, lab, tmp_path, cases)
+        wait_for(lambda: "token" in cases[-1] and uploaded() >= 3)
+        os.kill(gateway, signal.SIGSTOP)
+        try:
+            before = uploaded()
+            wait_for(lambda: uploaded() >= before + 5)
+        finally:
+            os.kill(gateway, signal.SIGCONT)
+            enough.touch()
+        assert {row["error"] for row in running.result().values()} == {""}
 
 
 @pytest.mark.parametrize("gso", [False, True])
