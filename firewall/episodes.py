@@ -123,7 +123,7 @@ class Episodes:
 def best_name(seen: Observation) -> tuple[str, str]:
     """The name to show and where it is from, as `via:` would say: the flow's own word before what DNS answered."""
     if seen.said:
-        return seen.said[0].name, str(seen.said[0].source)
+        return seen.said[0].name, "unfinished" if seen.unfinished else str(seen.said[0].source)
     if len(seen.answered) == 1:
         return seen.answered[0][0], "dns"
     if seen.answered:

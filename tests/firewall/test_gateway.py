@@ -303,6 +303,33 @@ def test_what_was_queued_behind_the_first_packet_shares_its_verdict(play: Play, 
     assert play.decided() == []
 
 
+def test_a_connection_is_read_from_its_first_byte(play: Play, wire) -> None:
+    """Where that is the kernel tells; a later part waits for it."""
+    hello = wire.hello("api.account.xiaomi.com")
+    play << PacketSeen(71, MAC, wire.tcp(FRIEND, 443, hello[60:], seq=1060), first=False)
+    assert play.verdicts() == []
+    play << PacketSeen(72, MAC, wire.tcp(FRIEND, 443, hello[:60], seq=1000), first=True)
+    assert play.verdicts() == [(71, ASK, Watch.NONE), (72, ASK, Watch.NONE)]
+
+
+def test_what_contradicts_what_was_judged_ends_the_flow(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("www.friendly4u.example"), seq=1000))
+    play << PacketSeen(71, MAC, wire.tcp(FRIEND, 443, wire.hello("api.account.xiaomi.com"), seq=1000), watched=True, first=False)
+    assert play.verdicts() == [(71, BLOCK, Watch.NONE)]
+    (event,) = play.decided()
+    assert event.seen.unfinished
+    assert [name.name for name in event.seen.said] == ["www.friendly4u.example"]
+
+
+def test_a_flow_asked_about_in_its_middle_does_not_wait_for_its_beginning(play: Play, wire) -> None:
+    play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")))
+    key = FlowKey(6, packed(wire.PHONE), 40000, packed(FRIEND), 443)
+    play << FlowCounted(key, 100, 50, ended=True)
+    assert play.of(MarkFlow).verdict is HELD
+    play << PacketSeen(71, MAC, wire.tcp(FRIEND, 443, b"\x17\x03\x03\0\5later", seq=9000), first=False)
+    assert play.verdicts() == [(71, ALLOW, Watch.BEGUN)]
+
+
 def test_bytes_are_told_as_differences_and_refused_flows_have_none(play: Play, wire) -> None:
     play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")))
     key = FlowKey(6, packed(wire.PHONE), 40000, packed(FRIEND), 443)
