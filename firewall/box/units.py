@@ -61,7 +61,7 @@ RestartSec=2
 # fed by a packet that went through the gate: a gate that hangs is restarted, and stays closed meanwhile
 WatchdogSec=30
 WatchdogSignal=SIGTERM
-TimeoutStartSec=180
+TimeoutStartSec=300
 TimeoutStopSec=20
 KillMode=mixed
 OOMPolicy=continue
