@@ -51,9 +51,7 @@ class Service:
             self._tell("systemd does not run here: the units are enabled, and begin with the next boot")
             return
         self._systemctl("daemon-reload")
-        self._systemctl("restart", units.LOCK)
-        if start:
-            self._systemctl("restart", units.KEEPER, units.GATE)
+        self._systemctl("restart", *(units.UNITS if start else [units.LOCK]))
 
     def remove(self, lan: str, ports: Sequence[str] = ()) -> None:
         """Stop and forget them, then open the lock: the phones' side is unfiltered after this."""
