@@ -26,7 +26,7 @@ class Gauges:
     waiting: int  # packets in the queue now
     lost: int  # packets dropped because the queue or our socket was full
     unanswered: int  # packets that reached the seal without a verdict, and were dropped
-    queue: str  # "nft queue" or "NFQUEUE through iptables-nft" / "...-legacy"
+    queue: str  # "nft queue" (", flowtable" if bulk is offloaded) or "NFQUEUE through iptables-nft" / "...-legacy"
 
 
 class Backend(Protocol):

@@ -175,7 +175,7 @@ class Phone:
         script = Path(f"/run/dhcp-{self.name}")
         script.write_text(DHCP.replace("NAME", self.name))
         script.chmod(0o755)
-        run("ip", "netns", "exec", self.name, "/run/busybox", "udhcpc", "-i", self.radio, "-n", "-q", "-t", "20", "-T",
+        run("ip", "netns", "exec", self.name, "/run/busybox", "udhcpc", "-i", self.radio, "-n", "-q", "-t", "90", "-T",
             "1", "-s", str(script), may_fail=True)
         return self.address()
 
