@@ -32,7 +32,7 @@ MINUTE: Final = 60.0
 BACK_OFF: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # seconds before the next start, by deaths within the minute
 STEP: Final = 1.0  # seconds; hanging is counted in steps, so that time in which this process slept too does not count
 HANGS: Final = 10  # steps without a sign of life
-STARTS: Final = 120  # steps until the first one: large lists take their time, and so does a small box
+STARTS: Final = 180  # steps until the first one: a large policy takes its time, and so does a small box that boots
 
 
 class Supervisor:
