@@ -85,7 +85,8 @@ DEAFENED = """
 def deafen(backend):
     # room for two or three messages in each socket, and nobody who reads them while the blows fall
     for source in backend._sources:
-        getattr(source, "socket", source).setsockopt(socket.SOL_SOCKET, 33, 1)
+        hears = getattr(source, "socket", getattr(source, "_socket", source))
+        hears.setsockopt(socket.SOL_SOCKET, 33, 1)
 """
 
 LOST_CHANGES = DEAFENED + """
