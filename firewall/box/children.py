@@ -60,6 +60,8 @@ class Child:
 
     def lack(self, found: Fault) -> None:
         """It cannot run for now, and not through its own fault; it is started as soon as that is over."""
+        if (self.state, self.fault, self._process) == (FAILED, found, None):
+            return
         self.end()
         self._become(FAILED, found)
         self._deaths, self._next = 0, 0.0

@@ -12,7 +12,7 @@ from typing import Final
 from firewall.backends.linux.uplink import default_route
 from firewall.box import iw
 from firewall.box.choose import Found, Radio
-from firewall.box.machine import shown
+from firewall.box.machine import blocked, shown
 from firewall.box.plan import BRIDGE
 
 _LINKS: Final = Path("/sys/class/net")
@@ -41,14 +41,11 @@ def look(lan: str = BRIDGE) -> Found:
 def _radio(name: str) -> Radio:
     phy = _word(_LINKS / name / "phy80211/name")
     can = iw.abilities(_told("iw", "phy", phy, "info"))
-    blocked = ""
-    for switch in (_LINKS / name / "phy80211").glob("rfkill*"):
-        blocked = next((kind for kind in ("hard", "soft") if _word(switch / kind) == "1"), blocked)
     driver = ""
     with suppress(OSError):
         driver = (_LINKS / name / "device/driver").readlink().name
     joined = iw.joined(_told("iw", "dev", name, "link"))
-    return Radio(name, driver, can.access_point, can.wpa3, can.channels, blocked, joined)
+    return Radio(name, driver, can.access_point, can.wpa3, can.channels, blocked(name), joined)
 
 
 def _wires(lan: str) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 from firewall.backends.linux.uplink import default_route
 from firewall.box import dnsmasq, hostapd
 from firewall.box.children import FAILED, UP, Child
-from firewall.box.machine import PLAN, BoxError, Network, read_plan, shown, there
+from firewall.box.machine import PLAN, BoxError, Network, blocked, is_up, read_plan, shown, there
 from firewall.box.plan import AP, AUTO, Plan, PlanError
 from firewall.box.subnets import collides
-from firewall.box.words import Fault
+from firewall.box.words import Fault, fault
 from firewall.notify import message, notify
 from firewall.settings import RUN, STATE, write_atomically
 
@@ -127,12 +127,18 @@ class Keeper:
         elif self.plan.dhcp:
             self.dnsmasq.keep(["dnsmasq", "--keep-in-foreground", f"--conf-file={self._run / 'dnsmasq.conf'}"])
         if self.plan.mode == AP:
-            if self.hostapd.state == UP and self.plan.port not in self.network.ports():
-                self.hostapd.end()  # somebody took the radio out of the bridge: it puts it in when it begins
-            if there(self.plan.port):
-                self.hostapd.keep(["hostapd", str(self._run / "hostapd.conf")])
-            else:
-                self.hostapd.lack(Fault(f"the radio {self.plan.port} is not there", "plug it in; it is used at once"))
+            self._keep_hostapd(self.plan.port)
+
+    def _keep_hostapd(self, radio: str) -> None:
+        """It does not end when its radio is taken from it, so that is looked for here."""
+        if not there(radio):
+            self.hostapd.lack(Fault(f"the radio {radio} is not there", "plug it in; it is used at once"))
+        elif kind := blocked(radio):
+            self.hostapd.lack(fault("hostapd", [f"rfkill: WLAN {kind} blocked"], port=radio, lan=self.plan.lan))
+        else:
+            if self.hostapd.state == UP and not (radio in self.network.ports() and is_up(radio)):
+                self.hostapd.end()  # it puts the radio up and into the bridge when it begins
+            self.hostapd.keep(["hostapd", str(self._run / "hostapd.conf")])
 
     def _tell(self) -> None:
         told = json.dumps({

@@ -94,8 +94,8 @@ class Network:
 
     def _sound(self) -> bool:
         """Up, with its addresses."""
-        up = int(Path(_LINKS, self.plan.lan, "flags").read_text(), 16) & IFF_UP
-        return bool(up) and all(is_own(own.ip.packed, 0) for own in (self.plan.address4, self.plan.address6))
+        ours = self.plan.address4, self.plan.address6
+        return is_up(self.plan.lan) and all(is_own(one.ip.packed, 0) for one in ours)
 
     def _rule(self) -> None:
         """Our own small tables: loaded at first, then looked for now and then, for others flush rulesets."""
@@ -158,6 +158,23 @@ class Network:
 
 def there(interface: str) -> bool:
     return Path(_LINKS, interface).exists()
+
+
+def is_up(interface: str) -> bool:
+    try:
+        return bool(int(Path(_LINKS, interface, "flags").read_text(), 16) & IFF_UP)
+    except OSError:
+        return False
+
+
+def blocked(radio: str) -> str:
+    """Whether rfkill(8) holds it: "hard" (a switch on the box), "soft" (a program), or ""."""
+    kinds = []
+    for switch in Path(_LINKS, radio, "phy80211").glob("rfkill*"):
+        for kind in ("hard", "soft"):
+            with suppress(OSError):
+                kinds += [kind] if (switch / kind).read_text().strip() == "1" else []
+    return min(kinds, default="")
 
 
 def shown(*words: str) -> list[dict[str, Any]]:

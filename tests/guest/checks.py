@@ -18,6 +18,7 @@ from box import PASSPHRASE, RESOLVER, RULES, SSID, ask, keep, state
 from world import (
     LAB,
     LOGS,
+    RADIO,
     Bulk,
     Phone,
     arrived,
@@ -26,6 +27,7 @@ from world import (
     check,
     forge,
     internet_is_ready,
+    ip,
     run,
     said,
     till,
@@ -187,6 +189,22 @@ def phone_row(phone: Phone) -> dict[str, Any]:
     return next(row for row in ask("phones") if phone.mac in row["macs"])
 
 
+def radio() -> None:
+    """It is taken away in three ways, and hostapd ends by none of them: the keeper sees it."""
+    sysfs = Path("/sys/class/net", RADIO)
+    switch = next(sysfs.glob("phy80211/rfkill*")) / "soft"
+    switch.write_text("1")
+    check("a radio that rfkill holds is said", till(lambda: "rfkill" in box.children().get("hostapd", "")), box.children())
+    switch.write_text("0")
+    check("... and comes back", till(box.is_up), box.children())
+    ip(f"link set {RADIO} nomaster")
+    check("a radio out of its bridge is put in again", till(lambda: (sysfs / "brport").exists() and box.is_up()))
+    ip(f"link set {RADIO} down")
+    check("a radio that is down is put up again", till(lambda: int((sysfs / "flags").read_text(), 16) & 1 and box.is_up()))
+    ip("link del consentry0")
+    check("a bridge that is deleted comes back with its radio", till(lambda: (sysfs / "brport").exists() and box.is_up()))
+
+
 def removal(before: dict[str, str]) -> None:
     run(sys.executable, "-P", "-m", "firewall.cli", "off", "--remove")
     after = box.traces()
@@ -213,6 +231,7 @@ def main() -> int:
     offloading(*phones)
     flushing(phones[0])
     leaving(phones[1])
+    radio()
     removal(before)
     return verdict()
 

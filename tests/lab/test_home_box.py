@@ -189,6 +189,7 @@ def test_a_radio_that_is_not_there_and_another_dhcp_server_are_states_with_a_rem
             assert other.stdout.readline() == b"has it\n"
             with subprocess.Popen(box.argv("python", "-m", "firewall.cli", "keeper"), stderr=subprocess.DEVNULL) as keeper:
                 told = box.child("hostapd", "failed")
+                assert wait_for(lambda: box.children["dnsmasq"]["state"] == "failed" and box.children["hostapd"])["since"] == told["since"]
                 assert (told["reason"], told["remedy"]) == ("the radio wlan0 is not there", "plug it in; it is used at once")
                 told = box.child("dnsmasq", "failed")
                 assert told["reason"] == "another DHCP server has port 67 of this box"
