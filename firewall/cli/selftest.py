@@ -37,8 +37,8 @@ def selftest(ctx: click.Context, *, disrupt: bool | None, as_json: bool) -> None
     in the history (phone:selftest). Addresses that are nobody's are tried, example.com and a public resolver.
     """
     need_root("selftest")
-    from firewall.selftest.probe import SelfTestError  # noqa: PLC0415  the backend's libraries are slow to load
-    from firewall.selftest.session import Gate, Session  # noqa: PLC0415
+    from firewall.selftest.session import Gate, Session  # noqa: PLC0415  the backend's libraries are slow to load
+    from firewall.selftest.side import SelfTestError  # noqa: PLC0415
     from firewall.selftest.verdict import passed  # noqa: PLC0415
 
     gate = Gate(ctx.obj or control.default_socket())

@@ -6,96 +6,30 @@ It speaks with sockets where those will do, and with frames made by hand where n
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_interface
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from firewall.backends.linux.nftables import run
 from firewall.selftest import hellos, packets
+from firewall.selftest.side import CARD, PORT, do
 from firewall.spaces import Space
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Collection
 
+    from ipaddress import IPv4Interface
+
+    from firewall.selftest.side import Command, Side
     from firewall.selftest.tries import Try
     from firewall.selftest.verdict import Outcome
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 1.5
-PORT: Final = "cst"  # how the names of our ports begin
-CARD: Final = "eth0"
 ALL: Final = 0x0003  # ETH_P_ALL (linux/if_ether.h)
 LINGER_NOT: Final = struct.pack("ii", 1, 0)  # close with a reset: nothing is sent again
-
-
-class SelfTestError(Exception):
-    """Why it cannot be told whether the gate is real; the text is for a person."""
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """The phones' interface as a phone finds it."""
-
-    name: str
-    mac: bytes
-    parent: str  # of a macvlan: the wire it is on; "": a bridge
-    own4: IPv4Interface
-    own6: IPv6Interface | None  # its global or unique local address
-    isolated: bool  # its ports are kept from each other
-    inside: frozenset[str]  # interfaces that lead to phones, or nowhere
-
-    @classmethod
-    def look(cls, name: str) -> Side:
-        """Raises SelfTestError if no probe can be plugged in."""
-        links = told("-d", "link", "show")
-        lan = next((link for link in links if link["ifname"] == name), None)
-        if lan is None:
-            raise SelfTestError(f"there is no interface {name}")
-        kind, info = lan.get("linkinfo", {}).get("info_kind"), lan.get("linkinfo", {}).get("info_data", {})
-        if kind != "bridge" and not (kind == "macvlan" and info.get("mode") == "bridge"):
-            remedy = "`consentry setup` makes one, and puts it in"
-            raise SelfTestError(f"{name} is no bridge, so no probe can be plugged in beside the phones: {remedy}")
-        ports = {
-            link["ifname"]: link.get("linkinfo", {}).get("info_slave_data", {})
-            for link in links if link.get("master") == name
-        }
-        found = [
-            ip_interface(f"{row['local']}/{row['prefixlen']}")
-            for link in told("addr", "show", "dev", name)
-            for row in link.get("addr_info", ())
-            if row.get("scope") == "global"
-        ]
-        own4 = next((one for one in found if isinstance(one, IPv4Interface)), None)
-        if own4 is None or own4.network.num_addresses < 8:
-            raise SelfTestError(f"{name} has no IPv4 network with room for two probes")
-        own6 = next((one for one in found if isinstance(one, IPv6Interface) and one.network.prefixlen <= 64), None)
-        parent = str(lan.get("link", "")) if kind == "macvlan" else ""
-        isolated = all(port.get("isolated") for port in ports.values())  # as the others; alone: as setup makes them
-        mac, inside = bytes.fromhex(lan["address"].replace(":", "")), frozenset((name, "lo", *ports))
-        return cls(name, mac, parent, own4, own6, isolated, inside)
-
-    def free4(self, taken: Collection[str]) -> IPv4Interface:
-        """One near the end of the network that nobody is known to have."""
-        network = self.own4.network
-        last = int(network.broadcast_address)
-        for at in range(last - 1, int(network.network_address), -1):
-            address = IPv4Address(at)
-            if str(address) not in taken and address != self.own4.ip:
-                return IPv4Interface(f"{address}/{network.prefixlen}")
-        raise SelfTestError(f"no address is free in {network}")
-
-    def free6(self) -> IPv6Interface | None:
-        if self.own6 is None:
-            return None
-        prefix = int(self.own6.network.network_address)
-        return IPv6Interface(f"{IPv6Address(prefix | 0x5E1F << 48 | secrets.randbits(48))}/64")
 
 
 class Phone:
@@ -105,6 +39,7 @@ class Phone:
         self.side, self.own4, self.own6 = side, own4, side.free6()
         self.mac = b"\x02\x5e\x1f" + secrets.token_bytes(3)  # of nobody: locally administered
         self.port = PORT + self.mac[3:].hex()
+        self._undo: list[Command] = []
         self._space = Space()
         try:
             self._plug_in()
@@ -116,31 +51,21 @@ class Phone:
             raise
 
     def _plug_in(self) -> None:
-        side, there, mac = self.side, f"/proc/{os.getpid()}/fd/{self._space.fd}", self.mac.hex(":")
-        if side.parent:
-            ip("link", "add", self.port, "link", side.parent, "address", mac, "type", "macvlan", "mode", "bridge")
-            ip("link", "set", self.port, "netns", there, "name", CARD)
-        else:
-            last = b"\xfe" + self.mac[1:]  # a bridge that nobody gave a MAC takes the first of its ports': not this one
-            near = ("link", "add", self.port, "address", last.hex(":"), "type", "veth")
-            ip(*near, "peer", "name", CARD, "address", mac, "netns", there)
-            ip("link", "set", self.port, "master", side.name, "up")
-            ip("link", "set", self.port, "type", "bridge_slave", "isolated", "on" if side.isolated else "off")
+        side = self.side
+        self._undo = side.plug_in(self.port, self.mac, f"/proc/{os.getpid()}/fd/{self._space.fd}")
         with self._space.inside():
-            ip("link", "set", "lo", "up")
-            ip("link", "set", CARD, "up")
-            ip("addr", "add", str(self.own4), "dev", CARD)
-            ip("route", "add", "default", "via", str(side.own4.ip))
-            ip("neigh", "add", str(side.own4.ip), "lladdr", side.mac.hex(":"), "dev", CARD)
-            if self.own6 and side.own6:
-                ip("addr", "add", str(self.own6), "dev", CARD, "nodad")
-                ip("route", "add", "default", "via", str(side.own6.ip))
-                ip("neigh", "add", str(side.own6.ip), "lladdr", side.mac.hex(":"), "dev", CARD)
+            do("ip", "link", "set", "lo", "up")
+            do("ip", "link", "set", CARD, "up")
+            for own, gateway in ((self.own4, side.own4), (self.own6, side.own6)):
+                if own and gateway:
+                    do("ip", "addr", "add", str(own), "dev", CARD, *(("nodad",) if own.version == 6 else ()))
+                    do("ip", "route", "add", "default", "via", str(gateway.ip))
+                    do("ip", "neigh", "add", str(gateway.ip), "lladdr", side.mac.hex(":"), "dev", CARD)
 
     def close(self) -> None:
         """The port first, so that it is gone when this returns; a namespace goes when the kernel has time for it."""
-        if not self.side.parent:
-            run("ip", "link", "del", self.port)
+        for words in self._undo:
+            run(*words)
         if hasattr(self, "_card"):
             self._card.close()
         self._space.close()
@@ -216,16 +141,3 @@ class Phone:
 def _place(dst: bytes, port: int) -> tuple[str, int]:
     return socket.inet_ntop(socket.AF_INET if len(dst) == 4 else socket.AF_INET6, dst), port
 
-
-def ip(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run it. Raises SelfTestError with what it says."""
-    done = run("ip", *words)
-    if done.returncode:
-        raise SelfTestError(f"ip {' '.join(words)}: {done.stderr.strip()}")
-    return done
-
-
-def told(*words: str) -> list[dict[str, Any]]:
-    """What ip(8) tells as JSON."""
-    rows: list[dict[str, Any]] = json.loads(ip("-j", *words).stdout or "[]")
-    return [row for row in rows if row]

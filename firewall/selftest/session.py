@@ -15,10 +15,11 @@ from firewall import control
 from firewall.backends.linux.uplink import AUTO, default_route
 from firewall.engine import wall
 from firewall.phones import STRICT
-from firewall.selftest import packets, strikes
-from firewall.selftest.probe import Phone, SelfTestError, Side, told
+from firewall.selftest import hellos, packets, strikes
+from firewall.selftest.probe import Phone
+from firewall.selftest.side import BRIDGE, SelfTestError, Side, told
 from firewall.selftest.tries import SOME_PORT, Here, Try, nobody, tries
-from firewall.selftest.verdict import BLIND, SEEN, VOID, Outcome, Row, judge, refused_at_all
+from firewall.selftest.verdict import BLIND, SEEN, VOID, Outcome, Row, believed, judge, refused_at_all
 from firewall.selftest.witness import Witness
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ WEB: Final = "example.com"  # an ordinary server that answers at 80 and 443, ove
 AT_ONCE: Final = 4  # connections; the gate holds no more than eight of a phone
 SETTLE_SECONDS: Final = 1.0  # for what is on its way
 CONTROL_SECONDS: Final = 5.0
-JOIN_TRIES: Final = 3
+JOIN_TRIES, JOIN_PAUSE = 24, 0.25  # and seconds between two
 HISTORY_SECONDS: Final = 4.0
 UNSEEN: Final = Row("joined", 0, "a phone that joins", BLIND, "is not seen by the gate: nobody is asked about it")
 
@@ -76,6 +77,7 @@ class Session:
             raise SelfTestError("nobody has a default route, so nothing could leave")
         self._forget()
         side = Side.look(status["lan"])
+        side.clean()
         self._say(f"joining {side.name} as two phones that nobody has named ...")
         taken = self._taken(side)
         with Witness(side.inside) as self._witness:
@@ -106,7 +108,7 @@ class Session:
             rows += await self._judged(made)
             rows.append(refused_at_all(rows))
             # After the others: what is changed for it makes the gate load its rules anew.
-            rows[:0] = [await self._control(family, probe) for family in families] if known else [UNSEEN]
+            rows[:0] = believed([await self._control(family, probe) for family in families]) if known else [UNSEEN]
             if self._disrupt and families:
                 rows += await strikes.all_of_them(self._gate, self._witness, probe, families, far, self._say)
         finally:
@@ -124,15 +126,20 @@ class Session:
 
     async def _introduce(self, phone: Phone, name: str) -> bool:
         """Ask for some name, so that the gate knows it; then call it by ours. False: the gate does not see it."""
-        for _ in range(JOIN_TRIES):
-            for over in (4, 6):  # from each of its addresses, so that the gate knows whose they are
-                await phone.look_up(f"{secrets.token_hex(8)}.{WEB}", 4, over)
-            if called := self._called(phone):
+        side = phone.side
+        for sport in range(41_000, 41_000 + JOIN_TRIES):
+            for own, gateway in ((phone.own4, side.own4), (phone.own6, side.own6)):
+                if own and gateway:  # from each of its addresses, so that the gate knows whose they are
+                    src, dst = own.ip.packed, gateway.ip.packed
+                    question = hellos.question(f"{secrets.token_hex(8)}.{WEB}", hellos.A, secrets.randbits(16))
+                    phone.send(packets.ping(src, dst, bytes(8)))  # whoever answers learns its MAC
+                    phone.send(packets.udp(src, dst, sport, 53, question))
+            await asyncio.sleep(JOIN_PAUSE)
+            if sport > 41_000 and (called := self._called(phone)):
                 changed = self._gate.ask("phones.set", phone=called, name=name, group=STRICT).done
                 if changed["group"] != STRICT:
                     raise SelfTestError(f"the probe is in group {changed['group']}, not {STRICT}")
                 return True
-            await asyncio.sleep(0.3)
         return False
 
     def _called(self, phone: Phone) -> str:
@@ -200,6 +207,9 @@ class Session:
 
         peer.received()
         for one in made:
+            if one.name == "neighbour" and probe.side.kind != BRIDGE:
+                self._seen[one].error = "on one wire phones reach each other without this box"
+                continue
             for packet in one.packets:
                 probe.send(packet, peer.mac if one.name == "neighbour" else None)
                 self._seen[one].said = True

@@ -70,6 +70,14 @@ def judge(one: Try, seen: Outcome) -> Row:
     return row(HELD, "nothing left" if one.way == "frames" else "not received")
 
 
+def believed(controls: list[Row]) -> list[Row]:
+    """Where one family was seen leaving, the witness sees; that the other was not means that nobody answers there."""
+    if not any(row.state == SEEN for row in controls):
+        return controls
+    why = "is not answered on the way out, so nothing leaves anyway"
+    return [row._replace(state=VOID, says=why) if row.state == BLIND else row for row in controls]
+
+
 def refused_at_all(rows: Iterable[Row]) -> Row:
     """Rules that let a phone do everything that nobody has named are no gate, however well they are obeyed."""
     rows = list(rows)

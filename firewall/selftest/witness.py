@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from firewall.dissect import NOT_MINE, ip
 from firewall.selftest.packets import SYN, TCP
-from firewall.selftest.probe import PORT
+from firewall.selftest.side import PORT
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable

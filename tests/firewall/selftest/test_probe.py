@@ -15,7 +15,8 @@ import pytest
 from judge import wait_for
 
 from firewall.selftest import packets
-from firewall.selftest.probe import Phone, SelfTestError, Side
+from firewall.selftest.probe import Phone
+from firewall.selftest.side import SelfTestError, Side
 from firewall.selftest.tries import Try
 from firewall.selftest.verdict import Outcome
 from firewall.selftest.witness import Witness
@@ -26,11 +27,13 @@ pytestmark = pytest.mark.lab
 # Nobody gave it a MAC: it has the first of its ports', and keeps it while the probe is there.
 BRIDGE = "ip link add lan0 type bridge; ip link add p0 address 06:00:00:00:00:01 type veth peer name q0; ip link set q0 up; ip link set p0 master lan0 up; bridge link set dev p0 isolated on"
 ONE_ARMED = "ip link add wire0 type veth peer name wire1; ip link set wire0 up; ip link set wire1 up; ip link add link wire0 name lan0 type macvlan mode bridge"
+WIRE = "ip link add lan0 type veth peer name far0; ip link set far0 up; ip link set lo up"
 ADDRESSES = "ip link set lo up; ip link set lan0 up; ip addr add 192.168.77.1/24 dev lan0; ip addr add fd77::1/64 dev lan0 nodad"
 TOKEN = b"0123456789abcdef"
 JOINS = """
 import sys, time
-from firewall.selftest.probe import Phone, Side
+from firewall.selftest.probe import Phone
+from firewall.selftest.side import Side
 side = Side.look("lan0")
 phone = Phone(side, side.free4(()))
 print(phone.port, flush=True)
@@ -48,10 +51,10 @@ def box() -> Iterator[Space]:
         yield made
 
 
-@pytest.mark.parametrize("script", [BRIDGE, ONE_ARMED], ids=["bridge", "one-armed"])
+@pytest.mark.parametrize("script", [BRIDGE, ONE_ARMED, WIRE], ids=["bridge", "one-armed", "wire"])
 def test_joined_like_a_phone_and_gone_again(box: Space, script: str) -> None:
     sh(f"{script}; {ADDRESSES}")
-    before = sh("ip -o link")
+    before = sh("ip -o link; tc qdisc; tc filter show dev lan0 egress")
     side = Side.look("lan0")
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as there, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
         there.bind(("::", 9_999))
@@ -61,29 +64,35 @@ def test_joined_like_a_phone_and_gone_again(box: Space, script: str) -> None:
         phone, other = Phone(side, side.free4(())), Phone(side, side.free4(("192.168.77.254",)))
         try:
             assert (str(phone.own4), str(other.own4)) == ("192.168.77.254/24", "192.168.77.253/24")
-            for family, to in ((4, "192.168.77.1"), (6, "fd77::1")):
-                own = phone.address(family)
+            for joined, family, to in ((phone, 4, "192.168.77.1"), (phone, 6, "fd77::1"), (other, 4, "192.168.77.1"), (other, 6, "fd77::1")):
+                own = joined.address(family)
                 assert own
                 gateway = socket.inet_pton(socket.AF_INET6 if family == 6 else socket.AF_INET, to)
-                phone.send(packets.udp(own, gateway, 40_000, 9_999, TOKEN))
-                assert there.recvfrom(100)[0] == TOKEN
+                joined.send(packets.udp(own, gateway, 40_000, 9_999, TOKEN))
+                said, sender = there.recvfrom(100)
+                assert said == TOKEN
+                there.sendto(b"and back", sender)  # for which this box has to find it first
+                wait_for(lambda card=joined: any(b"and back" in frame for frame in card.received()))
             seen = Outcome()
             asyncio.run(phone.connection(Try("web", 4, "", "connection", side.own4.ip.packed, 80, TOKEN, says=TOKEN), seen))
             assert (seen.connected, seen.said, seen.answered, seen.error) == (True, True, False, "no answer")
-            if not side.parent:  # on one wire nothing stands between them
+            if side.kind == "bridge":  # on one wire nothing stands between them
                 phone.send(packets.udp(phone.own4.ip.packed, other.own4.ip.packed, 1, 2, TOKEN), other.mac)
                 time.sleep(0.2)
                 assert not any(TOKEN in frame for frame in other.received())
         finally:
             other.close()
             phone.close()
-    wait_for(lambda: sh("ip -o link") == before, 3)
+    wait_for(lambda: sh("ip -o link; tc qdisc; tc filter show dev lan0 egress") == before, 3)
 
 
-def test_a_wire_has_no_place_for_it(box: Space) -> None:
-    sh(f"ip link add lan0 type veth peer name far0; {ADDRESSES}")
+def test_where_there_is_no_place_for_it(box: Space) -> None:
+    sh("ip tuntap add lan0 mode tun; ip link set lan0 up; ip addr add 192.168.77.1/24 dev lan0")
     with pytest.raises(SelfTestError, match="consentry setup"):
         Side.look("lan0")
+    sh("ip link add lan1 type bridge")
+    with pytest.raises(SelfTestError, match="no IPv4 network"):
+        Side.look("lan1")
     with pytest.raises(SelfTestError, match="no interface"):
         Side.look("lan7")
 

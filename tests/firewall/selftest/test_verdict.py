@@ -12,6 +12,7 @@ from firewall.selftest.verdict import (
     VOID,
     Outcome,
     Row,
+    believed,
     judge,
     passed,
     refused_at_all,
@@ -45,6 +46,15 @@ def test_one_word_for_each(one: Try, seen: Outcome, word: str, says: str) -> Non
     row = judge(one, seen)
     assert (row.state, row.name, row.family) == (word, one.name, 4)
     assert says in row.says
+
+
+def test_one_family_that_was_seen_vouches_for_the_witness() -> None:
+    def controls(*states: str) -> list[str]:
+        return [row.state for row in believed([Row("control", 4, "", state, "") for state in states])]  # type: ignore[arg-type]
+
+    assert controls(SEEN, BLIND) == [SEEN, VOID]
+    assert controls(BLIND, BLIND) == [BLIND, BLIND]
+    assert controls(BLIND) == [BLIND]
 
 
 def rows(*states: str) -> list[Row]:
