@@ -91,7 +91,10 @@ class App:
         self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
         episodes = Episodes(self.history.next_id())
         self.recorder = Recorder(episodes, self.history, self.server.publish, clock=wall, log=journal.record)
-        self.resolver = Resolver(settings.lan, settings.upstream_addresses(), self.backend.mac_of)
+        self.resolver = Resolver(
+            settings.lan, settings.upstream_addresses(), self.backend.mac_of,
+            named=lambda mac: self.gateway.phones.with_mac(mac).named,
+        )
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.seen, self.now)
         self.granting = Granting(
             self.state, self.gateway, self.engine.deliver, self.server.publish, self.now, self._boot_id

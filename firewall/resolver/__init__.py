@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 NOBODY = bytes(6)  # the MAC of an address that no neighbour answers to
 PATIENCE = 5.0  # seconds a question waits for the gateway and for its answer; stubs ask again after 5 (resolv.conf(5))
 MOST_OF_A_PHONE, MOST = 64, 512  # questions waiting
+STRANGERS = b""  # all senders that nobody has named, as if they were one phone: MACs are invented
+MOST_OF_STRANGERS = 256  # questions waiting, whoever's: beyond, only named phones get a place
 MOST_MACS = 4_096  # looked up in a second and kept; of more, each question asks the kernel
 REFUSAL_TTL = 2  # seconds, so that a phone asks again soon after it was unblocked
 FAILURE_TTL = 2  # seconds a failure is remembered (RFC 9520 wants one at least)
@@ -65,7 +67,8 @@ class _Waiting:
 class Resolver:
     """The phones' DNS server on `device`.
 
-    `mac_of` tells a neighbour's MAC by its packed address. `clock` is a monotonic one, in seconds.
+    `mac_of` tells a neighbour's MAC by its packed address, `named` whether a person has named the phone with a MAC.
+    `clock` is a monotonic one, in seconds.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class Resolver:
         mac_of: Callable[[bytes], bytes | None],
         port: int = DNS_PORT,
         clock: Callable[[], float] = time.monotonic,
+        named: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._mac_of = mac_of
+        self._named = named
         self._clock = clock
         self._listeners = Listeners(device, port, self._phone)
         self._upstreams = Upstreams(upstreams)
@@ -143,7 +148,8 @@ class Resolver:
         """A question for the gateway; None if the message was none, too much, or is answered already."""
         mac = self._mac(message.src)
         phone = message.src if mac == NOBODY else mac
-        if not self._rates.allows(phone, now):
+        stranger = not self._named(mac)
+        if not self._rates.allows(phone, now) or (stranger and not self._rates.allows(STRANGERS, now)):
             return None  # unanswered: a flood gets nothing to amplify
         question = dns.question(message.data)
         if question is NOT_MINE:
@@ -155,7 +161,8 @@ class Resolver:
             rcode = dns.NOTIMP if question.qtype == dns.ANY else dns.REFUSED
             message.reply(replies.finish(replies.negative(_key(question), rcode, 0), question))
             return None
-        if len(self._waiting) >= MOST or self._of_phone[phone] >= MOST_OF_A_PHONE:
+        most = MOST_OF_STRANGERS if stranger else MOST
+        if len(self._waiting) >= most or self._of_phone[phone] >= MOST_OF_A_PHONE:
             return None
         token = next(self._tokens)
         self._waiting[token] = _Waiting(question, mac, message.src, phone, message.over_udp, message.reply, now)

@@ -15,7 +15,17 @@ from stub import KILLER, MAC, OTHER, OTHER_MAC, PUBLIC, Upstream, address, addre
 from firewall.backends import BackendError
 from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
 from firewall.dissect import svcb
-from firewall.resolver import MOST, MOST_OF_A_PHONE, NOBODY, PATIENCE, Resolver, listen, upstream
+from firewall.resolver import (
+    MOST,
+    MOST_OF_A_PHONE,
+    MOST_OF_STRANGERS,
+    NOBODY,
+    PATIENCE,
+    STRANGERS,
+    Resolver,
+    listen,
+    upstream,
+)
 from firewall.resolver.limits import BURST
 from rules.verdict import Decision, Verdict
 
@@ -205,6 +215,38 @@ async def test_so_many_may_wait_and_no_more(house):
     counts = Counter(seen.src for seen in house.gate.queries)
     assert max(counts.values()) == MOST_OF_A_PHONE
     assert len(house.gate.queries) == MOST
+
+
+async def test_whoever_invents_macs_is_one_phone_and_leaves_the_named_their_places(house):
+    house.gate.locked = True
+    house.resolver._mac_of = lambda src: OTHER_MAC if src == socket.inet_aton(OTHER) else src
+    house.resolver._named = lambda mac: mac == OTHER_MAC
+    query = bytes(DNSRecord.question("x.example").pack())
+
+    async def invented(count):
+        for n in range(count):
+            await asyncio.sleep(0.001 if n % 8 == 0 else 0)  # the socket holds some two hundred
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.bind((f"127.1.{n >> 7 & 255}.{1 + (n & 127)}", 0))
+                sock.sendto(query, ("127.0.0.1", house.port))
+
+    async def asked():
+        """By whom, when the question of the named phone, which is the last, has been read."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((OTHER, 0))
+            sock.sendto(query, ("127.0.0.1", house.port))
+            async with asyncio.timeout(10):
+                while not house.gate.queries or house.gate.queries[-1].mac != OTHER_MAC:
+                    await asyncio.sleep(0.01)
+        return Counter(seen.mac == OTHER_MAC for seen in house.gate.queries)
+
+    await invented(MOST_OF_STRANGERS + 40)
+    assert await asked() == {False: MOST_OF_STRANGERS, True: 1}
+    house.resolver._rates._buckets[STRANGERS] = (0.0, house.now)  # as after a burst
+    house.resolver._waiting.clear()
+    house.gate.seen.clear()
+    await invented(20)
+    assert await asked() == {True: 1}
 
 
 async def test_an_unknown_neighbour_is_nobody(house):
