@@ -169,6 +169,7 @@ def test_udp_that_is_not_quic_says_nothing_yet(table, wire) -> None:
 def test_continuing_wants_time_and_place(table, wire) -> None:
     flow = table.open(key(), b"m", "phone1")
     say(table, flow, wire, wire.hello("example.com"), 100)
+    judge(table, flow)
     flow.settled(10.0)
     behind = 100 + len(wire.hello("example.com"))
 
@@ -180,6 +181,8 @@ def test_continuing_wants_time_and_place(table, wire) -> None:
     assert not continues(b"\x17data", behind + flows.BURST_BYTES)
     assert not continues(b"\x17data", (behind - flows.BURST_BYTES) % SEQUENCE)
     assert not continues(wire.hello("other.example"), behind)
+    assert not continues(wire.hello("other.example"), 100)
+    assert continues(wire.hello("example.com"), 100)  # sent again before the kernel had learnt the verdict
     assert not continues(b"\r\nGET / HTTP/1.1\r\n", behind)
     assert continues(b"\x17data", behind)
     assert continues(b"\x17data", behind + 5_000)
