@@ -55,6 +55,11 @@ class Table:
             new = {goal for name in new for rule in self.rules[name] for goal in _goals(rule)} - found
         return found
 
+    def accepts(self, rule: list[Any]) -> bool:
+        """By itself, or because it leads to a chain that accepts whatever comes there."""
+        there = (inner for goal in _goals(rule) for name in self.reached(goal) for inner in self.rules[name])
+        return _does(rule, "accept") or any(_does(inner, "accept") and not _conditions(inner) for inner in there)
+
 
 def tables(listed: Iterable[dict[str, Any]]) -> list[Table]:
     """[pure] Those of others in what `nft -j list ruleset` printed."""
@@ -77,7 +82,7 @@ def judge(table: Table, lan: str, wan: str) -> Iterator[Finding]:
     remedy = REMEDIES.get(table.owner, ANY).format(lan=lan)
     for chain in table.base("forward"):
         rules = [rule for name in table.reached(chain["name"]) for rule in table.rules[name] if _meets(rule, lan, wan)]
-        if any(_does(rule, "accept") and _names(rule, lan) for rule in rules):
+        if any(_names(rule, lan) and table.accepts(rule) for rule in rules):
             continue
         refusing = [rule for rule in rules if _does(rule, "drop", "reject")]
         if chain.get("policy") == "drop" or any(not _conditions(rule) for rule in refusing):

@@ -238,6 +238,7 @@ def test_rules_of_others_that_stand_in_the_way(world: World, script: str, state:
 
 @pytest.mark.parametrize("script", [
     "true",
+    "nft 'table inet firewalld { chain f { type filter hook forward priority 10; jump zones; reject; }; chain zones { iifname \"lan0\" goto trusted; }; chain trusted { jump pre; accept; }; chain pre { }; }'",
     "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i lan0 -j ACCEPT; iptables-nft -A FORWARD -o lan0 -j ACCEPT",
     "nft 'table ip t { chain c { type filter hook forward priority 0; iifname \"docker0\" drop; oifname != \"wan0\" ip daddr 10.9.9.9 accept; ct state invalid drop; }; }'",
     "nft 'table ip t { chain c { type nat hook prerouting priority -100; iifname \"docker0\" udp dport 53 dnat to 8.8.8.8; }; }'",
