@@ -74,6 +74,13 @@ def state() -> str:
     return ""
 
 
+def remembered() -> str:
+    """What a next gateway will know of live flows (memory.py); it is written every few seconds."""
+    with suppress(OSError):
+        return (RUN / "live.json").read_text()
+    return ""
+
+
 def traces() -> dict[str, str]:
     """What a gateway leaves in a kernel, as text."""
     switches = ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "netfilter/nf_conntrack_acct",

@@ -101,6 +101,8 @@ def scenario(phone: Phone) -> None:
     leaked = [row["step"] for row in uploads if row["token"] in payloads]
     check(f"the Redmi's {len(uploads)} uploads: not one token arrives", len(uploads) >= 7 and not leaked, leaked)
     failed = [f"{row['step']}: {row['error']}" for row in ordinary if not row["ok"]]
+    if failed:
+        keep("refused", "\n".join(map(str, ask("history", filter="verdict:refused"))) + run("nft", "list", "ruleset"))
     check(f"its {len(ordinary)} ordinary requests are answered", ordinary and not failed, failed)
     rules(ALLOW_ALL)
     rows = [row for row in play(phone) if row["upload"]]
@@ -129,6 +131,7 @@ def offloading(phone: Phone, neighbour: Phone) -> None:
     check("its bytes are counted", counted, f"{counted_up(phone)} of {reached}")
 
     pid = ask("status")["pid"]
+    till(lambda: all(f",{flow.near[1]}," in box.remembered() for flow in flows.values()))
     os.kill(pid, signal.SIGKILL)
     check("the gateway is killed: it goes on", tcp.flows(), tcp.error)
     check("another one takes over", till(lambda: state() == "ENFORCING" and ask("status")["pid"] != pid, 150))

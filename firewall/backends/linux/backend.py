@@ -320,10 +320,7 @@ class LinuxBackend:
             self._raw.send(packet)
 
     def _mark_flow(self, command: MarkFlow) -> None:
-        try:
-            conntrack.change(self._calls, command, offloads=self._rules.offloads)
-        except OSError as error:
-            self._not_done(command, error)
+        self._try(command, lambda: conntrack.change(self._calls, command, offloads=self._rules.offloads))
 
     def _forget_flows(self, command: ForgetFlows) -> None:
         self._call(command, conntrack.forget_marked(marks.PASSING, marks.PASSING))
@@ -362,14 +359,14 @@ class LinuxBackend:
             self._deliver([CommandFailed(command, str(error))])
 
     def _call(self, command: Command, request: bytes) -> None:
-        try:
-            self._calls.call(request)
-        except OSError as error:
-            self._not_done(command, error)
+        self._try(command, lambda: self._calls.call(request))
 
-    def _not_done(self, command: Command, error: OSError) -> None:
-        if error.errno != errno.ENOENT:  # the flow has ended, or the table is just being put back
-            self._deliver([CommandFailed(command, os.strerror(error.errno or 0))])
+    def _try(self, command: Command, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # the flow has ended, or the table is just being put back
+                self._deliver([CommandFailed(command, os.strerror(error.errno or 0))])
 
     def _catch_up(self) -> None:
         """A load that was under way may have undone, or brought back, what was asked for meanwhile."""
@@ -392,8 +389,11 @@ class LinuxBackend:
 
     def _reconcile(self, command: Reconcile) -> None:
         self._exempted = set(command.desired.exempt)
-        if not command.desired.keep_learned:
-            self._learned.clear()  # now: what the same turn teaches after this is to stay
+        keep = command.desired.keep_learned
+        # Now, and what waits for a load that is under way too; what the same turn teaches after this is to stay.
+        self._meanwhile = [one for one in self._meanwhile if keep and isinstance(one, RefuseAddress)]
+        if not keep:
+            self._learned.clear()
         self._spawn(self._apply(command))
 
     async def _apply(self, command: Reconcile) -> None:

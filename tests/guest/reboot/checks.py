@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -100,6 +101,8 @@ def main() -> None:
     turn = second if (OUT / "first").exists() else first
     try:
         turn()
+    except Exception:  # noqa: BLE001  whatever it is: the machine is about to go, and it has to be told before
+        check("nothing unforeseen", False, traceback.format_exc())  # noqa: FBT003
     finally:
         (OUT / "journal").write_text(run("journalctl", "--no-pager", "-o", "short-monotonic", may_fail=True))
         (OUT / "status").write_text(f"{verdict()}\n")
