@@ -100,6 +100,8 @@ class Keeper:
         else:
             if made:
                 say(f"made {', '.join(made)}")
+            if self.plan.lan in made and self.dnsmasq.pid:
+                self.dnsmasq.end()  # its sockets are bound to the one that is gone
             self.bridge = _changed(self.bridge, UP)
         self._look_at_the_uplink()
 
