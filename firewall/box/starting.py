@@ -87,12 +87,16 @@ def tidy(run_dir: Path) -> None:
 
 
 def pid_of(run_dir: Path) -> int:
-    """The keeper's; 0 if none runs."""
+    """The keeper's; 0 if none runs. A service sees no other's processes in /proc, but can tell that there is one."""
     try:
         pid = int((run_dir / PID).read_text())
-        return pid if b"firewall.box.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes() else 0
+        os.kill(pid, 0)
     except (OSError, ValueError):
         return 0
+    try:
+        return pid if b"firewall.box.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes() else 0
+    except OSError:
+        return pid
 
 
 def children(run_dir: Path) -> dict[str, Any]:
