@@ -186,8 +186,10 @@ class FlowTable:
             place = Place.ODD if packet.flags & ip.URG else self._place(flow, packet.seq, data, first)
             if place is Place.ODD:
                 return UNFINISHED._replace(said=flow.said, signs=flow.signs)
-            if place is Place.WAITS:
-                return Hearing.AGAIN if flow.decision else self._hold(flow, packet_id, raw, boot)
+            if place is Place.WAITS and not flow.decision:
+                return self._hold(flow, packet_id, raw, boot)
+            if place in (Place.WAITS, Place.LIFE):
+                return Hearing.AGAIN  # the server might read it in place of the byte that was judged
             if isinstance(place, Place):
                 return Hearing.AGAIN if flow.held or not flow.decision else Hearing.SAME
             data = place

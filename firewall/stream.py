@@ -29,6 +29,7 @@ class Place(Enum):
     """Where a segment stands that brings nothing to read."""
 
     WAITS = "ahead of its turn, or of the beginning"
+    LIFE = "one byte of something else in place of the last: a sign of life is asked for, or that byte never arrived"
     KNOWN = "all of it has been there before, in the same words"
     BEHIND = "behind what was judged"
     ODD = "something else was said here, or it stands before the beginning"
@@ -132,12 +133,13 @@ class Stream:
     def _compared(self, at: int, data: bytes) -> Place:
         if at >= self._end:
             return Place.BEHIND
-        if at < self._forgotten and not _keeps_alive(at - self._end, data):
-            return Place.ODD
+        otherwise = Place.LIFE if _keeps_alive(at - self._end, data) else Place.ODD
+        if at < self._forgotten:
+            return otherwise
         for begin, heard in self._heard:
             low, high = max(at, begin), min(at + len(data), begin + len(heard))
             if low < high and heard[low - begin : high - begin] != data[low - at : high - at]:
-                return Place.KNOWN if _keeps_alive(at - self._end, data) else Place.ODD
+                return otherwise
         return Place.KNOWN if at + len(data) <= self._end else Place.BEHIND
 
     def _at(self, seq: int) -> int:

@@ -83,6 +83,15 @@ def test_nothing_else_is_said_in_the_place_of_what_was_judged(table, wire, watch
     assert flow.watch is watch
 
 
+@pytest.mark.parametrize("watch", [Watch.BEGUN, Watch.NAMES])
+def test_a_letter_that_the_server_may_not_have_taken_is_not_said_again_as_a_sign_of_life(table, wire, watch: Watch) -> None:
+    hello, flow = wire.hello("evil.examplx"), table.open(key(), b"m", "phone1")
+    say(table, flow, wire, hello, 1_000)
+    judge(table, flow, watch)
+    assert say(table, flow, wire, b"e", 999 + len(hello), first=False) is Hearing.AGAIN
+    assert say(table, flow, wire, hello[-1:], 999 + len(hello), first=False) is Hearing.SAME
+
+
 def test_the_names_of_a_second_hello_count_too(table, wire) -> None:
     hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
     say(table, flow, wire, hello, 1_000)

@@ -63,9 +63,12 @@ def test_a_judged_stream_goes_on_where_it_was() -> None:
 def test_a_sign_of_life_is_asked_for_with_a_byte_of_anything() -> None:
     one = begun()
     one.judged()
-    assert one.compare(1_004, b"\0") is Place.KNOWN
+    assert one.compare(1_004, b"\0") is Place.LIFE
+    assert one.compare(1_004, b"o") is Place.KNOWN
     assert one.compare(1_003, b"\0") is Place.ODD
-    assert one.follow(1_004, b"\0") is Place.KNOWN
+    assert one.follow(1_004, b"\0") is Place.LIFE
+    one.forget()
+    assert one.compare(1_004, b"o") is Place.LIFE
 
 
 def test_only_so_much_is_remembered_and_nothing_else_may_be_said_before_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,6 +275,25 @@ def fake_old_timestamp(c: Raw, _: str, good: bytes, evil: bytes) -> None:
 
 
 @trick
+def last_byte_again(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """TLS only: a name's last letter is thrown away by the server (PAWS), and the true one looks like a keep-alive."""
+    def stamp(value: int) -> bytes:
+        return b"\1\1\x08\x0a" + struct.pack("!II", (1 << 30) + value, 0)
+
+    c.port, token = 443, evil[44:60]  # a server that waits for the whole hello; the echo at 8443 answers half of one
+    evil = evil.replace(token, b"-" * len(token))  # the beginning arrives, for it says no refused name
+    if c.open(options=b"\2\4\5\xb4" + stamp(0)):
+        c.send(0, evil[:-1], options=stamp(1))
+        time.sleep(PAUSE)
+        c.send(len(evil) - 1, b"x", options=stamp(-(1 << 20)))
+        time.sleep(PAUSE)
+        c.send(len(evil), b"\x17\x03\x03\0\x10" + token, options=stamp(2))  # what is read when the gap is filled
+        for _ in range(2):
+            c.send(len(evil) - 1, evil[-1:], options=stamp(3))
+            time.sleep(PAUSE)
+
+
+@trick
 def fake_long_before(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     """zapret's badseq."""
     if c.open():
@@ -441,7 +460,7 @@ def small_records(c: Raw, _: str, good: bytes, evil: bytes) -> None:
         c.send(0, b"".join(b"\x16\x03\x01" + struct.pack("!H", len(part)) + part for part in (message[n : n + 60] for n in range(0, len(message), 60))))
 
 
-TLS_ONLY = {"small_records"}
+TLS_ONLY = {"small_records", "last_byte_again"}
 IPV6_ONLY = {"hop_by_hop", "destination_options"}
 
 

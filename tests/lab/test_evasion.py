@@ -58,6 +58,7 @@ CASES = [
     Case("E6", "fake_no_ack", "a harmless whole without ACK"),
     Case("E6", "fake_ack", "a harmless whole that acknowledges what was never sent"),
     Case("E6", "fake_old_timestamp", "a harmless whole with an old timestamp (PAWS)", friend=TOO),
+    Case("E6", "last_byte_again", "a name's last letter with an old timestamp, and another one in its place", friend=TOO),
     Case("E7", "fake_long_before", "a harmless whole 10,000 bytes before the beginning (badseq)", friend=TOO),
     Case("E7", "fake_long_before_and_all_between", "the same, and everything between", friend=TOO),
     Case("E8", "fake_md5", "a harmless whole with an MD5 option"),
