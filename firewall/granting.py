@@ -140,7 +140,7 @@ class Granting:
                 self.check(wanted)
             now = self._clock()
             new = [self._prolonged(self._new(wanted, who, now), self._there(wanted)) for wanted in all_wanted]
-            if len(self._active) + len(new) > MOST:
+            if len(self._active) + sum(not one.consent.id for one in new) > MOST:
                 raise Refused(f"not granted: {MOST} consents are in force already; revoke some")
             if answered is not None:
                 answered.answering = who.name
@@ -151,8 +151,8 @@ class Granting:
                     answered.answering = ""
             consents = []
             for one, number in zip(new, ids, strict=True):
-                if one.consent.id and number not in self._active:
-                    continue  # what was to be prolonged has ended meanwhile, which is stored after this
+                if one.consent.id and (number not in self._active or not self._counts(self._active[number].consent)):
+                    continue  # what was to be prolonged is over or a flow's meanwhile, which is stored after this
                 consents.append(replace(one.consent, id=number))
                 self._active[number] = replace(one, consent=consents[-1])
                 self._deliver((ConsentGiven(consents[-1]),))
@@ -165,7 +165,7 @@ class Granting:
     def check(self, wanted: Wanted) -> None:
         """Raises Refused for what is there already and lasts as long, and for one too many."""
         known, now = self._there(wanted), self._clock()
-        if known is not None and not _outlasts(self._until(wanted, now), known.consent):
+        if known is not None and not _outlasts(wanted.life, self._until(wanted, now), known.consent):
             raise Refused(
                 f"{wanted.who} has consent {known.consent.id} for "
                 f"{titled(self._gateway.policy, wanted.subject)} already: {self.lasts(known.consent)}, given by "
@@ -425,9 +425,11 @@ class Granting:
         }
 
 
-def _outlasts(until: float | None, known: Consent) -> bool:
-    """Whether this end (boot time; None: when it is revoked) is later. Of a suspended one nobody knows."""
-    if known.suspended or known.until is None:
+def _outlasts(life: Life, until: float | None, known: Consent) -> bool:
+    """Whether this end (boot time; None: when it is revoked) is later. Of a suspended one nobody knows; and a "once" is
+    one flow's, so that it prolongs nothing by which others pass.
+    """
+    if known.suspended or known.until is None or (life is Life.ONCE and known.life is not Life.ONCE):
         return False
     return until is None or until > known.until + A_MOMENT
 

@@ -173,6 +173,42 @@ async def test_what_is_revoked_while_it_is_prolonged_is_over(house: House) -> No
     assert [one.consent.why for one in house.state.ended_consents(9)] == ["revoked by anna"]
 
 
+async def test_a_once_prolongs_nothing_by_which_others_pass(house: House) -> None:
+    """Else whatever passes by the quarter of an hour would go on until the flow that takes the "once" ends."""
+    await grant(house, life=Life.M15)
+    house.wait(840.0)  # a minute is left, and a "once" has two
+    with pytest.raises(Refused, match="has consent 1 .* already: 60 s left"):
+        await grant(house, life=Life.ONCE)
+    assert [(one.id, one.life, one.until) for one in house.gateway.consents] == [(1, Life.M15, 1_900.0)]
+    await house.granting.revoke([1], ANNA)
+    once = await grant(house, life=Life.ONCE)
+    assert (await grant(house, life=Life.H1)).id == once.id  # no flow has taken it: it may become more
+
+
+async def test_a_once_whose_flow_comes_while_it_is_prolonged_stays_that_flows(house: House) -> None:
+    given = await grant(house, life=Life.ONCE)
+    add = house.state.add_consents
+    house.state.add_consents = lambda new: (time.sleep(0.2), add(new))[1]
+    longer = asyncio.ensure_future(grant(house, BEN, life=Life.H1))
+    await asyncio.sleep(0.05)
+    flow = FlowKey(6, b"\x0a\x4d\0\x0a", 1, b"\x2a\x3e\x30\x09", 443)
+    house.gateway.consents.settle(flow, 1, (given.id,), house.time.boot)
+    house.see(FlowDecided(0.0, flow.src, flow, Observation("anna", "tcp", flow.dst, 443), Decision(Verdict.CONSENT, "", "", "", 1, 1)))
+    with pytest.raises(Refused, match="ended at the same moment"):
+        await longer
+    await house.granting.store()
+    assert [(one.life, one.flow) for one in house.gateway.consents] == [(Life.ONCE, flow)]
+    assert [(one.consent.life, one.consent.until) for one in house.state.consents()] == [(Life.ONCE, house.time.boot)]
+
+
+async def test_where_no_more_are_given_those_that_are_there_are_prolonged(house: House, monkeypatch) -> None:
+    monkeypatch.setattr(granting, "MOST", 1)
+    await grant(house, life=Life.M15)
+    assert (await grant(house, life=Life.H1)).id == 1
+    with pytest.raises(Refused, match="1 consents are in force already"):
+        await grant(house, subject=Subject.parse(f"name:{INVENTORY}"))
+
+
 async def test_what_the_disk_does_not_take_ends_when_it_would_have(house: House) -> None:
     await grant(house, life=Life.M15)
     house.state._db.execute("PRAGMA query_only = ON")
