@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 NOBODY = bytes(6)  # the MAC of an address that no neighbour answers to
 PATIENCE = 5.0  # seconds a question waits for the gateway and for its answer; stubs ask again after 5 (resolv.conf(5))
 MOST_OF_A_PHONE, MOST = 64, 512  # questions waiting
-STRANGERS = b""  # all senders that nobody has named, as if they were one phone: MACs are invented
+STRANGERS = b""  # all senders that nobody has named: MACs are invented
+AS_MANY = 5  # phones at their limit that they may be together: at a new box nobody is named yet, and one may be loud
 MOST_OF_STRANGERS = 256  # questions waiting, whoever's: beyond, only named phones get a place
 MOST_MACS = 4_096  # looked up in a second and kept; of more, each question asks the kernel
 REFUSAL_TTL = 2  # seconds, so that a phone asks again soon after it was unblocked
@@ -86,7 +87,7 @@ class Resolver:
         self._listeners = Listeners(device, port, self._phone)
         self._upstreams = Upstreams(upstreams)
         self._cache = Cache()
-        self._rates = Rates()
+        self._rates, self._strangers = Rates(), Rates(AS_MANY)
         self._tokens = count(1)
         self._waiting: dict[int, _Waiting] = {}  # in the order they were born
         self._of_phone: Counter[bytes] = Counter()
@@ -149,7 +150,7 @@ class Resolver:
         mac = self._mac(message.src)
         phone = message.src if mac == NOBODY else mac
         stranger = not self._named(mac)
-        if not self._rates.allows(phone, now) or (stranger and not self._rates.allows(STRANGERS, now)):
+        if not self._rates.allows(phone, now) or (stranger and not self._strangers.allows(STRANGERS, now)):
             return None  # unanswered: a flood gets nothing to amplify
         question = dns.question(message.data)
         if question is NOT_MINE:

@@ -10,20 +10,21 @@ MOST_PHONES = 4_096  # remembered; beyond, who has been silent longest starts an
 
 
 class Rates:
-    """A token bucket for each phone."""
+    """A token bucket for each phone, with `many` times what one phone may."""
 
-    def __init__(self) -> None:
+    def __init__(self, many: int = 1) -> None:
+        self._rate, self._burst = many * RATE, many * BURST
         self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # phone -> tokens, at
 
     def allows(self, phone: bytes, now: float) -> bool:
         """Whether one more question of `phone` is within its rate; takes a token if so."""
         bucket = self._buckets.pop(phone, None)
         if bucket is None:
-            tokens = BURST
+            tokens = self._burst
             if len(self._buckets) >= MOST_PHONES:
                 self._buckets.popitem(last=False)
         else:
-            tokens = min(BURST, bucket[0] + (now - bucket[1]) * RATE)
+            tokens = min(self._burst, bucket[0] + (now - bucket[1]) * self._rate)
         allowed = tokens >= 1.0
         self._buckets[phone] = (tokens - 1.0 if allowed else tokens, now)
         return allowed

@@ -242,11 +242,27 @@ async def test_whoever_invents_macs_is_one_phone_and_leaves_the_named_their_plac
 
     await invented(MOST_OF_STRANGERS + 40)
     assert await asked() == {False: MOST_OF_STRANGERS, True: 1}
-    house.resolver._rates._buckets[STRANGERS] = (0.0, house.now)  # as after a burst
+    house.resolver._strangers._buckets[STRANGERS] = (0.0, house.now)  # as after a burst
     house.resolver._waiting.clear()
     house.gate.seen.clear()
     await invented(20)
     assert await asked() == {True: 1}
+
+
+async def test_a_loud_phone_that_nobody_has_named_leaves_another_its_answers(house):
+    """5,000 questions a second, ten seconds long, where no phone has a name yet: as on the first day of a box."""
+    house.resolver._mac_of, house.resolver._named = (lambda src: src + b"\2\0"), lambda _: False
+    query = bytes(DNSRecord.question("x.example").pack())
+    loud, quiet, answered = socket.inet_aton("10.77.0.10"), socket.inet_aton("10.77.0.11"), 0
+    for tick in range(1_000):
+        house.now += 0.01
+        for n in range(50):
+            house.resolver._admit(listen.Received(query if n == 0 else b"", loud, True, print), house.now)
+        if tick % 10 == 9:
+            answered += house.resolver._admit(listen.Received(query, quiet, True, print), house.now) is not None
+        house.resolver._waiting.clear()
+        house.resolver._of_phone.clear()
+    assert answered == 100
 
 
 async def test_an_unknown_neighbour_is_nobody(house):
