@@ -127,7 +127,7 @@ class Keeper:
             lacking = Fault(f"{self.plan.lan} is not there: {self.bridge['reason']}", self.bridge["remedy"])
             self.dnsmasq.lack(lacking)
         elif self.plan.dhcp:
-            self.dnsmasq.keep(["dnsmasq", "--keep-in-foreground", f"--conf-file={self._run / 'dnsmasq.conf'}"])
+            self.dnsmasq.keep(["dnsmasq", "--no-daemon", f"--conf-file={self._run / 'dnsmasq.conf'}"])
         if self.plan.mode == AP:
             self._keep_hostapd(self.plan.port)
 
