@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from firewall.phones import ENFORCE, WATCH
 from firewall.settings import RUN, STATE, Settings
 from firewall.state import State, StateError
 from firewall.text import inert
+
+LEFT = ("gateway.lock", "supervisor.lock", "supervisor.pid")  # of processes that have ended, in the run directory
 
 
 @click.command()
@@ -185,8 +188,10 @@ def off(*, remove: bool, run_dir: Path, plan: Path) -> None:
         put_network_back(settings)
     else:
         open_backend(settings).remove()
-    settings.memory_file.unlink(missing_ok=True)
-    file.unlink(missing_ok=True)
+    for left in (settings.memory_file, file, *(run_dir / name for name in LEFT)):
+        left.unlink(missing_ok=True)
+    with suppress(OSError):  # somebody's log or socket
+        run_dir.rmdir()
     click.echo(f"removed. Phones behind {settings.lan} are now unfiltered.")
 
 

@@ -88,7 +88,7 @@ def test_from_start_to_removal(wires: Wires, tmp_path: Path) -> None:
         assert subprocess.run(wires.exec_argv("phone1", ["sh", "-c", "echo | timeout 2 bash -c 'cat > /dev/tcp/10.77.0.1/22'"]), check=False, capture_output=True).returncode != 0
     finally:
         removed = consentry(wires, "off", "--remove", "--run-dir", f"{wires.run_dir}/gate")
-        assert not Path(wires.run_dir, "gate", "live.json").exists()  # whom phones asked for is nobody's any more
+        assert not Path(wires.run_dir, "gate").exists()  # whom phones asked for is nobody's any more
     assert "now unfiltered" in removed.stdout
     assert traces(wires) == before
     assert consentry(wires, "status", check=False).returncode == 3
