@@ -7,6 +7,7 @@ those back (RFC 6928; the same for QUIC: RFC 9002, 7.2).
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, defaultdict
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from firewall.commands import MarkFlow, Watch
 from firewall.dissect import NOT_MINE, ip, tls
 from firewall.inputs import LiveFlow
 from firewall.speech import NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
-from firewall.stream import SEQUENCE, Place, Remembered, Stream
+from firewall.stream import FAR, SEQUENCE, Place, Remembered, Stream
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are see
 BURST_BYTES = 1 << 16  # and are no more than this: the phone waits for an ACK then
 MOST_MIDWAY = 1 << 14  # flows that the kernel was told to ask about once more, and has not yet
 TCP, UDP = 6, 17
+
+# Stands between two hellos and means nothing (RFC 8446, 5 and D.4).
+_CHANGE = re.compile(rb"\x14\x03[\x00-\x04]\x00\x01\x01", re.DOTALL)
+_CHANGE_SIZE = 6
 
 
 class Hearing(Enum):
@@ -213,12 +218,24 @@ class FlowTable:
         if flow.watch is not Watch.BEGUN or flow.held:
             return stream.follow(seq, data)
         place = stream.compare(seq, data)
-        if place is Place.BEHIND:
-            if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:  # one more: its names count too
-                return stream.follow(seq, data) if seq == stream.next else Place.ODD
-            if stream.far(seq):
-                flow.watch = Watch.NONE
-        return place
+        return self._behind(flow, stream.ahead(seq), data) if place is Place.BEHIND else place
+
+    def _behind(self, flow: Flow, ahead: int, data: bytes) -> bytes | Place:
+        """What goes on behind what was judged, so many bytes `ahead` of it: one more hello counts too."""
+        stream = flow.stream
+        assert stream.next is not None
+        data = data[max(-ahead, 0) :]  # the rest is said again, in the same words
+        if ahead <= 0 and _CHANGE.match(data):
+            stream.follow(stream.next, data[:_CHANGE_SIZE])
+            self._remember(flow, data[:_CHANGE_SIZE])
+            data = data[_CHANGE_SIZE:]
+            if not data:
+                return Place.KNOWN
+        if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
+            return stream.follow(stream.next, data) if ahead <= 0 else Place.ODD
+        if ahead > FAR:
+            flow.watch = Watch.NONE
+        return Place.BEHIND
 
     def _hold(self, flow: Flow, packet_id: int, raw: bytes, boot: float) -> Heard | Hearing:
         if not flow.held:

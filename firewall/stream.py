@@ -126,9 +126,9 @@ class Stream:
         """A segment of a connection that was judged: whether it says the same where it says something again."""
         return self._compared(self._at(seq), data)
 
-    def far(self, seq: int) -> bool:
-        """So far behind what was judged that the server must have taken that."""
-        return self._at(seq) > self._end + FAR
+    def ahead(self, seq: int) -> int:
+        """Bytes that are missing between what was read and this; less than 0: so many of it have been there before."""
+        return self._at(seq) - self._end
 
     def _compared(self, at: int, data: bytes) -> Place:
         if at >= self._end:

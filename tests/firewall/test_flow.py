@@ -106,6 +106,28 @@ def test_the_names_of_a_second_hello_count_too(table, wire) -> None:
     assert table.release(flow) == [7]
 
 
+@pytest.mark.parametrize("cuts", [(), (7,), (7, 40), (20,)])
+def test_a_second_hello_is_read_behind_a_change_of_ciphers_and_behind_what_is_said_again(table, wire, cuts) -> None:
+    """As every client sends it after a HelloRetryRequest (RFC 8446, D.4)."""
+    hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
+    say(table, flow, wire, hello, 1_000)
+    judge(table, flow, Watch.BEGUN)
+    flow.said = (Name("example.com", Source.SNI),)
+    said, heard = hello[-1:] + b"\x14\x03\x03\0\1\1" + wire.hello("evil.example"), None
+    for at, end in zip((0, *cuts), (*cuts, len(said)), strict=True):
+        heard = say(table, flow, wire, said[at:end], 999 + len(hello) + at, at, first=False)
+    assert [name.name for name in heard.said] == ["example.com", "evil.example"]
+
+
+def test_early_data_that_comes_once_more_together_with_its_hello_is_no_second_one(table, wire) -> None:
+    hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
+    say(table, flow, wire, hello, 1_000)
+    judge(table, flow, Watch.BEGUN)
+    early = b"\x14\x03\x03\0\1\1\x17\x03\x03\0\4data"
+    for data, at in ((early[:6], len(hello)), (early[6:], len(hello) + 6), (hello + early, 0), (early, len(hello))):
+        assert say(table, flow, wire, data, 1_000 + at, first=False) is Hearing.SAME
+
+
 def test_far_behind_the_beginning_nobody_watches_for_another_one(table, wire) -> None:
     flow = table.open(key(), b"m", "phone1")
     say(table, flow, wire, wire.hello("example.com"), 1_000)

@@ -103,8 +103,6 @@ def test_what_one_owner_has_remembered_is_bounded(monkeypatch: pytest.MonkeyPatc
     kept.drop("b", streams[0])
 
 
-def test_far_is_more_than_a_server_keeps_without_a_beginning() -> None:
+def test_how_far_ahead_of_what_was_read_a_segment_stands() -> None:
     one = begun()
-    one.judged()
-    assert not one.far(1_005 + stream.FAR)
-    assert one.far(1_006 + stream.FAR)
+    assert [one.ahead(seq) for seq in (1_000, 1_005, 1_006 + stream.FAR)] == [-5, 0, stream.FAR + 1]

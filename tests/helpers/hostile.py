@@ -433,6 +433,22 @@ def two_one_after_another(c: Raw, _: str, good: bytes, evil: bytes) -> None:
             time.sleep(PAUSE)
 
 
+def after_a_change(*cuts: int) -> Callable[[Raw, str, bytes, bytes], None]:
+    """TLS only: as behind a HelloRetryRequest (RFC 8446, D.4)."""
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        said = b"\x14\x03\x03\0\1\1" + evil
+        if c.open():
+            c.send(0, good)
+            time.sleep(PAUSE)
+            for at, end in itertools.pairwise((0, *cuts, len(said))):
+                c.send(len(good) + at, said[at:end])
+                time.sleep(PAUSE)
+    return send
+
+
+TRICKS |= {"after_a_change": after_a_change(), "after_a_change_alone": after_a_change(6)}
+
+
 @trick
 def late(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     if c.open():
@@ -460,7 +476,7 @@ def small_records(c: Raw, _: str, good: bytes, evil: bytes) -> None:
         c.send(0, b"".join(b"\x16\x03\x01" + struct.pack("!H", len(part)) + part for part in (message[n : n + 60] for n in range(0, len(message), 60))))
 
 
-TLS_ONLY = {"small_records", "last_byte_again"}
+TLS_ONLY = {"small_records", "last_byte_again", "after_a_change", "after_a_change_alone"}
 IPV6_ONLY = {"hop_by_hop", "destination_options"}
 
 

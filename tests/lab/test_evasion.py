@@ -79,6 +79,8 @@ CASES = [
     Case("E14", "small_records", "a hello in many TLS records"),
     Case("E15", "two_at_once", "two hellos, or two requests, in one segment"),
     Case("E15", "two_one_after_another", "a harmless hello or request that is answered, and then the other"),
+    Case("E15", "after_a_change", "the same over TLS, with a change of ciphers between (as after HelloRetryRequest)"),
+    Case("E15", "after_a_change_alone", "the same, the change in a segment of its own"),
     Case("E16", "late", "four seconds of silence first"),
     Case("E16", "drip", "a byte a second, until nobody waits any more", friend=TOO),
 ]
