@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from firewall.backends.linux import marks
 from firewall.box import units
+from firewall.box.plan import BRIDGE
 from firewall.settings import write_atomically
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class Service:
         """The lock at once and at every boot; with `start` the gate and its network too. Raises ServiceError."""
         if shutil.which("systemctl") is None:
             raise ServiceError("this machine has no systemd. `sudo consentry run` works without; nothing was changed")
+        _, before = self._closed
         self._write(self._script, units.lock(marks.PERMIT, lan, ports), 0o755)
+        self._run(units.unlock_ports(set(before) - set(ports)))  # else it stays closed, also as the way to the internet
         for name, text in units.units(self._command).items():
             packaged = self._root / PACKAGED / name
             if packaged.exists() and packaged.read_text("utf-8") == text:
@@ -53,8 +56,11 @@ class Service:
         self._systemctl("daemon-reload")
         self._systemctl("restart", *(units.UNITS if start else [units.LOCK]))
 
-    def remove(self, lan: str, ports: Sequence[str] = ()) -> None:
-        """Stop and forget them, then open the lock: the phones' side is unfiltered after this."""
+    def remove(self) -> None:
+        """Stop and forget them, then open the lock: the phones' side is unfiltered after this.
+
+        What is locked stands in the lock's own script, whatever has become of the plan.
+        """
         there = [name for name in units.UNITS if self._is_there(name)]
         if there and shutil.which("systemctl"):
             self._systemctl("disable", *(["--now"] if self._booted else []), *reversed(there))
@@ -62,12 +68,11 @@ class Service:
             (self._root / ETC / name).unlink(missing_ok=True)
         if there and self._booted:
             self._systemctl("daemon-reload")
+        lan, ports = self._closed
         self._script.unlink(missing_ok=True)
         with suppress(OSError):  # a plan is the owner's
             self._script.parent.rmdir()
-        for words in units.unlock(marks.PERMIT, lan, ports) if self._root == Path("/") else ():
-            with suppress(FileNotFoundError):
-                subprocess.run(words, capture_output=True, check=False, timeout=30)
+        self._run(units.unlock(marks.PERMIT, lan, ports))
         self._tell(f"the units and the lock of {lan} are gone")
 
     @property
@@ -82,6 +87,20 @@ class Service:
     def _booted(self) -> bool:
         """sd_booted(3), of the machine that runs this."""
         return self._root == Path("/") and os.path.isdir("/run/systemd/system")  # noqa: PTH112
+
+    @property
+    def _closed(self) -> tuple[str, list[str]]:
+        """What the lock that is installed closes."""
+        try:
+            lan, ports = units.closed(self._script.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            lan, ports = "", []
+        return lan or BRIDGE, ports
+
+    def _run(self, commands: list[list[str]]) -> None:
+        for words in commands if self._root == Path("/") else ():
+            with suppress(FileNotFoundError):
+                subprocess.run(words, capture_output=True, check=False, timeout=30)
 
     def _is_there(self, name: str) -> bool:
         return any((self._root / place / name).exists() for place in (ETC, PACKAGED))

@@ -6,10 +6,11 @@ Each unit has the rights that it needs and no other (systemd.exec(5)); a test ho
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 LOCK, KEEPER, GATE = "consentry-lock.service", "consentry-keeper.service", "consentry.service"
 UNITS: Final = (LOCK, KEEPER, GATE)
@@ -212,8 +213,20 @@ exit $status
 
 def unlock(permit: int, lan: str, ports: Sequence[str] = ()) -> list[list[str]]:
     """Commands that undo `lock`; each may fail where its part is not there."""
-    rules = [["iif", lan, "fwmark", f"0/0x{permit:x}"], *(["iif", port] for port in ports)]
-    return [
-        ["nft", "delete", "table", "inet", LOCK_TABLE],
-        *(["ip", f"-{family}", "rule", "del", "pref", "0", *rule, "blackhole"] for rule in rules for family in (4, 6)),
-    ]
+    rules = [["iif", lan, "fwmark", f"0/0x{permit:x}"]]
+    return [["nft", "delete", "table", "inet", LOCK_TABLE], *_without(rules), *unlock_ports(ports)]
+
+
+def unlock_ports(ports: Iterable[str]) -> list[list[str]]:
+    """Of interfaces that are no part of the phones' side any more."""
+    return _without([["iif", port] for port in ports])
+
+
+def closed(script: str) -> tuple[str, list[str]]:
+    """What a script of `lock` closes: the phones' side ("" if that is no such script), and what is made part of it."""
+    lan = re.search(r"^closed iif (\S+) fwmark ", script, re.MULTILINE)
+    return lan[1] if lan else "", re.findall(r"^closed iif (\S+)$", script, re.MULTILINE)
+
+
+def _without(rules: Iterable[list[str]]) -> list[list[str]]:
+    return [["ip", f"-{family}", "rule", "del", "pref", "0", *rule, "blackhole"] for rule in rules for family in (4, 6)]

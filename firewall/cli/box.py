@@ -170,7 +170,7 @@ def _begin(plan: Plan, file: Path, before: Plan | None, run_dir: Path, state_dir
     if before is not None and before != replace(plan, wifi=before.wifi):  # the gate's own rules stand, and are closed
         Network(before, run_dir).remove()
     if service or Service(_tell).installed:
-        if subprocess.call([sys.executable, "-m", "firewall.cli", "service", "install"]):
+        if subprocess.call([sys.executable, "-P", "-m", "firewall.cli", "service", "install"]):
             return False
         return starting.settled(run_dir, 20.0, _tell)
     try:
@@ -231,7 +231,7 @@ def put_network_back(settings: Settings) -> None:
 
     run_dir, file = Path(settings.run_dir), Path(settings.plan)
     if Service(_tell).installed:
-        subprocess.call([sys.executable, "-m", "firewall.cli", "service", "remove"])
+        subprocess.call([sys.executable, "-P", "-m", "firewall.cli", "service", "remove"])
     starting.end(run_dir)
     try:
         network = Network(read_plan(file), run_dir)

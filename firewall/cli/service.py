@@ -46,7 +46,7 @@ def remove() -> None:
     """
     need_root("service remove")
     try:
-        Service(_tell).remove(*sides(planned()))
+        Service(_tell).remove()
     except ServiceError as error:
         click.echo(str(error), err=True)
         sys.exit(REFUSED)

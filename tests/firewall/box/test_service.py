@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from firewall.box import service, units
 from firewall.box.service import Service, ServiceError
+from firewall.spaces import Space
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemctl") is None, reason="no systemd here whose units could be enabled")
 COMMAND = "/opt/consentry/.venv/bin/consentry"
@@ -45,9 +48,9 @@ def test_with_a_plan_everything_does_and_goes_without_a_trace(tmp_path: Path) ->
     one.install("consentry0", ["wlan0"], start=True)
     assert not [line for line in told if line.startswith("writing")]  # the same once more: nothing to write
     (tmp_path / "etc/consentry/gateway.toml").write_text("# the owner's\n")
-    one.remove("consentry0", ["wlan0"])
+    one.remove()
     assert there(tmp_path) == {"etc/consentry/gateway.toml"}
-    one.remove("consentry0", ["wlan0"])  # nothing to remove is fine
+    one.remove()  # nothing to remove is fine
 
 
 @needs_systemd
@@ -59,7 +62,7 @@ def test_a_package_s_units_stay_where_the_package_put_them(tmp_path: Path) -> No
     one, _ = at(tmp_path)
     one.install("consentry0", start=False)
     assert not (tmp_path / service.ETC / units.GATE).exists()
-    one.remove("consentry0")
+    one.remove()
     assert {path.name for path in folder.iterdir()} == set(units.UNITS)
     assert not one.installed
 
@@ -69,4 +72,31 @@ def test_a_machine_without_systemd_is_said_and_left_alone(tmp_path: Path, monkey
     one, _ = at(tmp_path)
     with pytest.raises(ServiceError, match="no systemd.*sudo consentry run"):
         one.install("consentry0", start=True)
+    assert there(tmp_path) == set()
+
+
+@pytest.mark.lab
+def test_another_plan_opens_the_port_of_the_one_before_and_a_removal_asks_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine's own rules, in a network of its own: a port that stayed closed would be a dead uplink."""
+    script = tmp_path / "lock.sh"
+    monkeypatch.setattr(units, "SCRIPT", str(script))
+    monkeypatch.setattr(service, "ETC", tmp_path / "units")
+    monkeypatch.setattr(service, "PACKAGED", tmp_path / "none")
+    monkeypatch.setattr(Service, "_systemctl", lambda _, *words: words[0] == "restart" and subprocess.run(["sh", script], check=True, timeout=30))
+    monkeypatch.setattr(Service, "_booted", True)
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/systemctl")
+
+    def closed() -> set[str]:
+        listed = json.loads(subprocess.run(["ip", "-j", "rule"], capture_output=True, text=True, check=True, timeout=30).stdout)
+        return {rule["iif"] for rule in listed if rule.get("action") == "blackhole"}
+
+    with Space().inside():
+        one = Service([].append)
+        one.install("consentry0", ["eth1"], start=True)
+        assert closed() == {"consentry0", "eth1"}
+        one.install("consentry0", ["wlan0"], start=True)
+        assert closed() == {"consentry0", "wlan0"}
+        one.remove()
+        assert closed() == set()
+        assert subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True, timeout=30).stdout == ""
     assert there(tmp_path) == set()

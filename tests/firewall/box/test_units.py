@@ -87,3 +87,9 @@ def test_unlocking_undoes_every_rule_of_the_lock() -> None:
             assert f"ip -{family} rule del pref 0 {rule} blackhole" in undone
     assert f"nft delete table inet {units.LOCK_TABLE}" in undone
     assert json.dumps(undone).count("rule del") == 2 * len(rules)
+
+
+def test_a_script_says_what_it_closes() -> None:
+    for lan, ports in (("consentry0", []), ("br-lan.7", ["wlan0", "eth1"])):
+        assert units.closed(units.lock(marks.PERMIT, lan, ports)) == (lan, ports)
+    assert units.closed("#!/bin/sh\n") == ("", [])
