@@ -107,7 +107,9 @@ tar -C / -c --exclude="${stdlib#/}/site-packages" --exclude-from=- "${stdlib#/}"
 */tests/guest/out
 NOT
 # the checkout as hardened units see it (init): neither below /tmp nor below /home
-if [ "$kind" = reboot ]; then echo /root/consentry | tee "$stage$root"/.venv/lib/python3*/site-packages/guest.pth >/dev/null; fi
+for packages in "$stage$root"/.venv/lib/python3*/site-packages; do
+    [ "$kind" = once ] || echo /root/consentry >"$packages/guest.pth"
+done
 printf '%s\n' "$stdlib" "$root"/{.venv/lib,rules,firewall,tests/guest} >"$stage/places"
 mke2fs -q -t ext4 -O ^has_journal -d "$stage" "$disk" "$(($(du -sm "$stage" | cut -f1) * 5 / 4 + 32))M"
 echo "guest: kernel $kernel, $accel; its logs: $OUT"
