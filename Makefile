@@ -32,7 +32,7 @@ fuzz: ## readers of other people's bytes tried at length (half an hour); what br
 lab: ## tests in network namespaces, from a phone to the internet
 	$(SUDO) $(BIN)/pytest -m lab
 
-guest: ## the gate on a stock kernel with radios, in QEMU (docs/guest.md; two minutes; needs .venv)
+guest: ## the gate on a stock kernel with radios, in QEMU (docs/guest.md; four minutes at most; needs .venv)
 	tests/guest/run.sh || [ $$? = 77 ]
 
 guest-boot: ## systemd, the lock and a power cut, in QEMU (five minutes)
