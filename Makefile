@@ -35,11 +35,12 @@ lab: ## tests in network namespaces, from a phone to the internet
 guest: ## the gate on a stock kernel with radios, in QEMU (docs/guest.md; four minutes at most; needs .venv)
 	tests/guest/run.sh || [ $$? = 77 ]
 
-guest-boot: ## systemd, the lock and a power cut, in QEMU (five minutes)
+guest-boot: ## systemd, the lock and a power cut, in QEMU (two minutes)
 	tests/guest/run.sh --reboot || [ $$? = 77 ]
 
 campaign: ## the gate struck at length, and what must not be broken, into tests/campaign (twenty minutes)
 	$(SUDO) $(BIN)/python tests/campaign/run.py
+	tests/guest/run.sh --reboot || [ $$? = 77 ]
 	$(SUDO) $(BIN)/python tests/campaign/quic.py
 	$(SUDO) $(BIN)/python tests/campaign/unbroken.py
 

@@ -51,8 +51,8 @@ def first() -> None:
     (KEPT / "rules").write_text(str(before))
     check("the owner's rules are in force", before > 2, before)
     os.sync()
-    (OUT / "first").write_text("on\n")
-    verdict()
+    (OUT / "first").write_text(f"{verdict()}\n")
+    os.sync()
     Path("/proc/sysrq-trigger").write_text("b")  # the power goes
 
 
@@ -73,6 +73,7 @@ def phone_reaches(port: int) -> bool:
 
 
 def second() -> None:
+    check("all was well before the power cut", (OUT / "first").read_text() == "0\n")
     check("after the power cut: not one packet before the gate", got_out() == 0, got_out())
     lock, wires, gate = (
         int(run("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", unit))
