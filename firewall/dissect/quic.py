@@ -27,6 +27,7 @@ MOST_PACKETS = 64  # of one datagram, or of a train of datagrams that the kernel
 MOST_FAILURES = 6  # to open what is in one datagram; a client has an Initial or two there, and knows their keys
 MOST_FRAMES = 512  # of one packet; Chromium cuts a hello into some twenty
 LONGEST_ID = 20  # bytes of a connection id (RFC 9000, 17.2)
+LARGEST_DATAGRAM = 1_472  # bytes in an Ethernet frame; what is more may be a train of them in one piece
 SMALLEST = 1_200  # bytes of a datagram with an Initial (RFC 9000, 14.1), also of a version nobody knows (6.1)
 
 CLIENT_HELLO = 1
@@ -69,6 +70,10 @@ _SCHEMES: Final = {
     0x54303531: _Scheme(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"), b"quic ", 0),
 }
 VERSIONS: Final = tuple(_SCHEMES)  # that can be read
+# Behind a first byte of a long header. The version stands first in the pattern, for so it is found ten times as fast.
+_BEGINS: Final = re.compile(
+    b"(?:" + b"|".join(re.escape(version.to_bytes(4)) for version in VERSIONS) + rb")(?<=[\x80-\xff].{4})", re.DOTALL
+)
 
 # A client may offer a version that nobody has (0x?a?a?a?a), and private ones are IETF's by another name: what its
 # packets open with is not unknown.
@@ -138,7 +143,10 @@ class Initials:
         for _ in range(MOST_PACKETS):
             packet = _next_packet(datagram, at)
             if packet is None:
-                break
+                at = _next_datagram(datagram, at)
+                if not at:
+                    break
+                continue
             at = packet.end
             hello = self._open(datagram, packet) if packet.number else None
             if hello is not None:
@@ -146,10 +154,11 @@ class Initials:
             if packet.known or packet.version == self._opened:
                 self._seen = True
             else:
-                unknown = Unknown(packet.version)
-                break
+                unknown, at = Unknown(packet.version), _next_datagram(datagram, packet.start)
+                if not at:
+                    break
         else:
-            self._lost = True
+            self._lost = self._seen = True
         if hellos:
             return tuple(hellos)
         if unknown or not self._seen:
@@ -248,6 +257,15 @@ def _next_packet(data: bytes, at: int) -> _Packet | None:
     if end > size or length < 20:  # what the header's protection is made from would not fit (RFC 9001, 5.4.2)
         return None if known else _Packet(version, known, dcid, at, 0, size)
     return _Packet(version, known, dcid, at, number if kind == INITIAL else 0, end)
+
+
+def _next_datagram(data: bytes, at: int) -> int:
+    """Where behind `at` another datagram of a train may begin that can be read; 0: nowhere.
+
+    How long each is the kernel does not say. A packet with a short header, or noise, has no end of its own.
+    """
+    found = _BEGINS.search(data, at + 2) if len(data) > LARGEST_DATAGRAM else None
+    return found.start() - 1 if found else 0
 
 
 def _google(data: bytes) -> Unknown | None:

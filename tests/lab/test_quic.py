@@ -197,6 +197,24 @@ def test_noise_that_was_let_pass_opens_no_way_for_a_hello(lab: Lab, tmp_path: Pa
         assert found[f"harmless{family}"]["then"]["error"].split()[0] in ("OSError", "PermissionError")
 
 
+def test_no_hello_passes_behind_noise_in_one_piece(lab: Lab, open_lab: Lab) -> None:
+    """The phone's kernel leaves several datagrams in one piece (UDP_SEGMENT), where only the first one's header is seen."""
+    code = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM); s.connect((sys.argv[1], 443))
+s.sendmsg([b"\\x40" + bytes(1199) + bytes.fromhex(sys.argv[2])], [(socket.IPPROTO_UDP, 103, struct.pack("=H", 1200))]); s.settimeout(1)
+try: s.recv(9)
+except OSError: pass
+"""
+    for family in FAMILIES:
+        for number, name in ((168, LISTED), (46, FRIEND)):
+            for where in (lab, open_lab):
+                where.phone(sys.executable, "-c", code, place(family, number), initial(crypto(0, captures.hello(name))).hex())
+        here, there = reached(lab), reached(open_lab)
+        assert (here[place(family, 168)], there[place(family, 168)]) == (0, 2_400)
+        assert here[place(family, 46)] == 2_400
+
+
 def test_a_version_that_nobody_reads_is_refused_so_that_apps_take_tcp(lab: Lab, open_lab: Lab, tmp_path: Path) -> None:
     cases = [{"case": family, "addr": place(family, 165), "raw": [STRANGE.hex()]} for family in FAMILIES]
     found = as_phone(lab, tmp_path, cases)

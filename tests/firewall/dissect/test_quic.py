@@ -144,6 +144,24 @@ def test_noise_first():
     assert reader.feed(initial(crypto(0, SAMPLE))) == (SAMPLE,)
 
 
+@pytest.mark.parametrize("before", [b"\x40" + bytes(1_199), bytes(700) + b"\xc0" * 500, b"\xc0\xab\xcd\xef\1\x08" + bytes(1_194)])
+def test_behind_noise_in_a_train_that_the_kernel_left_in_one_piece(before):
+    """Nobody says where in it a datagram ends (UDP_SEGMENT, GRO)."""
+    one, two = flight(SAMPLE), flight(LONG)
+    assert Initials().feed(before + one[0]) == (SAMPLE,)
+    assert Initials().feed(before + one[0] + before) == (SAMPLE,)
+    reader = Initials()
+    assert reader.feed(before + two[0] + before + two[1]) in (NEED_MORE, Unknown(0xABCDEF01))
+    assert reader.begun
+    assert reader.feed(two[2]) == (LONG,)
+
+
+def test_a_train_of_beginnings_that_are_none_stays_begun():
+    reader = Initials()
+    assert reader.feed((b"\x40" + b"\xc0\0\0\0\1") * 11_000) is NEED_MORE
+    assert reader.begun
+
+
 def test_a_first_packet_that_nobody_can_open():
     noise = initial(crypto(0, b"\x01\0\0\x05other"), dcid=b"sacrifice", key_id=b"of nobody")
     assert heard([noise, initial(crypto(0, SAMPLE))]) == [NEED_MORE, (SAMPLE,)]
