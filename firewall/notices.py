@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DOT_PORT: Final = 853  # RFC 7858, RFC 9250
 DOH: Final = "doh"  # the service of the pack `bypass`
+MOST_TOLD: Final = 256  # phones; MACs can be invented, and a household has fewer
 REMEDY: Final = (
     "If it finds no names at all now, that is its Private DNS (Android: Settings, Network & internet): set it to "
     "Automatic, or allow it with a rule of yours"
@@ -34,7 +35,7 @@ class Notices:
         for event in happened:
             if isinstance(event, FlowDecided) and event.decision.verdict.refuses and (where := _encrypted_dns(event)):
                 phone = event.seen.phone or str(ip_address(event.src))
-                if phone not in self._told:
+                if phone not in self._told and len(self._told) < MOST_TOLD:
                     self._told.add(phone)
                     rule = event.decision.rule
                     said = f"{phone} wants encrypted DNS at {inert(where)}; rule {rule} refuses it. {REMEDY}"

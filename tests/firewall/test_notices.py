@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from play import FRIEND, Play
 
+from firewall import notices
 from firewall.events import Trouble
+from firewall.inputs import QuerySeen
 
 
 @pytest.fixture
@@ -46,6 +48,13 @@ def test_other_refusals_and_what_passes_are_no_news(play: Play, wire) -> None:
     play.rules('[[rule]]\naction = "allow"\nmatch = "port:853"\n')
     play.packet(wire.tcp(FRIEND, 853, wire.hello("resolver.example.net")))
     assert said(play) == []
+
+
+def test_who_invents_phones_is_not_told_of_each(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "MOST_TOLD", 1)
+    for number in range(3):
+        play << QuerySeen("q", bytes((2, 0, 0, 0, 9, number)), bytes((10, 77, 0, 90 + number)), "dns.google", 1)
+        assert len(said(play)) == (number == 0)
 
 
 def test_what_it_is_called_is_shown_and_not_obeyed(play: Play, wire) -> None:
