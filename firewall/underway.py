@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from firewall.inputs import Author
 from firewall.rulesfile import RulesFile
-from firewall.state import UNDERWAY, StateError, StoredPhone
+from firewall.state import UNDERWAY, Revision, StateError, StoredPhone
 from rules.problem import RuleError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from firewall.state import Revision, State
+    from firewall.state import State
 
 
 def begin(state: State, new: bytes, revision: Revision, phone: StoredPhone) -> None:
@@ -38,11 +38,17 @@ def finish(state: State, rules: Path) -> None:
     with suppress(StateError, RuleError):
         if not (word := state.word(UNDERWAY)):
             return
-        told = json.loads(word)
-        if sha256(RulesFile(rules).read()).hexdigest() != told["file"]:
+        found = sha256(RulesFile(rules).read()).hexdigest()
+        try:
+            told = json.loads(word)
+            phone = StoredPhone(**told["phone"] | {"macs": tuple(map(bytes.fromhex, told["phone"]["macs"]))})
+            revision = Revision(**told["revision"])
+            wanted = told["file"]
+        except (ValueError, TypeError, KeyError):  # as another version wrote it: no reason never to start again
+            wanted = ""
+        if found != wanted:
             state.set_word(UNDERWAY, "")
             return
-        phone = StoredPhone(**told["phone"] | {"macs": tuple(map(bytes.fromhex, told["phone"]["macs"]))})
-        revision = told["revision"]
-        who = Author(revision.pop("who"), revision.pop("uid"))
-        state.add_revision(**revision, who=who, phones=(phone,))
+        who, text = Author(revision.who, revision.uid), revision.text or ""
+        number, undoes = revision.number, revision.undoes
+        state.add_revision(number, revision.at, who, revision.act, revision.digest, text, undoes, (phone,))

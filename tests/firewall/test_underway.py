@@ -88,6 +88,13 @@ def test_whoever_wrote_the_file_meanwhile_is_right(tmp_path: Path, state: State)
     assert (now(state, tmp_path), state.word(UNDERWAY), state.revisions()) == (("phone1", RULE), "", ())
 
 
+@pytest.mark.parametrize("word", ["{", "[]", "{}", '{"file": "", "phone": {"macs": []}}', '{"file": "", "phone": {"macs": ["x"]}, "revision": {}}'])
+def test_what_another_version_wrote_keeps_nobody_from_starting(tmp_path: Path, state: State, word: str) -> None:
+    state.set_word(UNDERWAY, word)
+    underway.finish(state, tmp_path / "rules.toml")
+    assert (now(state, tmp_path), state.word(UNDERWAY), state.revisions()) == (("phone1", RULE), "", ())
+
+
 def test_any_edit_after_it_ends_it(tmp_path: Path, state: State) -> None:
     (phone,) = state.phones()
     underway.begin(state, RULE.encode(), Revision(1, 5.0, "anna", 1000, "renamed", "digest", RULE, None), phone)
