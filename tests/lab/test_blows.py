@@ -242,7 +242,7 @@ def test_the_clock_leaps_a_year_ahead_and_ten_back(tmp_path: Path, monkeypatch) 
 
 
 def test_hostile_bytes_on_the_real_socket_leave_the_next_question_its_answer(lab: Lab) -> None:
-    """b58 to b69: each over UDP and TCP from a phone; none gets an answer it should not, and a good question does."""
+    """b58 to b69: each over UDP and TCP, IPv4 and IPv6; none gets an answer it should not, and a good question does."""
     code = """
 import os, socket, struct, time
 good = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"\\x01y\\x08friendly\\x07example\\0\\0\\1\\0\\1"
@@ -259,29 +259,31 @@ hostile = {
     "200 options": head(ar=1) + b"\\x01a\\0" + tail + b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0" + struct.pack("!H", 800) + b"\\xff\\x01\\0\\0" * 200,
     "length that lies": head(ar=1) + b"\\x01a\\0" + tail + b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0\\xff\\xff",
 }
-answered = []
-u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(0.1); u.connect(("10.77.0.1", 53))
-for what, data in hostile.items():
-    u.send(data)
-    try: answered.append((what, u.recv(4096)[3] & 15))
-    except TimeoutError: pass
-    t = socket.create_connection(("10.77.0.1", 53), 3); t.settimeout(0.1)
-    try: t.send(len(data).to_bytes(2, "big") + data); t.recv(1)
-    except OSError: pass
-    t.close()
-for start in (b"\\0\\0", b"\\xff\\xff", b"\\0"):
-    t = socket.create_connection(("10.77.0.1", 53), 3); t.send(start)
-idle = []
-for _ in range(100):
-    t = socket.socket(); t.setblocking(False); t.connect_ex(("10.77.0.1", 53)); idle.append(t)
-u.settimeout(2)
-began = time.monotonic(); u.send(good)
-while u.recv(4096)[:2] != b"\\0\\7": pass
-print(sorted(answered), f"{(time.monotonic() - began) * 1e3:.0f} ms")
+answered, idle = [], []
+for family, gate in ((socket.AF_INET, "10.77.0.1"), (socket.AF_INET6, "2001:db8:77::1")):
+    u = socket.socket(family, socket.SOCK_DGRAM); u.settimeout(0.1); u.connect((gate, 53))
+    for what, data in hostile.items():
+        u.send(data)
+        try: answered.append((what, u.recv(4096)[3] & 15))
+        except TimeoutError: pass
+        t = socket.create_connection((gate, 53), 3); t.settimeout(0.1)
+        try: t.send(len(data).to_bytes(2, "big") + data); t.recv(1)
+        except OSError: pass
+        t.close()
+    for start in (b"\\0\\0", b"\\xff\\xff", b"\\0"):
+        t = socket.create_connection((gate, 53), 3); t.send(start)
+    for _ in range(100):
+        t = socket.socket(family); t.setblocking(False); t.connect_ex((gate, 53)); idle.append(t)
+    u.settimeout(2)
+    began = time.monotonic(); u.send(good)
+    while u.recv(4096)[:2] != b"\\0\\7": pass
+    for t in idle: t.close()
+    print(sorted(answered), f"{(time.monotonic() - began) * 1e3:.0f} ms")
 """
     pid = blows.gateway_pid(lab)
     out = lab.phone(sys.executable, "-c", code).stdout
     print(out)
+    assert out.count(" ms") == 2
     assert "pointer" not in out
     assert "questions" not in out
     assert "a response" not in out
