@@ -194,6 +194,28 @@ def test_damage_that_a_query_meets_first(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(("stroke", "said"), [("half", "the history was damaged"), ("log", "could not be written"), ("logs", "could not be written")])
+def test_a_file_that_is_cut_short_or_loses_its_log_under_a_running_gate_heals(store: History, tmp_path: Path, stroke: str, said: str) -> None:
+    """b19 and b21 of threats-and-tests.md: whoever looks meanwhile is told, and what comes next is there."""
+    store.append([row(n, name=f"n{n}.example") for n in range(1, 3000)])
+    eventually(lambda: not store._rows and not store._writing)
+    file = tmp_path / "history.db"
+    if stroke == "half":
+        with file.open("r+b") as damaged:
+            damaged.truncate(file.stat().st_size // 2)
+    for ending in {"half": (), "log": ("wal",), "logs": ("wal", "shm")}[stroke]:
+        file.with_name(f"history.db-{ending}").unlink()
+    store.append([row(7000)])
+
+    def healed() -> bool:
+        with contextlib.suppress(HistoryError):
+            return not store._rows and 7000 in ids(store) and store.trouble is None
+        return False
+
+    eventually(healed)
+    eventually(lambda: any(said in note["text"] for note in store.notes(5)))
+
+
 def test_a_file_that_was_removed_is_begun_anew(store: History, tmp_path: Path) -> None:
     store.append([row(1)])
     eventually(lambda: not store._rows and not store._writing)
