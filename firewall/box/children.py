@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.box.words import Fault, fault, not_installed
+from firewall.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,7 @@ class Child:
 
     def _hear(self, line: str) -> None:
         self._said.append(line)
-        self._say(f"{self.name}: {line}")
+        self._say(f"{self.name}: {inert(line)}")
         if self._is_up(line):
             self._become(UP, Fault("", ""))
 

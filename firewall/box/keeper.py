@@ -22,7 +22,7 @@ from firewall.backends.linux.uplink import default_route
 from firewall.box import dnsmasq, hostapd
 from firewall.box.children import FAILED, UP, Child
 from firewall.box.machine import PLAN, BoxError, Network, blocked, is_up, read_plan, shown, there
-from firewall.box.plan import AP, AUTO, Plan, PlanError
+from firewall.box.plan import AP, AUTO, Plan, PlanError, render
 from firewall.box.subnets import collides
 from firewall.box.words import Fault, fault
 from firewall.notify import message, notify
@@ -39,6 +39,7 @@ CHILDREN: Final = "children.json"  # in the run directory
 PID: Final = "keeper.pid"  # in the run directory
 LEASES: Final = "leases"  # in the state directory
 CONFIGS: Final = ("dnsmasq.conf", "hostapd.conf")  # in the run directory
+IN_FORCE: Final = "plan.toml"  # in the run directory: the plan that stands, whatever its owner writes meanwhile
 CONTROL: Final = "hostapd"  # in the run directory: a folder of control sockets
 
 
@@ -207,7 +208,20 @@ def main(words: Sequence[str]) -> int:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         (run_dir / CHILDREN).unlink(missing_ok=True)  # of one that is gone
+        _succeed(plan, run_dir)
         return Keeper(plan, run_dir, state_dir).run()
+
+
+def _succeed(plan: Plan, run_dir: Path) -> None:
+    """What another plan has made goes before this one stands, and what was there before it comes back."""
+    try:
+        before = read_plan(run_dir / IN_FORCE)
+    except PlanError:
+        before = plan
+    if before.network != plan.network:
+        say("the plan is another one: what was made by the one before is taken away")
+        Network(before, run_dir).remove()
+    write_atomically(run_dir / IN_FORCE, render(plan), mode=0o600)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,9 @@ class Network:
         if "port" in before or not there(self.plan.port) or self.plan.mode == ONE_ARMED:
             return
         port = self.plan.port
-        (link,) = shown("addr", "show", "dev", port)
+        link = next(iter(shown("addr", "show", "dev", port)), None)
+        if link is None:
+            raise BoxError(f"the interface {port} is gone again")
         self._keep(before | {
             "port": port,
             "up": "UP" in link["flags"],
@@ -181,7 +183,7 @@ def shown(*words: str) -> list[dict[str, Any]]:
     """What ip(8) says in JSON; nothing where it refuses."""
     done = _run(["ip", "-j", *words])
     found: list[dict[str, Any]] = json.loads(done.stdout or "[]") if done.returncode == 0 else []
-    return found
+    return [row for row in found if row]
 
 
 def ip(lines: Iterable[str], *, patient: bool = False) -> None:

@@ -102,6 +102,11 @@ class Plan:
         last = self.subnet4.num_addresses - 1
         return str(self.subnet4[min(10, last // 4)]), str(self.subnet4[last - 1 - min(4, last // 8)])
 
+    @property
+    def network(self) -> tuple[object, ...]:
+        """All that is no matter of the radio's: what differs in it is made of other interfaces and addresses."""
+        return tuple(getattr(self, part.name) for part in fields(self) if part.name != "wifi")
+
     def with_uplink(self, wan: str) -> Plan:
         return replace(self, wan=wan)
 

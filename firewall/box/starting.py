@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.box.children import FAILED, UP
-from firewall.box.keeper import CHILDREN, CONFIGS, CONTROL, PID
+from firewall.box.keeper import CHILDREN, CONFIGS, CONTROL, IN_FORCE, PID
 from firewall.box.machine import there
 from firewall.settings import Settings
 
@@ -80,7 +80,7 @@ def settled(run_dir: Path, seconds: float, tell: Callable[[str], None]) -> bool:
 
 def tidy(run_dir: Path) -> None:
     """What a keeper that has ended leaves in the run directory."""
-    for name in (CHILDREN, PID, *CONFIGS):
+    for name in (CHILDREN, PID, IN_FORCE, *CONFIGS):
         (run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
         (run_dir / CONTROL).rmdir()

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,7 @@ def _begin(plan: Plan, file: Path, before: Plan | None, run_dir: Path, state_dir
         choose_mode(state_dir, watch=plan.watch)
     starting.end(run_dir)
     start.end(settings)
-    if before is not None and before != replace(plan, wifi=before.wifi):  # the gate's own rules stand, and are closed
+    if before is not None and before.network != plan.network:  # the gate's own rules stand, and are closed
         Network(before, run_dir).remove()
     if service or Service(_tell).installed:
         if subprocess.call([sys.executable, "-P", "-m", "firewall.cli", "service", "install"]):
@@ -225,6 +226,7 @@ def put_network_back(settings: Settings) -> None:
     """Forwarding and the gate's rules first, then what the keeper made, then the files of setup."""
     from firewall.backends import BackendError, open_backend  # noqa: PLC0415
     from firewall.box import install, starting  # noqa: PLC0415
+    from firewall.box.keeper import IN_FORCE  # noqa: PLC0415
     from firewall.box.machine import Network, read_plan  # noqa: PLC0415
     from firewall.box.plan import PlanError  # noqa: PLC0415
     from firewall.box.service import Service  # noqa: PLC0415
@@ -233,11 +235,12 @@ def put_network_back(settings: Settings) -> None:
     if Service(_tell).installed:
         subprocess.call([sys.executable, "-P", "-m", "firewall.cli", "service", "remove"])
     starting.end(run_dir)
-    try:
-        network = Network(read_plan(file), run_dir)
-    except PlanError as error:
-        click.echo(f"{error}; what the network was before may not come back", err=True)
-        network = None
+    network = None
+    for written in (run_dir / IN_FORCE, file):  # the plan that stands; the other may have been edited since
+        with suppress(PlanError):
+            network = network or Network(read_plan(written), run_dir)
+    if network is None:
+        click.echo(f"{file} cannot be read; what the network was before may not come back", err=True)
     try:
         open_backend(settings).remove()
     except BackendError as error:

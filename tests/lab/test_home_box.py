@@ -169,10 +169,22 @@ def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_
         wire = box.file("/sys/class/net/up1/address").read_text().strip()
         box.at("phone2", "ip", "neigh", "replace", "192.168.77.1", "lladdr", wire, "dev", "eth0", "nud", "permanent")
         assert knock(box, "phone2", SERVER) == "nothing"
+        # Its owner writes another plan, and changes his mind: what the first one made goes; then writes nonsense.
+        box.consentry("setup", "--mode", "inline", "--radio", "port1")
+        assert "10.9.0.2" not in box.run("ip", "addr").stdout
+        plan = box.file("/etc/consentry/gateway.toml")
+        plan.write_text(plan.read_text().replace('"port1"', '"port9"'))
+        box.run("ip", "link", "add", "port9", "type", "veth", "peer", "name", "far9")
+        box.run("sh", "-c", "kill $(cat /run/consentry/keeper.pid)")
+        wait_for(lambda: not box.file(f"/proc/{box.file('/run/consentry/keeper.pid').read_text().strip()}").exists())
+        box.consentry("run")
+        wait_for(lambda: box.file("/sys/class/net/consentry0/brif/port9").exists())
+        assert "10.9.0.2/24" in box.run("ip", "addr", "show", "dev", "port1").stdout
+        plan.write_text("mode = ")
         box.run("ip", "link", "del", "up1")  # the wire goes, and what stood on it
         box.consentry("off", "--remove")
         assert "blackhole" not in box.run("ip", "rule").stdout + box.run("ip", "-6", "rule").stdout
-        assert "consentry" not in box.run("nft", "list", "tables").stdout
+        assert "consentry" not in box.run("nft", "list", "tables").stdout + box.run("ip", "link").stdout + box.run("find", "/etc/consentry", check=False).stdout
 
 
 # -- what cannot come up says why -----------------------------------------------------------------------------------------

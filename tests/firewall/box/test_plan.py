@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import plans
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,3 +75,10 @@ def test_a_mistake_is_named_with_its_place(was: str, is_now: str, said: str) -> 
 def test_small_subnets_still_have_addresses_to_give() -> None:
     first, last = parse(TEXT.replace("192.168.77.0/24", "10.0.0.16/28")).leased
     assert (first, last) == ("10.0.0.19", "10.0.0.29")
+
+
+def test_a_plan_of_another_mode_is_another_network_and_another_passphrase_is_not() -> None:
+    assert plans.PLAN.network != plans.INLINE.network  # one of them has no Wi-Fi to compare
+    assert replace(plans.INLINE, watch=False).network != plans.INLINE.network
+    assert plans.PLAN.wifi is not None
+    assert replace(plans.PLAN, wifi=replace(plans.PLAN.wifi, channel=1)).network == plans.PLAN.network
