@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.box.machine import read_plan
+from firewall.box.nearby import GONE
 from firewall.box.plan import PlanError
+from firewall.box.starting import pid_of
 from firewall.box.units import GATE
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding, unknown
 from firewall.doctor.kernel import QUEUE
@@ -118,6 +120,9 @@ def children(world: World) -> Iterator[Finding]:
         if world.plan:
             says = "this box is set up, and nobody keeps its Wi-Fi and DHCP"
             yield Finding("keeper", FAIL, says, "sudo consentry run")
+        return
+    if not pid_of(world.run_dir):  # what it said last is true no more
+        yield Finding("keeper", FAIL, str(GONE["reason"]), str(GONE["remedy"]))
         return
     well = []
     for child, row in rows.items():

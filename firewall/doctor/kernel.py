@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from firewall.backends import BackendError
+from firewall.backends.linux import offload
 from firewall.backends.linux.nftables import Ruleset
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding, unknown
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from firewall.doctor.world import World
 
 QUEUE: Final = 66  # where the gateway listens (backends/linux/backend.py)
-FLOWTABLE: Final = "table inet consentry_probe { flowtable f { hook ingress priority 0; devices = { lo }; }; }"
+CHECK: Final = ("nft", "-c", "-f", "-")
 TABLE: Final = "table inet consentry_probe { chain c { type filter hook forward priority 0; ct state invalid drop; }; }"
 
 
@@ -27,7 +28,7 @@ def nftables(world: World) -> Iterator[Finding]:
     if not world.root:
         yield unknown(name)
         return
-    tried = world.run("nft", "-c", "-f", "-", given=TABLE)
+    tried = world.run(*CHECK, given=TABLE)
     if tried is None or tried.status:
         says = "this kernel has no nftables that knows connections"
         yield Finding(name, FAIL, says, "modprobe nf_tables nft_ct nf_conntrack")
@@ -37,8 +38,7 @@ def nftables(world: World) -> Iterator[Finding]:
     except BackendError as error:
         yield Finding(name, FAIL, str(error), "modprobe nft_queue || modprobe xt_NFQUEUE")
         return
-    flowtable = world.run("nft", "-c", "-f", "-", given=FLOWTABLE)
-    fast = flowtable is not None and flowtable.status == 0
+    fast = offload.is_there(lambda text: (done := world.run(*CHECK, given=text)) is not None and not done.status)
     release = world.read("/proc/sys/kernel/osrelease")
     says = f"Linux {release} asks by {kind}; it can{'' if fast else 'not'} take a flow off our hands (flowtable)"
     yield Finding(name, PASS, says)

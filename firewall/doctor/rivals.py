@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.backends.linux import marks
+from firewall.box import bridge
+from firewall.box.units import LOCK_TABLE
 from firewall.doctor.finding import FAIL, PASS, WARN, Finding, unknown
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from firewall.doctor.world import World
 
-OURS: Final = "consentry"
+OURS: Final = frozenset(("consentry", bridge.TABLE, LOCK_TABLE))
 _FAMILIES: Final = frozenset(("ip", "ip6", "inet"))
 _WHO: Final = (("DOCKER", "Docker"), ("ufw", "ufw"), ("LIBVIRT", "libvirt"), ("NM", "NetworkManager"))
 REMEDIES: Final = {
@@ -66,7 +68,7 @@ def tables(listed: Iterable[dict[str, Any]]) -> list[Table]:
     found: dict[str, Table] = {}
     for item in listed:
         for kind, what in item.items():
-            if kind not in {"chain", "rule"} or what["family"] not in _FAMILIES or what["table"] == OURS:
+            if kind not in {"chain", "rule"} or what["family"] not in _FAMILIES or what["table"] in OURS:
                 continue
             name = f"{what['family']} {what['table']}"
             table = found.setdefault(name, Table(name))

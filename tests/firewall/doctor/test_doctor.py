@@ -11,11 +11,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from plans import ONE_ARMED
 
-from firewall.backends.linux import backend
+from firewall.backends.linux import backend, marks
+from firewall.box import bridge as box_bridge
+from firewall.box import units
 from firewall.doctor import box, examine, gate, kernel, network, radio, rivals
 from firewall.doctor.finding import Finding
 from firewall.doctor.world import Ran, World
@@ -99,7 +103,11 @@ def test_the_two_locks(world: World) -> None:
 def test_children_that_failed_say_why(world: World) -> None:
     told = {"hostapd": {"state": "failed", "reason": "rfkill", "remedy": "rfkill unblock wlan", "pid": 0}, "dnsmasq": {"state": "up", "pid": 7}}
     (world.run_dir / "children.json").write_text(json.dumps(told))
-    assert list(gate.children(world)) == [Finding("hostapd", "fail", "failed: rfkill", "rfkill unblock wlan"), Finding("keeper", "pass", "dnsmasq up")]
+    with subprocess.Popen([sys.executable, "-c", "input()", "firewall.box.keeper"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as keeper:
+        (world.run_dir / "keeper.pid").write_text(f"{keeper.pid}\n")
+        assert list(gate.children(world)) == [Finding("hostapd", "fail", "failed: rfkill", "rfkill unblock wlan"), Finding("keeper", "pass", "dnsmasq up")]
+    dead = one(gate.children(world))  # what it said last is true no more
+    assert (dead.name, dead.state, "does not run" in dead.says) == ("keeper", "fail", True)
     (world.run_dir / "children.json").write_text('["no object"]')
     assert one(gate.children(world)).state == "fail"
 
@@ -250,6 +258,13 @@ def test_rules_of_others_that_are_not_about_phones(world: World, script: str) ->
     sh(script)
     seen = one(rivals.rivals(world))
     assert seen.state == "pass", seen
+
+
+def test_our_own_locks_are_no_rivals(world: World) -> None:
+    sh(units.lock(marks.PERMIT, "lan0", ["eth1"]).replace("exit $status", ""))
+    plan = replace(ONE_ARMED, lan="lan0", port="wan0")
+    subprocess.run(["nft", "-f", "-"], input=box_bridge.table(plan), text=True, check=True)
+    assert one(rivals.rivals(world)) == Finding("firewalls", "pass", "nobody else refuses or diverts what phones send")
 
 
 # -- kernel, bridge, radio -------------------------------------------------------------------------------------------------
