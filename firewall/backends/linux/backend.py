@@ -144,7 +144,7 @@ class LinuxBackend:
         except PermissionError:
             raise BackendError(f"another program reads queue {QUEUE}: is a gateway running?") from None
         log = nfnl.Log(GROUP)
-        ends = listen_for_ends()
+        ends = self._ends = listen_for_ends()
         changes = nfnl.Changes()
         routes = listen(RULES_CHANGED | LINKS_CHANGED | (ROUTES_CHANGED if self._sides.follows else 0))
         neighbours = listen(NEIGHBOURS_CHANGED)
@@ -190,6 +190,7 @@ class LinuxBackend:
         for _ in range(TURNS):
             if not (found := queue.packets(A_TURN)):
                 return
+            self._read_ended(self._ends)  # first: ports are used again, and a packet is not of what has ended before it
             for packet in found:
                 self._kept[packet.id] = packet.mark & marks.KEPT
                 if not packet.mark & marks.SLOT:
@@ -203,13 +204,11 @@ class LinuxBackend:
         return PacketSeen(packet.id, packet.mac, packet.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
 
     def _read_log(self, log: nfnl.Log) -> None:
-        found = log.packets(A_TURN)
-        if found:
+        if found := log.packets(A_TURN):
             self._deliver([(SpoofSeen if p.prefix == SPOOFED else RefusedSeen)(p.mac, p.packet) for p in found])
 
     def _read_ended(self, source: nfnl.Netlink) -> None:
-        found = ended(source)
-        if found:
+        if found := ended(source):
             self._deliver(found)
 
     def _read_changes(self, source: nfnl.Changes) -> None:

@@ -27,6 +27,7 @@ FULL: Final = 0.95  # of the connection table: said
 FILLS, CALM = 0.5, 0.4  # of it: from here on each phone has its share of what is left, and from there no longer
 _FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _MOST_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+MOST_ENDS: Final = 1 << 14  # at a time: a fifth of a second at most, for verdicts wait for it
 _QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
 
 
@@ -45,9 +46,9 @@ def listen_for_ends() -> nfnl.Netlink:
 
 
 def ended(source: nfnl.Netlink) -> list[Input]:
-    """What `listen_for_ends` has heard."""
+    """What `listen_for_ends` has heard: all of it, for packets that are read later may be of the same ports."""
     found: list[Input] = []
-    for _ in range(A_TURN):
+    for _ in range(MOST_ENDS):
         try:
             data = source.read()
         except OSError as error:
