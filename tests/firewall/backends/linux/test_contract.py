@@ -151,6 +151,27 @@ async def check(backend, seen, come, sends, frame):
     assert len(ends()) > told, "what comes after is heard again"
 """
 
+ENDS_FIRST = """
+MANY = "import socket; [socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('198.51.100.7', 10_000 + n)) for n in range(200)]"
+async def check(backend, seen, come, sends, frame):
+    from firewall.inputs import FlowCounted
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
+    await come(Applied)
+    await asyncio.to_thread(subprocess.run, PHONE + [MANY], check=True)
+    until = time.monotonic() + 8
+    while len(backend.flows()) < 200:
+        assert time.monotonic() < until, len(backend.flows())
+        await asyncio.sleep(0.05)
+    before = len(seen)
+    shown("conntrack", "-F")  # nobody listens until both are there: more ends than a turn tells, and behind them a packet
+    subprocess.run(PHONE + [MANY.replace("range(200)", "range(1)")], check=True)
+    await come(PacketSeen, before)
+    later = seen[before:]
+    packet = next(n for n, i in enumerate(later) if isinstance(i, PacketSeen))
+    told = [n for n, i in enumerate(later) if isinstance(i, FlowCounted) and i.ended]
+    assert len(told) >= 200 and all(n < packet for n in told[:200]), (packet, told)
+"""
+
 LOST_PACKETS = DEAFENED + """
 MANY = "import socket, time; [socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x' * 900, ('198.51.100.7', 10_000 + n)) for n in range(300)]"
 async def check(backend, seen, come, sends, frame):
@@ -266,6 +287,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(LOST_WHILE_LOADED, id="a queue rule that is lost before a load was looked at comes back"),
         pytest.param(LOST_LINKS, id="more changes of links and neighbours than the socket holds, too"),
         pytest.param(LOST_ENDS, id="ends of flows that nobody was told of harm nobody"),
+        pytest.param(ENDS_FIRST, id="ends of flows are heard before packets that came after them"),
         pytest.param(LOST_PACKETS, id="packets for which the queue has no room go nowhere, and are counted"),
         pytest.param(FILLING, id="one phone does not fill the connection table"),
         pytest.param(WATCHED_DATAGRAMS, id="of a watched UDP flow Python sees what could name another host"),
