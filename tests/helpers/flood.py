@@ -1,5 +1,5 @@
 """Run as a phone: `flood.py dns|syn|macs RATE SECONDS`. Prints how many it has sent. DNS: a new name each; SYN: a new port
-each; macs: a new MAC and address each, with a SYN and a question in turn.
+each, both over IPv4 and IPv6 in turn; macs: a new MAC and IPv6 address each, with a SYN and a question in turn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 
 import frames
 
-GATEWAY, SERVER = "10.77.0.1", "198.51.100.90"
+GATEWAYS, SERVER = ("10.77.0.1", "2001:db8:77::1"), "198.51.100.90"
 
 
 def total(data: bytes) -> int:
@@ -25,26 +25,31 @@ def total(data: bytes) -> int:
 
 
 def dns():
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(64)]
+    sockets = [socket.socket((socket.AF_INET, socket.AF_INET6)[n % 2], socket.SOCK_DGRAM) for n in range(64)]
     for s in sockets:
         s.setblocking(False)
     for n in itertools.count():
         name = b"%016x" % int.from_bytes(os.urandom(8), "big")
         message = os.urandom(2) + struct.pack("!HHHHH", 0x100, 1, 0, 0, 0) + b"\x10" + name + b"\x08friendly\x07example\0" + struct.pack("!HH", 1, 1)
-        yield sockets[n % 64], message, (GATEWAY, 53)
+        yield sockets[n % 64], message, (GATEWAYS[n % 2], 53)
 
 
 def syn():
-    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
-    s.setblocking(False)
+    four, six = (socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) for family in (socket.AF_INET, socket.AF_INET6))
+    four.setblocking(False)
+    six.setblocking(False)
+    six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, 16)  # the kernel's work
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((SERVER, 9))
         own = socket.inet_aton(probe.getsockname()[0])
     for n in itertools.count():
-        to = f"198.51.{100 + n // 60000 % 4}.{90 + n % 50}"
         segment = struct.pack("!HHIIBBHHH", 1024 + n % 60000, 443, n, 0, 5 << 4, 2, 65535, 0, 0)
-        check = total(own + socket.inet_aton(to) + struct.pack("!xBH", 6, 20) + segment)
-        yield s, segment[:16] + struct.pack("!H", check) + segment[18:], (to, 0)
+        if n % 2:
+            yield six, segment, (f"2001:db8:feed::{90 + n % 50}", 0)
+        else:
+            to = f"198.51.{100 + n // 60000 % 4}.{90 + n % 50}"
+            check = total(own + socket.inet_aton(to) + struct.pack("!xBH", 6, 20) + segment)
+            yield four, segment[:16] + struct.pack("!H", check) + segment[18:], (to, 0)
 
 
 def macs():
