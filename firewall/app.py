@@ -93,6 +93,7 @@ class App:
         self.recorder = Recorder(episodes, self.history, self.server.publish, clock=wall, log=journal.record)
         self.resolver = Resolver(
             settings.lan, settings.upstream_addresses(), self.backend.mac_of,
+            known=lambda mac: self.gateway.phones.with_mac(mac) is not self.gateway.phones.stranger,
             named=lambda mac: self.gateway.phones.with_mac(mac).named,
         )
         self.engine = Engine(self.gateway, self.backend, self.resolver, self.seen, self.now)

@@ -20,7 +20,7 @@ from firewall.dissect import NOT_MINE, dns, svcb
 from firewall.inputs import AnswerSeen, QuerySeen
 from firewall.resolver import replies
 from firewall.resolver.cache import LONGEST, LONGEST_NO, SHORTEST, Cache, Entry
-from firewall.resolver.limits import Rates
+from firewall.resolver.limits import BURST, RATE, Rates
 from firewall.resolver.listen import Listeners
 from firewall.resolver.rebinding import is_home, is_local
 from firewall.resolver.upstream import Upstreams
@@ -41,7 +41,8 @@ NOBODY = bytes(6)  # the MAC of an address that no neighbour answers to
 PATIENCE = 5.0  # seconds a question waits for the gateway and for its answer; stubs ask again after 5 (resolv.conf(5))
 MOST_OF_A_PHONE, MOST = 64, 512  # questions waiting
 STRANGERS = b""  # all senders that nobody has named: MACs are invented
-AS_MANY = 5  # phones at their limit that they may be together: at a new box nobody is named yet, and one may be loud
+AS_MANY = 5  # phones at their limit that they may be together: on a new box nobody is named yet, and one may be loud
+NEWCOMERS = 100.0, 200.0  # a second and at once: first questions, which cost most, of MACs that nobody has heard of
 MOST_OF_STRANGERS = 256  # questions waiting, whoever's: beyond, only named phones get a place
 MOST_MACS = 4_096  # looked up in a second and kept; of more, each question asks the kernel
 REFUSAL_TTL = 2  # seconds, so that a phone asks again soon after it was unblocked
@@ -68,7 +69,8 @@ class _Waiting:
 class Resolver:
     """The phones' DNS server on `device`.
 
-    `mac_of` tells a neighbour's MAC by its packed address, `named` whether a person has named the phone with a MAC.
+    `mac_of` tells a neighbour's MAC by its packed address, `known` whether there is a phone with a MAC, `named` whether
+    a person has named it.
     `clock` is a monotonic one, in seconds.
     """
 
@@ -79,15 +81,16 @@ class Resolver:
         mac_of: Callable[[bytes], bytes | None],
         port: int = DNS_PORT,
         clock: Callable[[], float] = time.monotonic,
+        known: Callable[[bytes], bool] = lambda _: True,
         named: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._mac_of = mac_of
-        self._named = named
+        self._known, self._named = known, named
         self._clock = clock
         self._listeners = Listeners(device, port, self._phone)
         self._upstreams = Upstreams(upstreams)
         self._cache = Cache()
-        self._rates, self._strangers = Rates(), Rates(AS_MANY)
+        self._rates, self._strangers, self._newcomers = Rates(), Rates(AS_MANY * RATE, 2 * BURST), Rates(*NEWCOMERS)
         self._tokens = count(1)
         self._waiting: dict[int, _Waiting] = {}  # in the order they were born
         self._of_phone: Counter[bytes] = Counter()
@@ -150,7 +153,8 @@ class Resolver:
         mac = self._mac(message.src)
         phone = message.src if mac == NOBODY else mac
         stranger = not self._named(mac)
-        if not self._rates.allows(phone, now) or (stranger and not self._strangers.allows(STRANGERS, now)):
+        crowd = self._strangers if self._known(mac) else self._newcomers
+        if not self._rates.allows(phone, now) or (stranger and not crowd.allows(STRANGERS, now)):
             return None  # unanswered: a flood gets nothing to amplify
         question = dns.question(message.data)
         if question is NOT_MINE:

@@ -10,10 +10,10 @@ MOST_PHONES = 4_096  # remembered; beyond, who has been silent longest starts an
 
 
 class Rates:
-    """A token bucket for each phone, with `many` times what one phone may."""
+    """A token bucket for each phone."""
 
-    def __init__(self, many: int = 1) -> None:
-        self._rate, self._burst = many * RATE, many * BURST
+    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+        self._rate, self._burst = rate, burst
         self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # phone -> tokens, at
 
     def allows(self, phone: bytes, now: float) -> bool:

@@ -21,9 +21,9 @@ IDLE_SECONDS = 5.0  # a TCP connection that has not finished a question for so l
 MOST_CONNECTIONS, MOST_OF_A_PHONE = 128, 16
 LARGEST_BACKLOG = 262_144  # bytes a phone may leave unread before its connection is closed
 SMALLEST_QUERY = 12
-# Bytes that wait either way. An answer to a sender who was invented waits seconds for a neighbour who never replies,
-# and a few hundred of them fill what a socket has by default: then nobody is answered.
-BUFFER = 4 << 20
+# Bytes that wait. An answer to a sender who was invented waits seconds for a neighbour who never replies, and a few
+# hundred of them fill what a socket has by default: then nobody is answered.
+SENDING, RECEIVING = 4 << 20, 1 << 20
 
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 IP_PKTINFO = 8  # linux/in.h; the socket module has no name for it before 3.13
@@ -102,9 +102,9 @@ class Listeners:
             else:
                 sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
             if kind == socket.SOCK_DGRAM:
-                for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
-                    with suppress(PermissionError):
-                        sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+                with suppress(PermissionError):
+                    sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SENDING)
+                    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVING)
             sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", self._port))  # noqa: S104 - of one device
         except OSError:
             sock.close()

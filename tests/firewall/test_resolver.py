@@ -247,6 +247,11 @@ async def test_whoever_invents_macs_is_one_phone_and_leaves_the_named_their_plac
     house.gate.seen.clear()
     await invented(20)
     assert await asked() == {True: 1}
+    house.resolver._known = house.resolver._named  # nor have they been heard of: their first questions have a rate
+    house.resolver._newcomers._buckets[STRANGERS] = (5.0, house.now)
+    house.gate.seen.clear()
+    await invented(20)
+    assert await asked() == {False: 5, True: 1}
 
 
 async def test_a_loud_phone_that_nobody_has_named_leaves_another_its_answers(house):
