@@ -234,7 +234,9 @@ class App:
             await asyncio.sleep(PHONES_SECONDS)
             async with self.saving:
                 unsaved = {phone: to_store(phone) for phone in phones.unsaved}
-                if unsaved and self.state is not None:
+                if not unsaved:
+                    self._unstored = ""
+                elif self.state is not None:
                     try:
                         await asyncio.to_thread(self.state.save_phones, unsaved.values())
                     except StateError as error:
@@ -347,7 +349,7 @@ class App:
             "socket": str(settings.socket),
             "lab": settings.lab,
             "probe": self.watchdog.wrong,
-            "trouble": self._unstored or self.recorder.trouble,
+            "trouble": "; ".join(filter(None, (self.recorder.trouble, self._unstored))) or None,
             "children": self.nearby.children,
             "network": self.nearby.network,
         }
