@@ -160,9 +160,10 @@ class Session:
     def _lacks(self, family: int, probe: Phone) -> Row | None:
         """What this box has not, so that nothing of a family can leave anyway."""
         title = "let through on purpose"
-        if probe.address(family) is None:
+        src = probe.address(family)
+        if src is None:
             return Row("control", family, title, VOID, f"{probe.side.name} has no IPv{family} address")
-        if told(f"-{family}", "route", "show", "default"):
+        if probe.side.leads_out(str(ip_address(src)), str(ip_address(nobody(family, 10)))):
             return None
         return Row("control", family, title, VOID, f"this box has no way out over IPv{family}")
 

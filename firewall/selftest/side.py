@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.backends import BackendError
+from firewall.backends.linux import marks
 from firewall.backends.linux.nftables import run
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class Side:
             return None
         prefix = int(self.own6.network.network_address)
         return IPv6Interface(f"{IPv6Address(prefix | 0x5E1F << 48 | secrets.randbits(48))}/64")
+
+    def leads_out(self, src: str, dst: str) -> bool:
+        """Whether the kernel has a way for what such a phone sends there, or this box: in whichever table (VPNs)."""
+        passed = ("from", src, "iif", self.name, "mark", hex(marks.PERMIT))
+        return any(run("ip", "route", "get", dst, *more).returncode == 0 for more in (passed, ()))
 
     # -- plugging in -------------------------------------------------------------------------------------------------
 

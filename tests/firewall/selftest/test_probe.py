@@ -97,6 +97,20 @@ def test_where_there_is_no_place_for_it(box: Space) -> None:
         Side.look("lan7")
 
 
+@pytest.mark.parametrize("rule", ["", "iif lan0", "not fwmark 0xca6c"])
+def test_a_way_out_is_one_in_whichever_table_it_stands(box: Space, rule: str) -> None:
+    """A tunnel's default route is in a table of its own (wg-quick): what leaves there has to be tried too."""
+    sh(f"{BRIDGE}; {ADDRESSES}; ip link add out0 type veth peer name far0; ip link set out0 up; ip link set far0 up")
+    sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; ip addr add 10.9.0.2/24 dev out0")
+    side, ways = Side.look("lan0"), (("192.168.77.254", "192.0.2.10"), ("fd77::fe", "2001:db8:5e1f::a"))
+    assert [side.leads_out(*way) for way in ways] == [False, False]
+    for family, via in (("-4", "via 10.9.0.1"), ("-6", "via fe80::1")):
+        sh(f"ip {family} route add default {via} dev out0 table {100 if rule else 'main'}")
+        if rule:
+            sh(f"ip {family} rule add {rule} table 100")
+    assert [side.leads_out(*way) for way in ways] == [True, True]
+
+
 def test_whoever_is_killed_leaves_nothing(box: Space) -> None:
     sh(f"{BRIDGE}; {ADDRESSES}")
     before = sh("ip -o link")
