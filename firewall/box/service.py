@@ -41,20 +41,29 @@ class Service:
         if shutil.which("systemctl") is None:
             raise ServiceError("this machine has no systemd. `sudo consentry run` works without; nothing was changed")
         _, before = self._closed
-        self._write(self._script, units.lock(marks.PERMIT, lan, ports), 0o755)
+        (script, text, mode), *texts = self.files(lan, ports)
+        self._write(script, text, mode)
         self._run(units.unlock_ports(set(before) - set(ports)))  # else it stays closed, also as the way to the internet
-        for name, text in units.units(self._command).items():
-            packaged = self._root / PACKAGED / name
+        for path, text, _ in texts:
+            packaged = self._root / PACKAGED / path.name
             if packaged.exists() and packaged.read_text("utf-8") == text:
-                (self._root / ETC / name).unlink(missing_ok=True)  # of a checkout, before there was a package
+                path.unlink(missing_ok=True)  # of a checkout, before there was a package
             else:
-                self._write(self._root / ETC / name, text)
+                self._write(path, text)
         self._systemctl("enable", *(units.UNITS if start else [units.LOCK]))
         if not self._booted:
             self._tell("systemd does not run here: the units are enabled, and begin with the next boot")
             return
         self._systemctl("daemon-reload")
         self._systemctl("restart", *(units.UNITS if start else [units.LOCK]))
+
+    def files(self, lan: str, ports: Sequence[str] = ()) -> list[tuple[Path, str, int]]:
+        """(path, text, mode) of what is installed: the lock's script, then the units."""
+        texts = units.units(self._command).items()
+        return [
+            (self._script, units.lock(marks.PERMIT, lan, ports), 0o755),
+            *((self._root / ETC / name, text, 0o644) for name, text in texts),
+        ]
 
     def remove(self) -> None:
         """Stop and forget them, then open the lock: the phones' side is unfiltered after this.

@@ -19,6 +19,8 @@ from firewall.cli.common import REFUSED, need_root
 from firewall.settings import RUN, STATE, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from firewall.box.choose import Choice, Found
     from firewall.box.install import File
     from firewall.box.plan import Plan, Wifi
@@ -80,7 +82,7 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
     for sentence in choice.why:
         click.echo(sentence, err=True)
     if dry_run or as_json:
-        _show(choice, files, run_dir, state_dir, as_json=as_json)
+        _show(choice, [*files, *(_of_service(choice.plan) if service else ())], run_dir, state_dir, as_json=as_json)
     if dry_run:
         return
     try:
@@ -152,6 +154,16 @@ def _show(choice: Choice, files: list[File], run_dir: Path, state_dir: Path, *, 
     click.echo(f"\n# nft\n{bridge.table(plan)}")
     click.echo(f"# and the gate between {plan.lan} and {plan.wan}: table inet consentry, and for IPv4 and IPv6\n"
                f"ip rule add pref 0 iif {plan.lan} fwmark 0/0x{bridge.PERMIT:08x} blackhole")
+
+
+def _of_service(plan: Plan) -> Iterator[File]:
+    """What `--service` writes besides."""
+    from firewall.box.install import File  # noqa: PLC0415
+    from firewall.box.service import Service  # noqa: PLC0415
+    from firewall.cli.service import sides  # noqa: PLC0415
+
+    for path, text, mode in Service(_tell).files(*sides(plan)):
+        yield File(path, text, mode)
 
 
 def _begin(plan: Plan, file: Path, before: Plan | None, run_dir: Path, state_dir: Path, *, service: bool) -> bool:

@@ -64,6 +64,10 @@ def test_a_dry_run_names_every_file_and_rule_and_writes_none(setup, tmp_path: Pa
     done = setup("--country", "DE", "--dry-run")
     for words in ("gateway.toml (mode 0600)", "dnsmasq.conf (mode 0600", "hostapd.conf (mode 0600", "ap_isolate=1", "ip link add name consentry0", "ipv6/conf/wlan0/disable_ipv6 = 1", "table arp consentry_box", "fwmark 0/0x01000000 blackhole"):
         assert words in done.output
+    assert "lock.sh" not in done.output
+    done = setup("--country", "DE", "--dry-run", "--service")
+    for words in ("# /etc/consentry/lock.sh (mode 0755)", "closed iif wlan0\n", "# /etc/systemd/system/consentry.service (mode 0644)", "WatchdogSec=30"):
+        assert words in done.output
     told = json.loads(setup("--country", "DE", "--dry-run", "--json").stdout)
     assert told["plan"]["subnet4"] == "192.168.78.0/24"
     assert told["plan"]["wifi"]["security"] == "wpa3-transition"
