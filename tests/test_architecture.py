@@ -121,3 +121,9 @@ def test_no_file_names_a_package_registry() -> None:
     for path in texts():
         found = registry.search(path.read_text("utf-8", errors="replace"))
         assert not found, f"{path.relative_to(ROOT)} names {found and found[0]}"
+
+
+def test_our_own_programs_are_never_looked_for_in_the_working_directory() -> None:
+    """Root may stand in a folder of anybody's, with a `firewall` in it (python -P)."""
+    for file in [*(ROOT / "firewall").rglob("*.py"), *(ROOT / "tui").rglob("*.py")]:
+        assert not re.search(r'sys\.executable, "-m"|sys\.executable, "-c"', file.read_text("utf-8")), file

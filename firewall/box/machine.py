@@ -49,6 +49,8 @@ class Network:
         plan, made = self.plan, []
         if plan.mode != "ap" and not there(plan.port):
             raise BoxError(f"the interface {plan.port} is not there")
+        if there(plan.lan) and not self._ours():
+            raise BoxError(f"there is another interface {plan.lan} already, which is not ours to take")
         if there(plan.lan) and Path(_LINKS, plan.lan, "bridge").exists() == (plan.mode == ONE_ARMED):
             ip(bridge.remove(plan), patient=True)  # of another mode
         if not there(plan.lan):
@@ -80,7 +82,7 @@ class Network:
     def remove(self) -> None:
         """What `stand` made goes, and what was there before comes back. Nothing to do is fine."""
         nft(bridge.no_table(), patient=True)
-        if there(self.plan.lan):
+        if self._ours():
             ip(bridge.remove(self.plan), patient=True)
         before = self._before()
         for name, value in before.get("switches", {}).items():
@@ -91,6 +93,12 @@ class Network:
             ip([_address(self.plan.port, one) for one in before["addresses"]], patient=True)
             ip(before["routes"], patient=True)
         self._memory.unlink(missing_ok=True)
+
+    def _ours(self) -> bool:
+        """Whether the phones' interface is one that we have made: nobody else's has this address."""
+        with suppress(OSError):
+            return Path(_LINKS, self.plan.lan, "address").read_text().strip() == bridge.mac(self.plan)
+        return False
 
     def _sound(self) -> bool:
         """Up, with its addresses."""
