@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.box import subnets
-from firewall.box.plan import AP, AUTO, INLINE, ONE_ARMED, Plan, PlanError, Wifi
+from firewall.box.plan import AP, AUTO, BRIDGE, INLINE, ONE_ARMED, Plan, PlanError, Wifi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,8 +92,10 @@ def choose(found: Found, wishes: Wishes, chance: Callable[[int], bytes], before:
     wan = _uplink(found, wishes, mode, port, why)
     wifi = _wifi(found, wishes, port, chance, before.wifi if before else None, why) if mode == AP else None
     subnet4, subnet6 = _subnets(found, wishes, chance, before, why)
+    dhcp = before.dhcp if before is not None and before.mode == mode else mode != ONE_ARMED
+    lan = BRIDGE if before is None else before.lan
     plan = Plan(
-        mode, port, subnet4, subnet6, wan=wan, dhcp=mode != ONE_ARMED, watch=wishes.watch is not False, ssh=wishes.ssh,
+        mode, port, subnet4, subnet6, lan, wan, dhcp=dhcp, watch=wishes.watch is not False, ssh=wishes.ssh,
         wifi=wifi,
     )
     if mode == ONE_ARMED:
@@ -101,6 +103,9 @@ def choose(found: Found, wishes: Wishes, chance: Callable[[int], bytes], before:
             f"the phones get their address by hand: any of {subnet4}, gateway and DNS {plan.address4.ip}; "
             "a phone that is set back goes around the gate, and the gate cannot see that"
         )
+    if "dhcpcd" in found.managers:
+        ours = plan.lan if mode == ONE_ARMED else f"{plan.lan} {port}"
+        why.append(f"dhcpcd would ask phones for an address; add to /etc/dhcpcd.conf: denyinterfaces {ours}")
     return Choice(plan, tuple(why))
 
 

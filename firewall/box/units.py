@@ -170,10 +170,12 @@ def lock(permit: int, lan: str, ports: Sequence[str] = ()) -> str:
     """
     unmarked = f"meta mark & 0x{permit:x} == 0"
     closed = [f'iifname "{lan}" {unmarked} drop', f'oifname "{lan}" {unmarked} drop']
+    own = [f'iifname "{lan}" {unmarked} drop']
     for port in ports:
         closed += [f'iifname "{port}" drop', f'oifname "{port}" drop']
+        own += [f'iifname "{port}" drop']  # before it is part of the bridge, and when nobody makes it that
     rules = "\n".join([f"closed iif {lan} fwmark 0/0x{permit:x}", *(f"closed iif {port}" for port in ports)])
-    forward = "\n        ".join(closed)
+    forward, own_services = "\n        ".join(closed), "\n        ".join(own)
     return f"""\
 #!/bin/sh
 # Written by `consentry service install`; {LOCK} runs it before the network comes up. Without the gate's mark
@@ -203,7 +205,7 @@ table inet {LOCK_TABLE} {{
     }}
     chain input {{
         type filter hook input priority -300; policy accept;
-        iifname "{lan}" {unmarked} drop
+        {own_services}
     }}
 }}
 END

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import PLAN
+from plans import ONE_ARMED, PLAN
 
 from firewall.box.choose import Found, Radio, Wishes, choose
 from firewall.box.plan import PlanError
@@ -81,6 +81,15 @@ def test_setting_up_again_changes_only_what_is_wished() -> None:
     assert again.wifi.ssid == "other"
     assert choose(two, Wishes(watch=True), zeros, first).plan.watch
     assert choose(two, Wishes(mode="inline"), zeros, first).plan.port == "eth0"  # eth1 is the way to the internet
+
+
+def test_what_was_written_by_hand_stays_and_who_asks_phones_for_addresses_is_said() -> None:
+    before = replace(ONE_ARMED, lan="phones0", dhcp=True)
+    again = choose(replace(BOX, taken=(), managers=("dhcpcd",)), Wishes(watch=False), zeros, before)
+    assert again.plan == replace(before, watch=False, wan="auto")
+    assert again.why[-1].endswith("add to /etc/dhcpcd.conf: denyinterfaces phones0")
+    assert choose(BOX, Wishes(mode="ap"), zeros, before).plan.dhcp
+    assert not choose(BOX, Wishes(mode="one-armed"), zeros, PLAN).plan.dhcp
 
 
 def test_setting_up_again_keeps_what_phones_have_been_told() -> None:

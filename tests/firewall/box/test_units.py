@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from firewall.backends.linux import marks
 from firewall.box import units
+from firewall.spaces import Space
 
 COMMAND = "/usr/lib/consentry/venv/bin/consentry"
 CEILING = 2.0
@@ -93,3 +96,24 @@ def test_a_script_says_what_it_closes() -> None:
     for lan, ports in (("consentry0", []), ("br-lan.7", ["wlan0", "eth1"])):
         assert units.closed(units.lock(marks.PERMIT, lan, ports)) == (lan, ports)
     assert units.closed("#!/bin/sh\n") == ("", [])
+
+
+@pytest.mark.lab
+def test_what_comes_by_a_port_reaches_nothing_of_the_box_s_also_while_nobody_makes_it_one() -> None:
+    """As where no keeper runs, and somebody else has given the interface an address."""
+    with Space() as phone, Space() as box, box.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+        subprocess.run(["sh", "-ec", f"""
+            ip link add eth1 type veth peer name eth0 netns /proc/{os.getpid()}/fd/{phone.fd}
+            ip addr add 10.5.0.1/24 dev eth1; ip link set eth1 up"""], check=True, timeout=30)
+        service.bind(("10.5.0.1", 53))
+        service.settimeout(10)
+        with phone.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phones:
+            subprocess.run(["sh", "-ec", "ip addr add 10.5.0.2/24 dev eth0; ip link set eth0 up"], check=True, timeout=30)
+            phones.sendto(b"before", ("10.5.0.1", 53))
+            assert service.recv(10) == b"before"
+            with box.inside():
+                subprocess.run(["sh", "-c", units.lock(marks.PERMIT, "consentry0", ["eth1"])], check=True, timeout=30)
+            phones.sendto(b"after", ("10.5.0.1", 53))
+            service.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                service.recv(10)
