@@ -11,7 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from firewall.box.words import Fault, fault, not_installed
+from firewall.box.words import Fault, fault, not_installed, slow
 from firewall.text import inert
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 UP, STARTING, FAILED, OFF = "up", "starting", "failed", "off"
 BACK_OFF: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)  # seconds until the next try, by deaths in a row
+SLOW_SECONDS: Final = 20.0  # without having come up: then it is said what it said last
 SOUND_SECONDS: Final = 60.0  # up for so long: what died before is forgotten
 LINES: Final = 40  # of what it says that are kept
 END_SECONDS: Final = 3.0
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+DISABLED: Final = "AP-DISABLED"  # hostapd lives on without an access point (wpa_ctrl.h)
 _LIBC: Final = ctypes.CDLL(None)
 
 
@@ -53,6 +55,8 @@ class Child:
             return
         self._listen()
         if self._process.poll() is None:
+            if self.state == STARTING and time.monotonic() - self._began > SLOW_SECONDS:
+                self._become(STARTING, slow(self.name, self._said))
             if self.state == UP and time.monotonic() - self._began > SOUND_SECONDS:
                 self._deaths = 0
             return
@@ -122,6 +126,8 @@ class Child:
         self._say(f"{self.name}: {inert(line)}")
         if self._is_up(line):
             self._become(UP, Fault("", ""))
+        elif self.state == UP and DISABLED in line:  # radar, or a driver that gives up; it may come back by itself
+            self._become(FAILED, fault(self.name, list(self._said), **self._places))
 
     def _gone(self, found: Fault) -> None:
         if self._process is not None and self._process.stdout:

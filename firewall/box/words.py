@@ -54,7 +54,7 @@ _HOSTAPD: Final = (
         "the country is not accepted", f"{_SETUP} --country DE, with the two letters of yours",
     ),
     (
-        ("Radar detected", "DFS start_dfs_cac() failed", "DFS radar"),
+        ("Radar detected", "DFS-RADAR-DETECTED", "DFS start_dfs_cac() failed", "DFS radar"),
         "radar is heard on the channel, or has to be listened for",
         f"wait a minute, or: {_SETUP} --band 5 --channel 36",
     ),
@@ -113,8 +113,17 @@ def fault(program: str, said: Sequence[str], *, port: str, lan: str) -> Fault:
     for signs, reason, remedy in _TABLES[program]:
         if any(sign.lower() in text for sign in signs):
             return Fault(reason.format(port=port, lan=lan), remedy.format(port=port, lan=lan))
+    return Fault(f"{program} ended; it said: {_last(said)}", _UNKNOWN)
+
+
+def slow(program: str, said: Sequence[str]) -> Fault:
+    """It runs, and has not come up: radar may have to be listened for, for a minute or ten."""
+    return Fault(f"{program} takes its time; it said: {_last(said)}", _UNKNOWN)
+
+
+def _last(said: Sequence[str]) -> str:
     last = next((line.strip() for line in reversed(said) if line.strip()), "")
-    return Fault(f"{program} ended; it said: {inert(last)[:LONGEST] or 'nothing'}", _UNKNOWN)
+    return inert(last)[:LONGEST] or "nothing"
 
 
 def not_installed(program: str) -> Fault:
