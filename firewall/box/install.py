@@ -36,11 +36,21 @@ def files(plan: Plan, managers: Collection[str], plan_file: Path = PLAN) -> list
     ours = [plan.lan] if plan.mode == ONE_ARMED else [plan.lan, plan.port]
     written = [File(plan_file, render(plan), 0o600)]
     if "NetworkManager" in managers:
-        names = ";".join(f"interface-name:{name}" for name in ours)
-        written.append(File(NETWORK_MANAGER, f"{MARK}\n[keyfile]\nunmanaged-devices={names}\n"))
+        written.append(File(NETWORK_MANAGER, _unmanaged(ours)))
     if "systemd-networkd" in managers:
         written.append(File(NETWORKD, f"{MARK}\n[Match]\nName={' '.join(ours)}\n\n[Link]\nUnmanaged=yes\n"))
     return written
+
+
+def _unmanaged(ours: list[str]) -> str:
+    """NetworkManager.conf(5). A plain `=` ends the list of its owner or the distribution: all of it is taken.
+
+    Where that list says `except:type:wifi` (Ubuntu) a radio needs the section of devices, which is read when an
+    interface appears.
+    """
+    names = ";".join(f"interface-name:{name}" for name in ours)
+    device = f"[device-90-consentry]\nmatch-device={names}\nmanaged=0\n"
+    return f"{MARK}\n[keyfile]\nunmanaged-devices+={names}\n\n{device}"
 
 
 def write(wanted: Iterable[File]) -> None:
