@@ -28,9 +28,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return min((os.cpu_count() or 1) + 2, 16)
 
 
+# All namespaces share one table of neighbours. A test that invents thousands of them must not end what others do in
+# theirs: IPv6 sends nothing then (EINVAL).
+NEIGHBOURS = [Path(f"/proc/sys/net/{family}/neigh/default/gc_thresh{n}") for family in ("ipv4", "ipv6") for n in (3, 2, 1)]
+BEFORE: dict[Path, str] = {}
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     if os.geteuid() == 0 and "PYTEST_XDIST_WORKER" not in os.environ:
         judge.sweep()
+        for limit in filter(Path.exists, NEIGHBOURS):
+            BEFORE[limit] = limit.read_text()
+            limit.write_text("65536")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    for limit, text in BEFORE.items():
+        limit.write_text(text)
 
 
 @pytest.hookimpl(trylast=True)

@@ -84,7 +84,8 @@ def arrived(lab: Lab, tried: list[dict], *, good: bool = False) -> list[dict]:
 
 def test_lock_gate_death_and_lock_again(wires: Wires, tmp_path: Path) -> None:
     lab = Lab(wires.name)
-    assert arrived(lab, storm(lab, 0.3, tmp_path / "open"))  # the control: without the lock this box is a sieve
+    tried = storm(lab, 1.0, tmp_path / "open")
+    wait_for(lambda: arrived(lab, tried))  # the control: without the lock this box is a sieve
 
     lock(wires)
     out = tmp_path / "storm"

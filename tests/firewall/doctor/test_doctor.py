@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from judge import wait_for
 from plans import ONE_ARMED
 
 from firewall.backends.linux import backend, marks
@@ -105,6 +106,7 @@ def test_children_that_failed_say_why(world: World) -> None:
     (world.run_dir / "children.json").write_text(json.dumps(told))
     with subprocess.Popen([sys.executable, "-c", "input()", "firewall.box.keeper"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as keeper:
         (world.run_dir / "keeper.pid").write_text(f"{keeper.pid}\n")
+        wait_for(lambda: b"keeper" in Path(f"/proc/{keeper.pid}/cmdline").read_bytes())  # it is just being started
         assert list(gate.children(world)) == [Finding("hostapd", "fail", "failed: rfkill", "rfkill unblock wlan"), Finding("keeper", "pass", "dnsmasq up")]
     dead = one(gate.children(world))  # what it said last is true no more
     assert (dead.name, dead.state, "does not run" in dead.says) == ("keeper", "fail", True)
