@@ -72,6 +72,9 @@ class Closed:
                     ip.rule("del", family=family, **self._rule)
 
 
+NEIGHBOURS: Final = 16_384  # as many as the kernel's maps hold senders
+
+
 class Sysctls:
     """Switches of /proc/sys/net that the gate needs, and what they were before, kept in `memory` until `restore`."""
 
@@ -89,6 +92,9 @@ class Sysctls:
             f"ipv4/conf/{wan}/src_valid_mark": 1,  # replies pass rp_filter with the mark that `permit` gives
             "ipv4/icmp_ratelimit": 10,  # ms, each phone: many refusals at once are told
             "ipv6/icmp/ratelimit": 10,
+            # Of the whole machine: neighbours that one phone invents shall not cost the others, or the uplink, theirs.
+            "ipv4/neigh/default/gc_thresh3": NEIGHBOURS,
+            "ipv6/neigh/default/gc_thresh3": NEIGHBOURS,
             f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out, if it did
         })
 
@@ -110,11 +116,13 @@ class Sysctls:
                 was = path.read_text().strip()
                 if name.endswith("/accept_ra") and was == "0":
                     continue  # its owner wants no advertisements here
+                if name.endswith("/gc_thresh3") and int(was) >= value:
+                    continue  # at least so many
                 if was != str(value):
                     path.write_text(str(value))
             except OSError as error:
-                if not path.exists() and (name.startswith("ipv6/") or "/conf/" in name):
-                    continue  # a kernel without IPv6 forwards none; an uplink may not be there yet
+                if not path.exists() and (name.startswith("ipv6/") or "/conf/" in name or "/neigh/" in name):
+                    continue  # a kernel without IPv6 forwards none; an uplink may not be there yet; not in a namespace
                 raise BackendError(f"{path} cannot be set to {value}: {error.strerror}") from None
             before.setdefault(name, was)
         write_atomically(self._memory, json.dumps(before))
