@@ -10,7 +10,7 @@ from firewall.text import inert
 if TYPE_CHECKING:
     from firewall.box.plan import Plan
 
-LEASE_SECONDS: Final = 12 * 3600
+LEASE_SECONDS: Final = 3600  # a phone that takes many addresses has them no longer
 MOST: Final = 1_000  # leases; and of lines that are read
 HOST: Final = 64  # characters of a host name that are kept
 

@@ -37,7 +37,7 @@ PLAN_FILE = "/etc/consentry/gateway.toml"
 @click.option("--band", type=click.Choice(["2.4", "5"]), help="GHz.")
 @click.option("--channel", type=int, help="Default: a usual one. 0: the radio chooses.")
 @click.option("--security", type=click.Choice(["wpa3-transition", "wpa2", "wpa3"]), help="Default: what the radio can.")
-@click.option("--passphrase", default="", help="Default: a new one, shown once. Others may see your command line.")
+@click.option("--passphrase", default="", help="Default: a new one, shown once. -: a line of the standard input.")
 @click.option("--subnet", default="", help="IPv4 network of the phones; auto: a free one.")
 @click.option("--watch/--enforce", default=None, help="Begin by recording only (the default), or by refusing.")
 @click.option("--ssh", is_flag=True, help="Let the phones' side reach this box's ssh.")
@@ -63,6 +63,8 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
     from firewall.box.choose import choose, wishes_from  # noqa: PLC0415
     from firewall.box.plan import PlanError  # noqa: PLC0415
 
+    if said["passphrase"] == "-":  # noqa: S105  a word of ours
+        said["passphrase"] = sys.stdin.readline().rstrip("\r\n")
     here = found.look()
     before = _before(plan)
     wishes = wishes_from({word: value for word, value in said.items() if value is not None})
@@ -152,8 +154,19 @@ def _show(choice: Choice, files: list[File], run_dir: Path, state_dir: Path, *, 
         click.echo("\n".join(f"ip {line}" for line in bridge.plug_in(plan, plan.port)))
     click.echo("\n# /proc/sys/net\n" + "\n".join(f"{name} = {value}" for name, value in bridge.switches(plan).items()))
     click.echo(f"\n# nft\n{bridge.table(plan)}")
-    click.echo(f"# and the gate between {plan.lan} and {plan.wan}: table inet consentry, and for IPv4 and IPv6\n"
-               f"ip rule add pref 0 iif {plan.lan} fwmark 0/0x{bridge.PERMIT:08x} blackhole")
+    click.echo(f"# the gate between {plan.lan} and the uplink ({plan.wan})\n{_gate(plan)}")
+
+
+def _gate(plan: Plan) -> str:
+    from firewall.backends import BackendError  # noqa: PLC0415
+    from firewall.backends.linux.preview import preview  # noqa: PLC0415
+
+    try:
+        return preview(plan.lan, plan.wan, ssh=plan.ssh)
+    except PermissionError:
+        return "# its rules depend on what the kernel can: to see them, ask again as root"
+    except (OSError, BackendError) as error:
+        return f"# its rules cannot be told: {error}"
 
 
 def _of_service(plan: Plan) -> Iterator[File]:

@@ -27,7 +27,7 @@ from firewall.backends.linux.links import (
     waiting,
 )
 from firewall.backends.linux.neighbours import NEIGHBOURS_CHANGED, Neighbours, gone, unpin_all
-from firewall.backends.linux.nftables import CHILDREN, GROUP, SPOOFED, TABLE, Held, Ruleset, table_stands
+from firewall.backends.linux.nftables import CHILDREN, GROUP, QUEUE, SPOOFED, TABLE, Held, Ruleset, table_stands
 from firewall.backends.linux.pairs import Pairs, sender
 from firewall.backends.linux.probe import Probe
 from firewall.backends.linux.reset import RawSender, rst
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
     from firewall.inputs import FlowKey, Input
     from firewall.settings import Settings
 
-QUEUE: Final = 66
 A_TURN: Final = 64  # messages of one source, so that no source starves another
 TURNS: Final = 4  # of the queue before others have theirs: while packets keep coming the event loop costs the most
 LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost

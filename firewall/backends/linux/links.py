@@ -75,6 +75,23 @@ class Closed:
 NEIGHBOURS: Final = 16_384  # as many as the kernel's maps hold senders
 
 
+def switches(wan: str) -> dict[str, int]:
+    """What stands below /proc/sys/net while the gate does, but for forwarding."""
+    return {
+        "netfilter/nf_conntrack_tcp_loose": 0,  # a connection we do not know does not come back in its middle
+        "netfilter/nf_conntrack_acct": 1,  # bytes
+        "netfilter/nf_conntrack_events": 1,  # also of flows begun before we listened
+        "netfilter/nf_conntrack_checksum": 1,  # packets that a server would throw away are no packets
+        f"ipv4/conf/{wan}/src_valid_mark": 1,  # replies pass rp_filter with the mark that `permit` gives
+        "ipv4/icmp_ratelimit": 10,  # ms, each phone: many refusals at once are told
+        "ipv6/icmp/ratelimit": 10,
+        # Of the whole machine: neighbours that one phone invents shall not cost the others, or the uplink, theirs.
+        "ipv4/neigh/default/gc_thresh3": NEIGHBOURS,
+        "ipv6/neigh/default/gc_thresh3": NEIGHBOURS,
+        f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out, if it did
+    }
+
+
 class Sysctls:
     """Switches of /proc/sys/net that the gate needs, and what they were before, kept in `memory` until `restore`."""
 
@@ -84,19 +101,7 @@ class Sysctls:
 
     def close(self, wan: str) -> None:
         """Everything but forwarding."""
-        self._set({
-            "netfilter/nf_conntrack_tcp_loose": 0,  # a connection we do not know does not come back in its middle
-            "netfilter/nf_conntrack_acct": 1,  # bytes
-            "netfilter/nf_conntrack_events": 1,  # also of flows begun before we listened
-            "netfilter/nf_conntrack_checksum": 1,  # packets that a server would throw away are no packets
-            f"ipv4/conf/{wan}/src_valid_mark": 1,  # replies pass rp_filter with the mark that `permit` gives
-            "ipv4/icmp_ratelimit": 10,  # ms, each phone: many refusals at once are told
-            "ipv6/icmp/ratelimit": 10,
-            # Of the whole machine: neighbours that one phone invents shall not cost the others, or the uplink, theirs.
-            "ipv4/neigh/default/gc_thresh3": NEIGHBOURS,
-            "ipv6/neigh/default/gc_thresh3": NEIGHBOURS,
-            f"ipv6/conf/{wan}/accept_ra": 2,  # a router that still learns its own way out, if it did
-        })
+        self._set(switches(wan))
 
     def open(self) -> None:
         """Forwarding: the last step, when the rules stand."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from firewall.commands import KernelState
 
 TABLE: Final = "consentry"
+QUEUE: Final = 66  # where packets wait
 GROUP: Final = 66  # of NFLOG
 SPOOFED: Final = "spoofed"  # the prefix of what it logs of packets in another phone's name
 XTABLES: Final = (("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy"))
@@ -218,6 +219,10 @@ class Ruleset:
         """Loaded only while it is needed: who is allowed for good pays nothing for it, and else nobody does."""
         limit = f"meta mark & 0x{marks.SLOT:08x} limit rate over {A_SECOND}/second burst {BURST} packets"
         return f'iifname "{self._lan}" ct state new update @budgets {{ {limit} }} counter name strained drop'
+
+    def xtables(self) -> list[str]:
+        """Commands, where the queue is xtables'."""
+        return [f"{tool} -w -t mangle -A {' '.join(rule)}" for tool in self._tools for rule in self._xtables()]
 
     def _xtables(self) -> Sequence[Sequence[str]]:
         """The chain and rule of each, where the queue is xtables': for phones' packets, and for our own probe."""

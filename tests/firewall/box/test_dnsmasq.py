@@ -17,11 +17,11 @@ interface=consentry0
 bind-dynamic
 except-interface=lo
 dhcp-authoritative
-dhcp-range=192.168.77.10,192.168.77.250,255.255.255.0,43200s
+dhcp-range=192.168.77.10,192.168.77.250,255.255.255.0,3600s
 dhcp-option=option:router,192.168.77.1
 dhcp-option=option:dns-server,192.168.77.1
 enable-ra
-dhcp-range=fd12:3456:789a::,ra-only,off-link,64,43200s
+dhcp-range=fd12:3456:789a::,ra-only,off-link,64,3600s
 dhcp-option=option6:dns-server,[fd12:3456:789a::1]
 dhcp-leasefile=/var/lib/consentry/leases
 dhcp-lease-max=1000

@@ -53,6 +53,15 @@ def test_the_passphrase_is_shown_once_with_its_code_and_stays_for_root_only(setu
     assert (kept.passphrase, kept.ssid, kept.country, kept.channel) == (wifi.passphrase, "Müllers Café", "DE", 11)
 
 
+def test_a_passphrase_of_ones_own_need_not_stand_on_the_command_line(setup, tmp_path: Path, monkeypatch) -> None:
+    typed = CliRunner.invoke
+    monkeypatch.setattr(CliRunner, "invoke", lambda self, *args, **words: typed(self, *args, input="correct horse\n", **words))
+    assert setup("--country", "DE", "--passphrase", "-").exit_code == 0
+    wifi = read_plan(tmp_path / "gateway.toml").wifi
+    assert wifi is not None
+    assert wifi.passphrase == "correct horse"
+
+
 def test_what_is_missing_is_one_sentence_and_nothing_is_written(setup, tmp_path: Path) -> None:
     done = setup()
     assert done.exit_code == 1
@@ -62,7 +71,7 @@ def test_what_is_missing_is_one_sentence_and_nothing_is_written(setup, tmp_path:
 
 def test_a_dry_run_names_every_file_and_rule_and_writes_none(setup, tmp_path: Path) -> None:
     done = setup("--country", "DE", "--dry-run")
-    for words in ("gateway.toml (mode 0600)", "dnsmasq.conf (mode 0600", "hostapd.conf (mode 0600", "ap_isolate=1", "ip link add name consentry0", "ipv6/conf/wlan0/disable_ipv6 = 1", "table arp consentry_box", "fwmark 0/0x01000000 blackhole"):
+    for words in ("gateway.toml (mode 0600)", "dnsmasq.conf (mode 0600", "hostapd.conf (mode 0600", "ap_isolate=1", "ip link add name consentry0", "ipv6/conf/wlan0/disable_ipv6 = 1", "table arp consentry_box", "fwmark 0/0x01000000 blackhole", "chain from_phone", "netfilter/nf_conntrack_tcp_loose = 0"):
         assert words in done.output
     assert "lock.sh" not in done.output
     done = setup("--country", "DE", "--dry-run", "--service")
