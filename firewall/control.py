@@ -221,21 +221,20 @@ class AsyncClient:
         try:
             async with asyncio.timeout(TIMEOUT):
                 _greeted(await reader.readline())
-        except Refused:
+        except BaseException as error:  # the screen may be left at any moment
             self._writer.close()
+            if isinstance(error, OSError | ValueError):
+                raise NoGateway(f"{self._path}: {error}") from None
             raise
-        except (OSError, ValueError) as error:
-            self._writer.close()
-            raise NoGateway(f"{self._path}: {error}") from None
         self._reading = asyncio.ensure_future(self._read(reader))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._reading is not None
         assert self._writer is not None
+        self._writer.close()
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
-        self._writer.close()
 
     async def ask(self, verb: str, **args: object) -> Reply:
         """Raises Refused, and NoGateway if it goes away meanwhile."""

@@ -66,7 +66,7 @@ def test_watching_lets_pass_and_records_and_enforcing_stops_again(lab: Lab, fami
     assert (status["mode"], status["watching"]) == ("watch", ["phone1", "phone2"])
     post(lab, f"during{family}", family=family)
     wait_for(lambda: lab.arrived(f"during{family}"), 5)
-    (row, *_) = wait_for(lambda: lab.history("verdict:watch"), 5)
+    (row, *_) = wait_for(lambda: lab.history(f"verdict:watch name:{LISTED}"), 5)
     assert row["service"] == "xiaomi-account"
     assert row["reason"].startswith("would be refused")
     ask(lab, "mode", mode="enforce")

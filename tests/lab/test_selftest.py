@@ -90,7 +90,7 @@ def test_rules_that_allow_everything(lab: Lab) -> None:
     assert rows["tls", 4]["state"] == "open"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def unmended() -> Iterator[Lab]:
     wires = Wires(fresh_name())
     try:
