@@ -49,8 +49,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files in this order, whatever order they were shuffled into; xdist hands them out as they come."""
-    items.sort(key=lambda item: next((n for n, word in enumerate(FIRST) if word in item.nodeid), len(FIRST)))
+    """Files in this order, whatever order they were shuffled into; xdist hands them out as they come.
+
+    Those of a lab stay as they were written: they share what takes seconds to build, and its history.
+    """
+
+    def place(item: pytest.Item) -> tuple[int, str, int]:
+        rank = next((n for n, word in enumerate(FIRST) if word in item.nodeid), len(FIRST))
+        path, line, _ = item.location
+        return (rank, path, line or 0) if "lab/" in path else (rank, "", 0)
+
+    items.sort(key=place)
 
 
 PHONE = "10.77.0.10"

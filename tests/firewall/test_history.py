@@ -33,7 +33,7 @@ def row(number: int, **more) -> Episode:
     return Episode(**(values | more))
 
 
-def eventually(what, seconds: float = 15.0):
+def eventually(what, seconds: float = 60.0):
     until = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < until

@@ -153,6 +153,7 @@ def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box
     gate = box.file("/sys/class/net/consentry0/address").read_text().strip()
     assert gate in box.at("phone1", "ip", "neigh", "show", address).stdout  # so it was asked, and said no
     six = json.loads(box.at("phone2", "ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "global").stdout)[0]["addr_info"][0]["local"]
+    wait_for(lambda: knock(box, "phone1", six) != "ENETUNREACH")  # until phone1 has heard a router advertisement
     assert knock(box, "phone1", six) == "EACCES"  # ICMPv6 1/1: administratively prohibited, so the gate was asked
 
 
