@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.lab
 BOTH = pytest.mark.parametrize("family", [4, 6])
 FAMILY = {4: "AF_INET", 6: "AF_INET6"}
 ACCOUNT = "service:xiaomi-account"
+ORDINARY = Path(__file__).parents[1] / "helpers/ordinary.py"
 SERVED = {"activation", "contact look-up", "SMS sender look-up", "login"}  # steps of the scenario that the consent is for
 SAY = """
 import socket, sys
@@ -293,6 +295,45 @@ def test_everything_is_one_question_and_an_answer_takes_it_out_of_the_inbox(hous
     assert not passes(lab, 4, "policy.app.xiaomi.com")
     again = wait_for(lambda: asks(lab).get("xiaomi-app-inventory"), 5)
     assert again["phone"] == "phone1"
+
+
+TRIES = """
+import socket, sys, threading
+many, token = int(sys.argv[1]), sys.argv[2].encode()
+head = b"GET /%s HTTP/1.1\\r\\nHost: policy.app.xiaomi.com\\r\\n\\r\\n" % token  # to places that no list names: Python reads each
+refused = [0] * 4
+def tries(of):
+    for number in range(many // 4):
+        to = ("198.51.100.90", "2001:db8:feed::90")[number % 2]
+        try:
+            with socket.create_connection((to, 80), 10) as s:
+                s.sendall(head)
+                refused[of] += not s.recv(1)
+        except ConnectionResetError:
+            refused[of] += 1
+threads = [threading.Thread(target=tries, args=(n,)) for n in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(sum(refused))
+"""
+
+
+def test_ten_thousand_tries_are_one_question_and_cost_another_phone_nothing(house: House, tmp_path: Path) -> None:
+    lab, rules = house
+    rules()
+    assert not passes(lab, 4, "policy.app.xiaomi.com")
+    before = wait_for(lambda: asks(lab)["xiaomi-app-inventory"], 5)["count"]
+    token = token_hex(8)
+    one, two = (["ip", "netns", "exec", space, sys.executable] for space in lab.namespaces["phones"][:2])
+    others = subprocess.Popen([*two, str(ORDINARY), "15", "20", str(tmp_path / "ordinary")])
+    trying = subprocess.Popen([*one, "-c", TRIES, "10000", token], stdout=subprocess.PIPE, text=True)
+    assert trying.communicate(timeout=100)[0].strip() == "10000"
+    assert others.wait(timeout=60) == 0
+    rows = lines((tmp_path / "ordinary").read_text())
+    assert len(rows) > 200
+    assert sum(row["ok"] for row in rows) >= 0.99 * len(rows)
+    wait_for(lambda: asks(lab)["xiaomi-app-inventory"]["count"] >= before + 10_000, 10)
+    assert not lab.arrived(token)
 
 
 STRANGER = """
