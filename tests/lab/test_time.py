@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -62,14 +63,15 @@ def test_a_name_outlives_its_ttl_by_ten_minutes_and_then_nobody_asked_for_the_ad
         def rows() -> list[dict]:
             return lab.history(f"port:{port} last:1h")
 
-        wait_for(lambda: sum(row["count"] for row in rows()) == 2)
+        wait_for(lambda: sum(row["count"] for row in rows()) >= 2)
         return {(row["name"], row["via"]) for row in rows()}
 
-    assert known(7777) == {("grace.example.org", "dns")}
+    port = random.randrange(20_000, 60_000)  # one that no earlier try has a row of
+    assert known(port) == {("grace.example.org", "dns")}
     told(lab, "+9m")
-    assert known(7778) == {("grace.example.org", "dns")}
+    assert known(port + 1) == {("grace.example.org", "dns")}
     told(lab, "+4m")
-    assert known(7779) == {("", "none")}
+    assert known(port + 2) == {("", "none")}
 
 
 def test_a_gate_that_is_no_labs_keeps_its_own_time() -> None:
