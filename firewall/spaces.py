@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 NEW_NET: Final = 0x40000000  # CLONE_NEWNET
 _MINE: Final = "/proc/thread-self/ns/net"
@@ -43,16 +44,9 @@ class Space:
         finally:
             os.close(home)
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Let this thread, and what it starts or opens, be in there meanwhile. No await: others would run in it too."""
-        home = os.open(_MINE, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _enter(self.fd)
-            yield
-        finally:
-            _enter(home)
-            os.close(home)
+    def inside(self) -> AbstractContextManager[None]:
+        """As `inside`, in this one."""
+        return _meanwhile(self.fd)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -62,6 +56,27 @@ class Space:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Let this thread, and what it starts or opens, be in a namespace of ip-netns(8) meanwhile.
+
+    No await: others would run in it too. Raises OSError.
+    """
+    with Path("/run/netns", name).open("rb") as there, _meanwhile(there.fileno()):
+        yield
+
+
+@contextmanager
+def _meanwhile(fd: int) -> Iterator[None]:
+    home = os.open(_MINE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _enter(fd)
+        yield
+    finally:
+        _enter(home)
+        os.close(home)
 
 
 def _enter(fd: int) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,9 +36,10 @@ from firewall.lab.topology import (
     WAN_IF,
     LabError,
 )
+from firewall.spaces import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from ipaddress import IPv4Interface, IPv6Interface
 
     from firewall.lab.topology import Phone, Topology
@@ -203,22 +204,10 @@ def _index(ip: IPRoute, ifname: str) -> int:
 
 def _sysctl(namespace: str, **values: int) -> None:
     """Those that this kernel has not (no br_netfilter: nothing to switch off) are passed over."""
-    with _inside(namespace):
+    with inside(namespace):
         for key, value in values.items():
             with suppress(FileNotFoundError):
                 Path("/proc/sys", key).write_text(str(value))
-
-
-@contextmanager
-def _inside(namespace: str) -> Iterator[None]:
-    """Move this thread into a namespace, and back."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        netns.setns(namespace, flags=0)
-        yield
-    finally:
-        netns.setns(home)
-        os.close(home)
 
 
 # -- removing ----------------------------------------------------------------------------------------------------------

@@ -17,16 +17,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dnslib import QTYPE, DNSQuestion, DNSRecord
-from pyroute2 import netns
 
 from firewall.lab import sinks
 from firewall.lab.topology import GATEWAY4, GATEWAY6, HOST_IF, RESOLVERS, SOCKET, WAN_IF
+from firewall.spaces import inside
 
 LOGS = Path("/run/logs")  # init takes them to the host
 LAB = Path("/run/lab")
@@ -94,18 +94,6 @@ def said(name: str) -> str:
     with suppress(FileNotFoundError):
         return (LOGS / f"{name}.log").read_text(errors="replace")
     return ""
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Sockets that this thread makes meanwhile belong there, for ever."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        netns.setns(namespace, flags=0)
-        yield
-    finally:
-        netns.setns(home)
-        os.close(home)
 
 
 # -- the internet ------------------------------------------------------------------------------------------------------
