@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import corpora
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from judge import Lab, lab_up, wait_for
+from judge import BY_NAME, Lab, lab_up, wait_for
 from quichellos import BEHIND, DATAGRAMS, SIZE
 
 from firewall.capture import Capture
@@ -39,19 +39,6 @@ COUNT = 5_000
 WHOLE = DATAGRAMS * SIZE + BEHIND * 100
 ECHO = 8443
 PLACES = {"IPv4": "100.64.{}.{}", "IPv6": "2001:db8:beef::{:x}:{:x}"}
-RULES = """
-[[rule]]
-action = "block"
-match = "name:nobody.invalid"
-
-[[rule]]
-action = "block"
-match = "via:unfinished"
-
-[[rule]]
-action = "allow"
-match = ""
-"""  # the outcome hangs on the name, and nothing else is refused
 
 
 def hellos(lab: Lab) -> Iterator[str]:
@@ -152,7 +139,7 @@ def main(chosen: list[str]) -> int:
     for name in chosen or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             rules = Path(folder, "rules.toml")
-            rules.write_text(RULES)
+            rules.write_text(BY_NAME)
             with lab_up(rules) as lab:
                 for line in PARTS[name](Quietly(lab.name)):
                     print(line, flush=True)

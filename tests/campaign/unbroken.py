@@ -21,22 +21,9 @@ import clients
 import corpora
 import hostile
 import relive
-from judge import Lab, lab_up
+from judge import BY_NAME, Lab, lab_up
 
 HERE = Path(__file__).parent
-RULES = """
-[[rule]]
-action = "block"
-match = "name:nobody.invalid"
-
-[[rule]]
-action = "block"
-match = "via:unfinished"
-
-[[rule]]
-action = "allow"
-match = ""
-"""  # the outcome hangs on the name, and nothing else is refused
 GO = """package main
 import ("crypto/tls"; "fmt"; "net/http"; "os")
 func main() {
@@ -107,7 +94,7 @@ def main() -> int:
     for part in (relived, stacks, browsers, flooded):
         with tempfile.TemporaryDirectory() as folder:
             rules = Path(folder, "rules.toml")
-            rules.write_text(RULES)
+            rules.write_text(BY_NAME)
             with lab_up(rules) as lab:
                 for line in part(lab):
                     print(line, flush=True)

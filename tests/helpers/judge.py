@@ -38,6 +38,20 @@ def environment(lab: str) -> dict[str, str]:
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
+BY_NAME = """
+[[rule]]
+action = "block"
+match = "name:nobody.invalid"
+
+[[rule]]
+action = "block"
+match = "via:unfinished"
+
+[[rule]]
+action = "allow"
+match = ""
+"""  # the outcome hangs on the name, and nothing else is refused
+
 
 class Lab:
     """A lab that is up, through its command line."""
