@@ -65,7 +65,7 @@ class Server:
         with contextlib.suppress(KeyError):
             os.chown(new, 0, grp.getgrnam(READERS).gr_gid)
             new.chmod(0o660)
-        self._server = await asyncio.start_unix_server(self._client, sock=listener, limit=LARGEST_REQUEST)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LARGEST_REQUEST)
         new.rename(self._path)
 
     async def close(self) -> None:
@@ -86,6 +86,12 @@ class Server:
         for follower in self._followers:
             follower.put(item)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._client(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # also if `close` came before its first line
+
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             connection = _Connection(writer)
@@ -96,11 +102,7 @@ class Server:
         full = self._full(uid)
         if full:
             connection.send(_error(None, full, 1))
-            writer.close()
             return
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self._of_user[uid] += 1
         asking.set(uid)  # of this task and of those that answer its requests
         running: set[asyncio.Task[None]] = set()
@@ -126,14 +128,14 @@ class Server:
                 request.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await connection.close()
-            self._tasks.discard(task)
             self._of_user[uid] -= 1
             self._of_user += Counter()  # without those who have none left
 
     def _full(self, uid: int) -> str:
         """Why this user gets no connection more; "" if it does."""
-        if len(self._tasks) >= MOST_CLIENTS - (KEPT_FOR_ROOT if uid else 0):
-            return f"{len(self._tasks)} clients are connected already"
+        clients = self._of_user.total()
+        if clients >= MOST_CLIENTS - (KEPT_FOR_ROOT if uid else 0):
+            return f"{clients} clients are connected already"
         if uid and self._of_user[uid] >= MOST_OF_A_USER:
             return f"{MOST_OF_A_USER} clients of yours are connected already"
         return ""

@@ -406,6 +406,24 @@ print(n)
     assert longest < 1.0
 
 
+async def test_the_end_is_the_end_of_who_has_just_come(tmp_path: Path) -> None:
+    """Also of a client whose first turn had not come: nothing is left open, which the collector would tell of."""
+    server = await serving(tmp_path / "g.sock")
+    for turns in range(8):
+        near, far = socket.socketpair()
+        reader, writer = await asyncio.open_unix_connection(sock=far)
+        server._accept(reader, writer)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.close()
+        near.setblocking(False)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            while await loop.sock_recv(near, 4096):
+                pass
+        near.close()
+
+
 async def test_files_that_run_out_are_no_end(open_to_all: Server) -> None:
     """EMFILE: a server that has no file left for a client goes on with those it has, and takes others later."""
     crowd = as_nobody(open_to_all, """
