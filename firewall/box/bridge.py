@@ -63,6 +63,9 @@ def switches(plan: Plan) -> dict[str, int]:
         f"{lan4}/accept_redirects": 0,
         f"{lan4}/arp_ignore": 1,
         f"{lan6}/accept_ra": 0,  # a phone is no router
+        # This box is one, also while it lets nothing through: from who stops to be one, phones take the default route
+        # away until the next advertisement (RFC 4861, 7.2.5). Packets need `all/forwarding` too, which is the gate's.
+        f"{lan6}/forwarding": 1,
         f"{lan6}/accept_redirects": 0,
     }
     if plan.mode == ONE_ARMED:

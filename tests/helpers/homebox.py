@@ -76,6 +76,15 @@ class HomeBox:
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
+    @contextmanager
+    def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """A program beside the test, and no longer."""
+        with subprocess.Popen(self.argv(*words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def consentry(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("python", "-m", "firewall.cli", *words, check=check)
 

@@ -197,10 +197,10 @@ def test_a_radio_that_is_not_there_and_another_dhcp_server_are_states_with_a_rem
     with home_box() as box:
         box.file("/etc/consentry").mkdir()
         box.file("/etc/consentry/gateway.toml").write_text(render(PLAN))
-        with subprocess.Popen(box.argv("python", "-c", OCCUPY), stdout=subprocess.PIPE) as other:
+        with box.running("python", "-c", OCCUPY) as other:
             assert other.stdout is not None
-            assert other.stdout.readline() == b"has it\n"
-            with subprocess.Popen(box.argv("python", "-m", "firewall.cli", "keeper"), stderr=subprocess.DEVNULL) as keeper:
+            assert other.stdout.readline() == "has it\n"
+            with box.running("python", "-m", "firewall.cli", "keeper") as keeper:
                 told = box.child("hostapd", "failed")
                 assert wait_for(lambda: box.children["dnsmasq"]["state"] == "failed" and box.children["hostapd"])["since"] == told["since"]
                 assert (told["reason"], told["remedy"]) == ("the radio wlan0 is not there", "plug it in; it is used at once")
@@ -216,9 +216,19 @@ def test_a_radio_that_is_not_there_and_another_dhcp_server_are_states_with_a_rem
                 box.run("ip", "addr", "add", "192.168.77.130/25", "dev", "up2")
                 told = box.child("uplink", "failed")
                 assert "192.168.77.128/25, and the phones' is 192.168.77.0/24: they collide" in told["reason"]
+                assert "router" in neighbours_told(box)
                 keeper.terminate()
                 assert keeper.wait(timeout=30) == 0
         assert {child["state"] for name, child in box.children.items() if name in {"hostapd", "dnsmasq"}} == {"off"}
+
+
+def neighbours_told(box: HomeBox) -> str:
+    """What a phone's kernel knows of the box while no gate runs yet: phones drop a default route to who is no router."""
+    box.run("ip", "link", "set", "port2", "master", "consentry0", "up")
+    gate = PLAN.address6.ip
+    box.at("phone2", "ip", "addr", "add", f"{gate + 0x76}/64", "dev", "eth0", "nodad")
+    wait_for(lambda: knock(box, "phone2", str(gate)) == "ECONNREFUSED")
+    return box.at("phone2", "ip", "-6", "neigh", "show", str(gate)).stdout
 
 
 # -- and back ---------------------------------------------------------------------------------------------------------
