@@ -514,9 +514,14 @@ def flood(family: int, connections: int, segments: int) -> int:
     return sent
 
 
-def main() -> None:
+def deaf() -> None:
+    """The phone's own kernel hears nothing of these ports."""
     if subprocess.run(["nft", "list", "table", "inet", "hostile"], capture_output=True, check=False).returncode:
         subprocess.run(["nft", "-f", "-"], input=RULES, text=True, check=True)
+
+
+def main() -> None:
+    deaf()
     if sys.argv[1:2] == ["flood"]:
         print(sum(flood(family, int(sys.argv[2]), int(sys.argv[3])) for family in (4, 6)))
         return

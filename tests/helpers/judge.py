@@ -94,10 +94,10 @@ class Lab:
 
     @contextmanager
     def capture(self, file: Path) -> Iterator[Path]:
-        """What is seen on the outer link, on the router's side of it."""
+        """What is seen on the outer link, on the router's side of it. At once: in blocks the last second would be lost."""
         link = self.status["outer_if"]
         dump = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespaces["router"], "tcpdump", "-Z", "root", "-U", "-B", "65536", "-n", "-i", link, "-w", str(file)],
+            ["ip", "netns", "exec", self.namespaces["router"], "tcpdump", "-Z", "root", "-U", "--immediate-mode", "-B", "65536", "-n", "-i", link, "-w", str(file)],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         try:

@@ -59,6 +59,7 @@ class Ruleset:
         self.kind, self._tools = self._find_queue()
         self.offloads = offload.is_there(accepted)
         self._misplaced = self._find_misplaced()
+        self._one_stream = self._find_one_stream()
 
     def load(self, state: KernelState, held: Held, *, masquerade6: bool) -> None:
         """One transaction, checked first. What is held is put back where the table had been lost.
@@ -130,6 +131,7 @@ class Ruleset:
             queue="" if self._tools else f"queue num {self._queue}",
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
+            one_stream=self._one_stream,
             **offload.words(self._lan, self.wan, possible=self.offloads),
             quic_versions=", ".join(map(hex, VERSIONS)),
             masquerade6=f'oifname "{self.wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",
@@ -238,6 +240,15 @@ class Ruleset:
         rule = "fib saddr . mark . iif oif missing counter name misplaced drop"
         probe = f"table inet consentry_probe {{ counter misplaced {{ }}; chain c {{ {rule}; }}; }}"
         return rule if accepted(probe) else ""
+
+    def _find_one_stream(self) -> str:
+        """What becomes of a SYN that asks for multipath TCP, and of nothing else.
+
+        Kernels before 5.18 cannot take an option out: there it is dropped, and its phone soon tries without.
+        """
+        rule = "reset tcp option 30"
+        probe = f"table inet consentry_probe {{ chain c {{ {rule}; }}; }}"
+        return rule if accepted(probe) else "tcp option 30 exists drop"
 
     def _find_queue(self) -> tuple[str, tuple[str, ...]]:
         """How the kernel asks: by nft's own `queue` if it has it, else by xtables' NFQUEUE. Never with a bypass.

@@ -20,6 +20,7 @@ ONE6 = (bytes(15) + b"\x07", bytes(15) + b"\x07")
 def rules(monkeypatch) -> Ruleset:
     monkeypatch.setattr(Ruleset, "_find_queue", lambda _: ("nft queue", ()))
     monkeypatch.setattr(Ruleset, "_find_misplaced", lambda _: "")
+    monkeypatch.setattr(nftables, "accepted", lambda _: False)
     return Ruleset("lan0", "wan0", 66, ssh=False)
 
 
@@ -57,6 +58,14 @@ def test_locked_asks_nobody(rules: Ruleset) -> None:
     assert "\t\tgoto undecided\n" not in locked
 
 
+@pytest.mark.parametrize(("able", "becomes"), [(True, "reset tcp option 30"), (False, "tcp option 30 exists drop")])
+def test_no_kernel_lets_multipath_tcp_pass(monkeypatch, rules: Ruleset, able: bool, becomes: str) -> None:
+    monkeypatch.setattr(nftables, "accepted", lambda _: able)
+    monkeypatch.setattr(nftables.offload, "words", lambda *_, **__: {"bulk": "", "through": "accept"})
+    text = Ruleset("lan0", "wan0", 66, ssh=False).render(state(), Held(), masquerade6=False)
+    assert f"\t\ttcp flags & syn == syn {becomes}\n" in text
+
+
 def test_ssh_only_if_wanted(monkeypatch, rules: Ruleset) -> None:
     assert "dport 22" not in rules.render(state(), Held(), masquerade6=False)
     assert "tcp dport 22 accept" in Ruleset("a", "b", 1, ssh=True).render(state(), Held(), masquerade6=False)
@@ -65,7 +74,6 @@ def test_ssh_only_if_wanted(monkeypatch, rules: Ruleset) -> None:
 @pytest.mark.parametrize("name", ['a"; flush ruleset; "', "", "x" * 16, "a b", "a/b"])
 def test_names_that_no_interface_has_never_reach_nft(monkeypatch, name: str) -> None:
     monkeypatch.setattr(Ruleset, "_find_queue", lambda _: ("nft queue", ()))
-    monkeypatch.setattr(Ruleset, "_find_misplaced", lambda _: "")
     with pytest.raises(BackendError):
         Ruleset(name, "wan0", 66, ssh=False)
 
