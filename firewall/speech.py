@@ -7,6 +7,7 @@ connection may begin on the same ports. The protocols themselves are read in fir
 from __future__ import annotations
 
 import re
+import sys
 from enum import Enum
 from itertools import islice
 from typing import Final, Literal, NamedTuple, Protocol
@@ -50,12 +51,22 @@ Said = Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]
 
 # All registered methods are upper case. What begins otherwise is hardly ever HTTP: it is let go on, and listened to.
 _METHOD_LIKELY = re.compile(rb"[\r\n]*[A-Z]{1,20}(?: |$)")
-# Mail and file transfer begin in the clear and may go on as TLS (RFC 3207, 2595, 4217). A phone may choose any method
-# and any target, so only what HTTP's reader has turned away is asked this.
-_MAY_START_TLS = re.compile(rb"(?i)(?:EHLO|LHLO|STLS|CAPA|AUTH TLS|\S{1,16} (?:STARTTLS|CAPABILITY|ID))\b")
+# What begins in the clear may go on as TLS: mail, news and chat (RFC 3207, 2595, 4642, 5804, 6120), files (4217), LDAP
+# (4511), databases, remote desktops; or a proxy's line stands in front of it. A phone may choose any method and any
+# target, so only what HTTP's reader has turned away is listened to like this. Text of these protocols to its end:
+_MAY_START_TLS = re.compile(
+    rb"(?i)(?:EHLO|HELO|LHLO|STLS|CAPA|CAPABILITIES|MODE READER|AUTH (?:TLS|SSL)|FEAT|USER|NICK|CAP LS|STARTTLS|<\?xml|<stream|"
+    rb"\S{1,16} (?:STARTTLS|CAPABILITY|ID|NOOP))\b"
+)
+_TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
+MOST_TEXT, MOST_BINARY = 1 << 16, 1 << 12  # bytes of anything else that are listened to; upgrades come before
+MOST_PIECES = 8  # of anything binary: nobody asks for TLS later, and a connection that lives long needs no gateway then
 _TLS_FIRST = (b"\x16", b"\x15")
 _REQUEST = re.compile(rb"(?m)^[A-Z]{1,20} [^\n]+ HTTP/1\.[0-9]\r?\n")  # in text that began otherwise
-_HELLO_FIRST = re.compile(rb"\x16(?:\x03|\Z)")
+_HELLO_FIRST = re.compile(rb"\x16(?:\x03|\Z)")  # in text, where nothing else begins like it
+_HELLO_LIKELY = re.compile(rb"\x16\x03[\x00-\x04](?:\0\0\x16\x03[\x00-\x04]){,4}[\x00-\x40](?s:.)\x01")  # its first bytes, among any
+_LONGEST_BEGIN = 26  # bytes of the latter
+_LONGEST_LINE = 2_048  # bytes of a request's first line that comes in pieces
 _MOST_HELLOS = 8  # in one piece of text, that are tried
 _HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
 _XIAOMI_FIRST: Final = xiaomi.MAGIC[0]
@@ -76,13 +87,18 @@ def listener(proto: int) -> Speech | Datagrams | None:
 class Speech:
     """A TCP flow: fed with the phone's stream in order and without gaps."""
 
-    __slots__ = ("_addresses", "_begun", "_in_clear", "_likely", "_opening", "_requests", "_said", "_signs")
+    __slots__ = (
+        "_addresses", "_begun", "_in_clear", "_left", "_likely", "_opening", "_pieces", "_requests", "_said", "_signs",
+        "_tail",
+    )
 
     def __init__(self) -> None:
         self._likely = True  # False: it began unlike HTTP, and is only listened to
         self._begun = b""  # of a hello or frame that is not whole yet
         self._opening: bytes | None = None  # what may become the first request's head
-        self._in_clear = False  # it began as text that may become TLS
+        self._in_clear: re.Pattern[bytes] | None = None  # it may become TLS, whose hello begins like this
+        self._left = self._pieces = 0  # bytes of it and pieces that are listened to
+        self._tail = b""  # of it, what has passed and may be the first of a hello or request
         self._requests: http.Requests | h2.Requests | None = None
         self._said: tuple[Name, ...] = ()  # by requests whose packets are kept back, or were judged last
         self._signs: tuple[Sign, ...] = ()
@@ -99,9 +115,13 @@ class Speech:
             return MORE if self._begun else NOTHING_NEW
         if self._requests is not None:
             return self._next(self._requests, data)
+        if self._in_clear is not None:
+            self._left, self._pieces = self._left - len(data), self._pieces - 1
+            return self._listen(self._tail + self._begun + data)
         data = self._begun + data
-        heard = self._later(data) if self._in_clear else self._open(data)
-        self._begun = data if heard is MORE and self._requests is None else b""
+        heard = self._open(data)
+        if self._in_clear is None:
+            self._begun = data if heard is MORE and self._requests is None else b""
         return heard
 
     def _open(self, data: bytes) -> Said:
@@ -115,7 +135,8 @@ class Speech:
                 heard = said_by(hello, Source.SNI)
                 return heard if tls.one_record(data) else self._others(data, heard)
         elif first == _XIAOMI_FIRST:
-            return self._xiaomi(data)
+            heard = self._xiaomi(data)
+            return self._unlike_http(data) if heard is NO_NAME else heard
         elif first == _PREFACE_FIRST and h2.PREFACE.startswith(data[: len(h2.PREFACE)]):
             if len(data) < len(h2.PREFACE):
                 return MORE
@@ -141,12 +162,12 @@ class Speech:
             return NO_NAME._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
         if _is_question(data[2 : 2 + int.from_bytes(data[:2])]):  # RFC 1035, 4.2.2
             return NO_NAME._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
-        if not _MAY_START_TLS.match(data):
-            return NO_NAME
-        self._requests, self._in_clear = None, True
-        heard = self._later(data)
-        self._begun = data if heard is MORE and self._requests is None else b""
-        return heard
+        self._requests = None
+        text = _TEXT.match(data)
+        self._in_clear = _HELLO_FIRST if text else _HELLO_LIKELY
+        left = sys.maxsize if _MAY_START_TLS.match(data) else MOST_TEXT if text else MOST_BINARY
+        self._left, self._pieces = left - len(data), (sys.maxsize if text else MOST_PIECES) - 1
+        return self._listen(data)
 
     @staticmethod
     def _xiaomi(data: bytes) -> Said:
@@ -158,9 +179,24 @@ class Speech:
         names = tuple(Name(host, Source.XIAOMI) for host in frame.hosts)
         return NO_NAME._replace(said=names, signs=(Sign.XIAOMI,), addresses=frame.addresses, protocol="xiaomi")
 
+    def _listen(self, data: bytes) -> Said:
+        """To what may become TLS. Of what has passed, so much is kept as the first bytes of a name may be in."""
+        heard = self._later(data)
+        self._begun = self._tail = b""
+        if self._requests is not None:
+            return heard
+        if heard is MORE:
+            self._begun = data
+        elif self._in_clear is _HELLO_LIKELY:
+            self._tail = data[-_LONGEST_BEGIN:]
+        else:
+            self._tail = data[data.rfind(b"\n") + 1 :][-_LONGEST_LINE:]
+        return heard
+
     def _later(self, data: bytes) -> Said:
-        """Of text that may become TLS: the hello, when it comes. Or requests: a server may have read over the rest."""
-        for begin in islice(_HELLO_FIRST.finditer(data), _MOST_HELLOS):
+        """The hello, when it comes. Or requests: a server may have read over the rest."""
+        assert self._in_clear is not None
+        for begin in islice(self._in_clear.finditer(data), _MOST_HELLOS):
             hello = tls.client_hello(data[begin.start() :])
             if hello is NEED_MORE:
                 return MORE
@@ -168,7 +204,7 @@ class Speech:
                 return said_by(hello, Source.SNI)
         request = _REQUEST.search(data) if b" HTTP/1." in data else None
         if request is None:
-            return NO_NAME_YET
+            return NO_NAME_YET if self._left > 0 and self._pieces > 0 else NO_NAME
         self._requests = http.Requests()
         return self._first(self._requests, data[request.start() :])
 

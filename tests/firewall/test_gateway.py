@@ -327,7 +327,7 @@ def test_a_flow_asked_about_in_its_middle_does_not_wait_for_its_beginning(play: 
     play << FlowCounted(key, 100, 50, ended=True)
     assert play.of(MarkFlow).verdict is HELD
     play << PacketSeen(71, MAC, wire.tcp(FRIEND, 443, b"\x17\x03\x03\0\5later", seq=9000), first=False)
-    assert play.verdicts() == [(71, ALLOW, Watch.BEGUN)]
+    assert play.verdicts() == [(71, ALLOW, Watch.NAMES)]
 
 
 def test_bytes_are_told_as_differences_and_refused_flows_have_none(play: Play, wire) -> None:

@@ -72,13 +72,9 @@ def test_text_that_is_no_http_is_let_go_on_but_listened_to() -> None:
     assert speech.hear(b"hello there") == NO_NAME_YET
 
 
-def test_a_line_that_ends_unlike_http_is_nameless() -> None:
-    assert Speech().hear(b"QUIT now\r\n") == NO_NAME
-    assert Speech().hear(b"USER anna\r\n") == NO_NAME
-
-
-def test_binary_is_nameless_at_once() -> None:
-    assert Speech().hear(b"\x00\x01\x02\x03") == NO_NAME
+@pytest.mark.parametrize("data", [b"QUIT now\r\n", b"USER anna\r\n", b"\x00\x01\x02\x03"])
+def test_what_is_unlike_http_is_nameless_at_once_and_listened_to(data: bytes) -> None:
+    assert Speech().hear(data) == NO_NAME_YET
 
 
 @given(st.lists(st.binary(max_size=200), max_size=8))
@@ -177,6 +173,51 @@ def test_a_hello_behind_mail_is_read_wherever_it_is_cut(wire, cut: int) -> None:
     assert together.hear(b"a1 STARTTLS\r\n" + hello[:cut]) is MORE
     assert names(together.hear(hello[cut:])) == ["mail.example"]
     assert names(Speech().hear(b"EHLO x\r\n\x16\x03\xff\xff\xff" + hello)) == ["mail.example"], "what only looks like one does not hide it"
+
+
+STARTS_TLS = {  # what a client says before its hello; each piece after an answer of its server
+    "smtp": [b"HELO phone\r\n", b"STARTTLS\r\n"], "imap": [b"a NOOP\r\n", b"b STARTTLS\r\n"], "pop3": [b"USER anna\r\n", b"STLS\r\n"],
+    "ftp": [b"FEAT\r\n", b"AUTH SSL\r\n"], "nntp": [b"MODE READER\r\n", b"STARTTLS\r\n"], "irc": [b"NICK anna\r\n", b"STARTTLS\r\n"],
+    "xmpp": [b"<?xml version='1.0'?><stream:stream to='x' version='1.0'>", b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"],
+    "ldap": [b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16" + b"1.3.6.1.4.1.1466.20037"], "postgresql": [bytes.fromhex("0000000804d2162f")],
+    "mysql": [bytes.fromhex("20000001 85aeff19 00000001 21") + bytes(23)], "rdp": [bytes.fromhex("030000130ee000000000000100080003000000")],
+    "amqp": [b"AMQP\x02\1\0\0"], "tds": [bytes.fromhex("12010010000000000000ff0000000000"), b"\x12\1\0\x70\0\0\0\0"], "a proxy's line": [b"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n"],
+    "a proxy's header": [bytes.fromhex("0d0a0d0a000d0a515549540a2111000c") + bytes(12)], "xiaomi, of another kind": [b"\xc2\xfe\0\5\xff\xff\xff\xff"],
+    "anything": [bytes(range(128, 160)), b"\x16\x03", b"\x16"],
+}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 5, 6, 44])
+@pytest.mark.parametrize("protocol", STARTS_TLS)
+def test_a_hello_behind_whatever_a_protocol_begins_with_is_read(wire, protocol: str, cut: int) -> None:
+    hello = wire.hello("late.example")
+    apart, together = Speech(), Speech()
+    *before, last = STARTS_TLS[protocol]
+    for piece in (*before, last):
+        assert apart.hear(piece) in (NO_NAME_YET, MORE)
+    assert not cut or apart.hear(hello[:cut]) in (NO_NAME_YET, MORE)
+    assert names(apart.hear(hello[cut:])) == ["late.example"]
+    for piece in before:
+        together.hear(piece)
+    assert names(together.hear(last + hello) if not cut else together.hear(last + hello[:cut]) and together.hear(hello[cut:])) == ["late.example"]
+
+
+def test_what_will_not_become_tls_is_listened_to_no_longer(wire) -> None:
+    """It costs the gate each of its packets, and a connection that lives long is to need no gateway."""
+    pieces, long, text, mail = Speech(), Speech(), Speech(), Speech()
+    assert [pieces.hear(b"\x80ping") for _ in range(9)][-2:] == [NO_NAME, NO_NAME]
+    assert [long.hear(bytes(1_400)) for _ in range(3)] == [NO_NAME_YET, NO_NAME_YET, NO_NAME]
+    assert [text.hear(b"telemetry;" * 6_000) for _ in range(2)] == [NO_NAME_YET, NO_NAME]
+    assert [mail.hear(b"EHLO x\r\n" + b"noop\r\n" * 9_000) for _ in range(9)][-1] == NO_NAME_YET
+    assert names(mail.hear(wire.hello("late.example"))) == ["late.example"]
+
+
+def test_a_request_in_pieces_behind_other_text_is_read() -> None:
+    speech = Speech()
+    assert speech.hear(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\nGET / HT") == NO_NAME_YET
+    heard = [speech.hear(piece) for piece in (b"TP/1.1\r\nHo", b"st: late.example\r\n\r\n")]
+    assert heard[0] is MORE
+    assert names(heard[1]) == ["late.example"]
 
 
 def test_mail_in_pieces_and_ssh_in_pieces(wire) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import hostile
 import pytest
 from judge import Lab, wait_for
 
@@ -43,3 +45,39 @@ for family in (4, 6):
     assert seen.count("Flags [S]") == 2
     assert "mptcp" not in seen
     assert "mss 1460" in seen, "the other options stay"
+
+
+# -- TLS behind something else -------------------------------------------------------------------------------------------
+
+BEGINNINGS = {  # what stands before the hello, with an answer between: mail, LDAP, PostgreSQL; a proxy's line; nothing that anybody knows
+    25: [b"HELO phone\r\n", b"STARTTLS\r\n"], 389: [b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"],
+    5432: [bytes.fromhex("0000000804d2162f")], 8080: [b"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n"], 7777: [bytes(range(128, 200))] * 3,
+}
+
+
+def test_a_hello_behind_another_beginning_is_read(lab: Lab, open_lab: Lab) -> None:
+    """The echo at those ports answers whatever comes; the hello says its token where the sink sees it."""
+    code = """
+import json, socket
+for to, port, said in json.loads(sys.argv[1]):
+    with socket.create_connection((to, port), 9) as s:
+        s.settimeout(9)
+        try:
+            for one in said:
+                s.sendall(bytes.fromhex(one)); s.recv(4096)
+        except OSError:
+            pass
+"""
+    said, tokens = [], {True: set(), False: set()}
+    for family, to in hostile.FRIEND.items():
+        for port, before in BEGINNINGS.items():
+            for name in (hostile.GOOD_NAME, hostile.EVIL_NAME):
+                token = f"late{family}-{port:05}-{name[:3]}"
+                tokens[name == hostile.EVIL_NAME].add(token)
+                said.append([to, port, [one.hex() for one in (*before, hostile.hello(name, token))]])
+    run(lab, code, json.dumps(said))
+    run(open_lab, code, json.dumps(said))
+    here, there = ("\0".join(row["payload"] for row in where.sinks()) for where in (lab, open_lab))
+    every = tokens[True] | tokens[False]
+    assert {token for token in every if token in there} == every
+    assert {token for token in every if token in here} == tokens[False]
