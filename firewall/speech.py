@@ -55,8 +55,8 @@ _METHOD_LIKELY = re.compile(rb"[\r\n]*[A-Z]{1,20}(?: |$)")
 # (4511), databases, remote desktops; or a proxy's line stands in front of it. A phone may choose any method and any
 # target, so only what HTTP's reader has turned away is listened to like this. Text of these protocols to its end:
 _MAY_START_TLS = re.compile(
-    rb"(?i)(?:EHLO|HELO|LHLO|STLS|CAPA|CAPABILITIES|MODE READER|AUTH (?:TLS|SSL)|FEAT|USER|NICK|CAP LS|STARTTLS|<\?xml|<stream|"
-    rb"\S{1,16} (?:STARTTLS|CAPABILITY|ID|NOOP))\b"
+    rb"(?i)(?:EHLO|HELO|LHLO|STLS|CAPA|CAPABILITIES|MODE READER|AUTH (?:TLS|SSL)|FEAT|USER|NICK|CAP LS|STARTTLS|"
+    rb"<\?xml|<stream|\S{1,16} (?:STARTTLS|CAPABILITY|ID|NOOP))\b"
 )
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
 MOST_TEXT, MOST_BINARY = 1 << 16, 1 << 12  # bytes of anything else that are listened to; upgrades come before
@@ -64,7 +64,8 @@ MOST_PIECES = 8  # of anything binary: nobody asks for TLS later, and a connecti
 _TLS_FIRST = (b"\x16", b"\x15")
 _REQUEST = re.compile(rb"(?m)^[A-Z]{1,20} [^\n]+ HTTP/1\.[0-9]\r?\n")  # in text that began otherwise
 _HELLO_FIRST = re.compile(rb"\x16(?:\x03|\Z)")  # in text, where nothing else begins like it
-_HELLO_LIKELY = re.compile(rb"\x16\x03[\x00-\x04](?:\0\0\x16\x03[\x00-\x04]){,4}[\x00-\x40](?s:.)\x01")  # its first bytes, among any
+# Its first bytes among any others, perhaps behind empty records.
+_HELLO_LIKELY = re.compile(rb"\x16\x03[\x00-\x04](?:\0\0\x16\x03[\x00-\x04]){,4}[\x00-\x40](?s:.)\x01")
 _LONGEST_BEGIN = 26  # bytes of the latter
 _LONGEST_LINE = 2_048  # bytes of a request's first line that comes in pieces
 _MOST_HELLOS = 8  # in one piece of text, that are tried
@@ -135,8 +136,8 @@ class Speech:
                 heard = said_by(hello, Source.SNI)
                 return heard if tls.one_record(data) else self._others(data, heard)
         elif first == _XIAOMI_FIRST:
-            heard = self._xiaomi(data)
-            return self._unlike_http(data) if heard is NO_NAME else heard
+            framed = self._xiaomi(data)
+            return self._unlike_http(data) if framed is NO_NAME else framed
         elif first == _PREFACE_FIRST and h2.PREFACE.startswith(data[: len(h2.PREFACE)]):
             if len(data) < len(h2.PREFACE):
                 return MORE
