@@ -122,6 +122,7 @@ class KernelState:
     refused6: tuple[tuple[bytes, bytes], ...]
     keep_learned: bool  # False: forget what RefuseAddress put there
     exempt: tuple[int, ...] = ()  # slots of phones whose flows all reach Python: those watched, or with a consent
+    teredo: bool = False  # refuse a Teredo address wherever the NAT64 form of its client's is refused
 
 
 @dataclass(slots=True)

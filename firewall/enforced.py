@@ -53,7 +53,8 @@ class Enforced:
         self._generation += 1
         digest = self.digest_of(policy)
         keep, self.digest = digest == self.digest, digest
-        return Reconcile(KernelState(self._generation, locked, refused4, refused6, keep, self.exempted))
+        teredo = refusing is not None and refusing.teredo_is_nat64
+        return Reconcile(KernelState(self._generation, locked, refused4, refused6, keep, self.exempted, teredo))
 
     def exempt(self) -> tuple[int, ...]:
         """Slots of phones that are watched or have a consent: what the lists would refuse may pass."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rules.hosts import suffixes
-from rules.networks import TEREDO, Range, after, embedded, images
+from rules.networks import NAT64, TEREDO, Range, after, embedded, helper, images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,11 +58,16 @@ class Case:
     all_open: int
     proven: int  # an answer of our own DNS supports it
     addr: int  # the address lies in the atom's networks
+    touched: int  # it does, or the Teredo server that it names does
     facts: int  # one of the atom's facts holds
     facts_open: int  # it may still turn out to hold
     broken: int  # that cannot be told: its database never was valid
     named: bool  # there is a statement
     listed: bool  # some rule that refuses lists the address
+
+    def lies(self, bit: int, *, opening: bool) -> bool:
+        """Whether the address lies in the atom's networks. Who closes asks about a Teredo server too."""
+        return bool((self.addr if opening else self.touched) & bit)
 
     @property
     def ambiguous(self) -> bool:
@@ -123,6 +128,15 @@ class Index:
             ends = [(int.from_bytes(start) - 1).to_bytes(size) for start in starts[1:]]
             yield from zip(starts, [*ends, b"\xff" * size], strict=True)
 
+    @property
+    def teredo_is_nat64(self) -> bool:
+        """Whether all of Teredo's addresses and all of NAT64's are alike, but for the IPv4 addresses in them."""
+        found = set()
+        for prefix in (TEREDO, NAT64):
+            first, last = (bisect_right(self._starts6, prefix.ljust(16, rest)) for rest in (b"\0", b"\xff"))
+            found.update(self._masks6[first - 1 : last])
+        return len(found) == 1
+
     def name(self, name: str) -> int:
         mask = self._exact.get(name, 0)
         below = self._below
@@ -147,6 +161,8 @@ class Index:
             chains = tuple(chain for chain in chains if not spoken.isdisjoint(chain)) or chains
         asked = [_union(look(name) for name in chain) for chain in chains]
         addr = 0 if seen.addr is None else self.addr(seen.addr)
+        server = None if seen.addr is None else helper(seen.addr)
+        touched = addr if server is None else addr | self.addr(server)
         where, nowhere_yet, broken = self._place(seen)
         who = self._phones.get(seen.phone, 0) if seen.phone is not None else 0
         who |= self._groups.get(seen.group, 0) if seen.group is not None else 0
@@ -163,10 +179,10 @@ class Index:
             all_yes = 0
             possible = _union(asked) if asked else every
             all_open = possible & _common(said, every)
-        listed = bool((addr | where | broken) & refusing)
+        listed = bool((touched | where | broken) & refusing)
         return Case(
-            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, who | where, who_yet | nowhere_yet, broken,
-            bool(said or asked), listed,
+            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, touched, who | where,
+            who_yet | nowhere_yet, broken, bool(said or asked), listed,
         )
 
     def _place(self, seen: Observation) -> tuple[int, int, int]:

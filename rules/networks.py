@@ -16,7 +16,7 @@ SIX_TO_FOUR = b"\x20\x02"  # 2002::/16 (RFC 3056)
 PREFIX_BYTES = (12, 8, 7, 6, 5, 4)  # of a translator's prefix, the usual one first (RFC 6052, 2.2)
 MOST_TRANSLATORS = 4
 WELL_KNOWN = frozenset((b"\xc0\0\0\xaa", b"\xc0\0\0\xab"))  # what ipv4only.arpa has (RFC 7050, 2.2)
-TEREDO = b"\x20\x01\x00\x00"  # 2001::/32: the client's address inverted in the last four bytes (RFC 4380, 4)
+TEREDO = b"\x20\x01\x00\x00"  # 2001::/32: a server's address; in the last four bytes the client's inverted (RFC 4380)
 
 
 def parse_network(text: str) -> Range:
@@ -55,8 +55,13 @@ def embedded(addr: bytes, nat64: Iterable[bytes] = ()) -> bytes | None:
     return next((_behind(prefix, addr) for prefix in nat64 if addr.startswith(prefix)), None)
 
 
+def helper(addr: bytes) -> bytes | None:
+    """The server that a Teredo address names: the first packets to it go there. It is no reason to open anything."""
+    return addr[4:8] if len(addr) == 16 and addr.startswith(TEREDO) else None
+
+
 def images(span: Range, nat64: Iterable[bytes] = ()) -> list[Range]:
-    """The IPv6 ranges that lead to an IPv4 range. (Teredo's are none: a server's address stands in front.)"""
+    """The IPv6 ranges that lead to an IPv4 range. (Teredo's are none: its server stands in front.)"""
     first, last = span
     return [
         (MAPPED + first, MAPPED + last),

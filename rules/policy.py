@@ -97,6 +97,11 @@ class Policy:
         """Ranges of addresses, IPv4's and then IPv6's, within which all look alike to the rules."""
         return self._index.cells()
 
+    @property
+    def teredo_is_nat64(self) -> bool:
+        """Whether the rules make no difference between the two but for the IPv4 addresses in them."""
+        return self._index.teredo_is_nat64
+
     def translate(self, nat64: tuple[bytes, ...]) -> None:
         """Take these for the network's own translators: no rule's, and the one thing here that changes under rules."""
         self._index.translate(nat64)
@@ -108,7 +113,7 @@ class Policy:
     def likely(self, case: Case) -> Iterator[CompiledRule]:
         """In order, all rules that can answer YES, and few others."""
         positions = list(self._always)
-        hits = case.any_yes | case.addr | case.facts | case.broken
+        hits = case.any_yes | case.touched | case.facts | case.broken
         for bit in _single(hits & self._keys):
             positions += self._by_bit.get(bit, ())
         for position in sorted(positions):
@@ -133,7 +138,7 @@ class Policy:
 
     def service_of(self, case: Case, asked: Iterable[str] = ()) -> str:
         """Id of the service that this is; names tell it better than addresses. "" if none; rather one of `asked`."""
-        hits = case.any_yes & self._service_bits or case.addr & self._service_bits
+        hits = case.any_yes & self._service_bits or case.touched & self._service_bits
         if not hits:
             return ""  # as most are
         found = self.services_among(hits)

@@ -32,7 +32,7 @@ def refused_networks(policy: Policy) -> tuple[tuple[Range, ...], tuple[Range, ..
     six: list[Range] = []
     for first, last in policy.cells():
         if len(first) == 16 and first.startswith(TEREDO):
-            continue  # the embedded addresses in it are no ranges; Python decides them one by one
+            continue  # the embedded addresses in it are no ranges: `Policy.teredo_is_nat64`, else Python, one by one
         if refusal(policy, Observation(None, None, first, None, names_open=True, group=None, place=None)):
             (four if len(first) == 4 else six).append((first, last))
     return merged(four), merged(six)

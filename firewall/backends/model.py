@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from firewall.dissect import ip
 from firewall.phones import HOME, Phones
+from rules.networks import NAT64, TEREDO, embedded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,10 +45,12 @@ class Sets:
     def __init__(self) -> None:
         self._ranges: dict[int, tuple[list[bytes], list[bytes]]] = {4: ([], []), 16: ([], [])}
         self._learned: dict[tuple[bytes, bytes], float] = {}
+        self._teredo = False
 
     def load(self, state: KernelState) -> None:
         for size, ranges in ((4, state.refused4), (16, state.refused6)):
             self._ranges[size] = [first for first, _ in ranges], [last for _, last in ranges]
+        self._teredo = state.teredo
         if not state.keep_learned:
             self._learned.clear()
 
@@ -58,9 +61,15 @@ class Sets:
             self._learned.pop((command.mac, command.addr), None)
 
     def refuse(self, mac: bytes, addr: bytes, now: float) -> bool:
+        return self._listed(addr) or self._learned.get((mac, addr), 0.0) > now
+
+    def _listed(self, addr: bytes) -> bool:
         firsts, lasts = self._ranges[len(addr)]
         at = bisect_right(firsts, addr) - 1
-        return (at >= 0 and addr <= lasts[at]) or self._learned.get((mac, addr), 0.0) > now
+        if at >= 0 and addr <= lasts[at]:
+            return True
+        behind = embedded(addr) if self._teredo and addr.startswith(TEREDO) and len(addr) == 16 else None
+        return behind is not None and self._listed(NAT64 + behind)
 
 
 def answers(packet: ip.Packet) -> bool:

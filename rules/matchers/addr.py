@@ -37,5 +37,5 @@ class AddrMatcher:
     def atom(self) -> Atom:
         return Atom(networks=self.networks)
 
-    def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002  an address does not lie
-        return known(case.seen.addr, bool(case.addr & bit))
+    def test(self, case: Case, bit: int, *, opening: bool) -> Answer:
+        return known(case.seen.addr, case.lies(bit, opening=opening))

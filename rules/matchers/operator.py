@@ -37,6 +37,6 @@ class OperatorMatcher:
         networks = tuple(network for part in parts for network in part.networks)
         return Atom(networks=networks, facts=tuple(fact for part in parts for fact in part.facts))
 
-    def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002
+    def test(self, case: Case, bit: int, *, opening: bool) -> Answer:
         # its networks are known without the database
-        return Answer.YES if case.addr & bit else by_fact(case, bit)
+        return Answer.YES if case.lies(bit, opening=opening) else by_fact(case, bit)

@@ -44,7 +44,7 @@ class ServiceMatcher:
     def test(self, case: Case, bit: int, *, opening: bool) -> Answer:
         if self.bound is None:  # a filter: rows carry the service they were found to belong to
             return Answer.NO
-        by_addr = bool(case.addr & bit)
+        by_addr = case.lies(bit, opening=opening)
         if not opening:
             if by_addr:
                 return Answer.YES

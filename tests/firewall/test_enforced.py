@@ -47,6 +47,7 @@ def test_the_kernel_keeps_what_it_learnt_while_the_same_is_refused(house) -> Non
     phones, _, enforced, policy = house
     first = enforced.whole(policy, locked=False).desired
     assert first.refused4
+    assert first.teredo  # no pack tells Teredo from NAT64
     assert not first.keep_learned  # nobody knows what it holds
     assert enforced.whole(policy, locked=True).desired.keep_learned
     phones.change(phones.edited("phone1", group="kids"))
@@ -70,4 +71,4 @@ def test_only_the_newest_generation_ends_the_retries(house) -> None:
 def test_without_rules_nothing_is_refused_by_the_kernel(house) -> None:
     _, _, enforced, _ = house
     desired = enforced.whole(None, locked=True).desired
-    assert (desired.refused4, desired.refused6, desired.locked) == ((), (), True)
+    assert (desired.refused4, desired.refused6, desired.locked, desired.teredo) == ((), (), True, False)

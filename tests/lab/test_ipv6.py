@@ -36,6 +36,12 @@ def clad(form: str, addr: str) -> str:
     return str(IPv6Address(FORMS[form].format(f"{number >> 16:x}:{number & 0xFFFF:x}")))
 
 
+def served(server: str) -> str:
+    """A friend's Teredo address that names this server."""
+    number = int(IPv4Address(server))
+    return str(IPv6Address(f"2001:0:{number >> 16:x}:{number & 0xFFFF:x}:8000:1:39cc:9ba5"))
+
+
 def six(token: str, dst: str, port: int) -> dict[str, list[bytes]]:
     """Token -> one datagram, said in every lawful way."""
     def said(way: str) -> bytes:
@@ -100,7 +106,7 @@ def test_no_header_and_no_fragment_hides_an_address_or_a_port(lab: Lab, family: 
 
 
 def test_an_ipv4_address_in_other_clothes_is_the_same_address(lab: Lab) -> None:
-    """In the kernel's sets, so that it is refused with no daemon alive, and in Python's words. Teredo's are Python's alone."""
+    """In the kernel's sets, so that it is refused with no daemon alive, and in Python's words. A Teredo server is Python's alone."""
     def held() -> bool:
         return all(
             lab.gateway("nft", "get", "element", "inet", "consentry", "refused6", f"{{ {clad(form, LISTED[4])} }}", check=False).returncode == 0
@@ -108,8 +114,14 @@ def test_an_ipv4_address_in_other_clothes_is_the_same_address(lab: Lab) -> None:
         )
 
     wait_for(held)  # our upstream has told where this network's own translator is
+    assert "2001::/32" in lab.gateway("nft", "list", "chain", "inet", "consentry", "lists").stdout
     listed = {f"clad-{form}.": [udp(f"clad-{form}.", clad(form, LISTED[4]))] for form in FORMS}
     friend = {f"free-{form}.": [udp(f"free-{form}.", clad(form, FRIEND[4]))] for form in FORMS}
+    for said, server in ((listed, LISTED[4]), (friend, FRIEND[4])):
+        token = f"served-by-{server}."
+        said[token] = [udp(token, served(server))]
+        token = f"plain-{server}."
+        said[token] = [udp(token, server)]
     send(lab, listed | friend)
     wait_for(lambda: arrived(lab, friend) == set(friend))
     time.sleep(0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,41 @@ def test_teredo_is_left_to_python_which_sees_the_address_in_it(make) -> None:
     assert six == ((make.packed("2000::"), make.packed("2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff")), (make.packed("2001:1::"), make.packed("2002:c000:200:ffff:ffff:ffff:ffff:ffff")), (make.packed("2002:c000:202::"), make.packed("3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
     assert decide(policy, make.seen(addr="2001:0:102:304:8000:1:3fff:fdfe")).verdict == "allow"  # 192.0.2.1, inverted
     assert decide(policy, make.seen(addr="2001:0:102:304:8000:1:3fff:fdfd")).verdict == "block"
+    assert not policy.teredo_is_nat64
+
+
+TEREDO_PROBES = [b"\x20\x01\0\0" + server + b"\x80\0\1\2" + bytes(255 - byte for byte in client) for server in PROBES[:8] for client in PROBES[:8]]
+
+
+@given(st.lists(RULE, max_size=5))
+def test_the_kernel_may_take_teredo_for_nat64_where_the_rules_make_no_other_difference(make, rules) -> None:
+    """Then nothing is refused there that Python would let pass."""
+    policy = make.policy(*rules)
+    _, six = refused_networks(policy)
+    if policy.teredo_is_nat64:
+        for addr in TEREDO_PROBES:
+            form = b"\0\x64\xff\x9b" + bytes(8) + bytes(255 - byte for byte in addr[12:])
+            if any(first <= form <= last for first, last in six):
+                assert decide(policy, Observation(None, None, addr, None, names_open=True, group=None, place=None)).verdict.refuses
+
+
+@pytest.mark.parametrize(("rules", "alike"), [
+    (["block addr:42.62.48.0/24", "allow addr:192.0.2.1"], True), (["block addr:2001:db8::/32"], True), (["block addr:::/0"], True),
+    (["allow addr:2001:0:102:304::/64"], False), (["allow addr:64:ff9b::192.0.2.1"], False), (["allow addr:2001::/16"], False),
+])
+def test_what_is_a_difference(make, rules, alike) -> None:
+    assert make.policy(*rules).teredo_is_nat64 is alike
+
+
+def test_a_teredo_server_closes_and_never_opens(make) -> None:
+    listed, free, other = "2001:0:2a3e:3009:8000:1:3fff:fdfe", "2001:0:102:304:8000:1:3fff:fdfe", "2001:0:102:304:8000:1:d5c1:cff6"
+    for refusal in ("block addr:42.62.48.0/24", "ask service:xiaomi-account", "block -addr:192.0.2.0/24,1.2.3.4"):
+        policy = make.policy(refusal, services=True)
+        verdicts = [decide(policy, make.seen(addr=addr)).verdict.refuses for addr in (listed, free, other)]
+        assert verdicts == ([True, False, True] if "-addr" not in refusal else [False, False, True]), refusal
+    opening = make.policy("allow addr:1.2.3.4", "block addr:42.62.48.0/24")
+    assert decide(opening, make.seen(addr=other)).verdict == "block"
+    assert decide(make.policy("allow -addr:1.2.3.4", "block addr:0.0.0.0/0"), make.seen(addr=free)).verdict == "block"
 
 
 def test_all_forms_of_a_listed_network_are_there(make) -> None:

@@ -34,6 +34,7 @@ SPOOFED: Final = "spoofed"  # the prefix of what it logs of packets in another p
 XTABLES: Final = (("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy"))
 CHILDREN: Final[deque[int]] = deque(maxlen=64)  # pids of the programs started here: what they commit is ours
 A_SECOND, BURST = 200, 1_000  # flows that a phone may begin while the connection table fills
+_TEREDO: Final = "ip6 daddr 2001::/32 ip6 daddr & ::ffff:ffff ^ 64:ff9b::ffff:ffff @refused6 goto listed"
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")  # what of dev_valid_name() is safe between nft's quotes
 
 
@@ -132,6 +133,7 @@ class Ruleset:
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
             one_stream=self._one_stream,
+            teredo=_TEREDO if state.teredo else "",
             **offload.words(self._lan, self.wan, possible=self.offloads),
             quic_versions=", ".join(map(hex, VERSIONS)),
             masquerade6=f'oifname "{self.wan}" meta nfproto ipv6 masquerade' if masquerade6 else "",

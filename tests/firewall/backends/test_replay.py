@@ -1,5 +1,6 @@
 """Recordings with known content through the gate's own code: made by ourselves, and other people's where they are."""
 
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import captures
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firewall.backends import replay
+from firewall.backends.model import Sets
 from firewall.capture import Capture
+from firewall.commands import KernelState
 
 
 @pytest.mark.parametrize("name", captures.CASES)
@@ -43,6 +46,15 @@ def test_no_packets_make_it_raise(tmp_path_factory: pytest.TempPathFactory, data
     frames = [frames[at] for at in data.draw(st.lists(st.integers(0, len(frames) - 1), max_size=60))] if frames else []
     for row in corpora.replayed(frames):
         assert row["verdict"] in {"allow", "ask", "block", "held"}
+
+
+@pytest.mark.parametrize("teredo", [False, True])
+def test_the_kernel_of_a_recording_knows_teredo_as_the_real_one_does(teredo: bool) -> None:
+    listed, free = (IPv6Address(addr).packed for addr in ("2001:0:102:304:8000:1:d5c1:cf4a", "2001:0:102:304:8000:1:d5c1:ceff"))
+    sets = Sets()
+    form = IPv6Address("64:ff9b::2a3e:3000").packed, IPv6Address("64:ff9b::2a3e:30ff").packed
+    sets.load(KernelState(1, False, (), (form,), True, teredo=teredo))
+    assert [sets.refuse(b"", addr, 0.0) for addr in (form[0], listed, free)] == [True, teredo, False]
 
 
 def test_of_very_many_flows_the_oldest_is_told_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def rows() -> list:
             n, phone=f"p{n % 4}", verdict=chance.choice(["allow", "ask", "block", "watch"]), service=f"s{n % 3}", rule=f"r{n % 7}", name=name,
             names=(Name(name, source),) if name else (), answered=((name,),) if name else (("k.example",), ("l.example",)) if n % 2 else (),
             via=str(source) if name else "ambiguous" if n % 2 else "none", dport=chance.choice([443, 80, 5228]), proto="dns" if n % 50 == 0 else chance.choice(["tcp", "udp"]),
-            dst="" if n % 50 == 0 else chance.choice([f"198.51.100.{n % 256}", "2001:db8::7", "64:ff9b::cb00:7109", "::ffff:198.51.100.7"]),
+            dst="" if n % 50 == 0 else chance.choice([f"198.51.100.{n % 256}", "2001:db8::7", "64:ff9b::cb00:7109", "::ffff:198.51.100.7", "2001:0:c633:6407:8000:1:f5b2:fffe"]),
             last=NOW - chance.randrange(4) * 2_000 - chance.randrange(40), bytes_up=n, bytes_down=2 * n, count=n % 5,
             place=Place(chance.choice(["CN", "DE", ""]), "US", 64_500 + n % 5, ORGANISATIONS[n % 5]), operator="cnnic" if n % 7 == 0 else "", group=chance.choice(["", "kids"]),
         ))

@@ -268,6 +268,25 @@ async def check(backend, seen, come, sends, frame):
     assert all("NFQUEUE" in shown(tool, "-t", "mangle", "-S", "FORWARD") for tool in tools)
 """
 
+TEREDO = """
+async def check(backend, seen, come, sends, frame):
+    form = socket.inet_pton(10, "64:ff9b::2a3e:3000"), socket.inet_pton(10, "64:ff9b::2a3e:30ff")
+    other, listed, nat64 = "2001:0:102:304:8000:1:d5c1:ceff", "2001:0:102:304:8000:1:d5c1:cf4a", "2001:1:102:304:8000:1:d5c1:cf4a"
+    for n, teredo in enumerate((True, False), 1):
+        backend.carry_out([Reconcile(KernelState(n, False, (), (form,), True, (), teredo)), AdmitPair(MAC, A6, 7)])
+        await come(Applied, before := len(seen))
+        for addr in (listed, other, nat64):
+            try:
+                await sends("AF_INET6", addr)
+            except subprocess.CalledProcessError:
+                pass
+        until = time.monotonic() + 5
+        while len(told := [i for i in seen[before:] if isinstance(i, (PacketSeen, RefusedSeen))]) < 3 and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        found = {socket.inet_ntop(10, i.packet[24:40]): type(i) for i in told}
+        assert found == {listed: RefusedSeen if teredo else PacketSeen, other: PacketSeen, nat64: PacketSeen}, found
+"""
+
 NO_ADVERTISEMENTS = """
 async def check(backend, seen, come, sends, frame):
     assert Path("/proc/sys/net/ipv6/conf/wan0/accept_ra").read_text() == "0\\n"
@@ -291,6 +310,7 @@ async def check(backend, seen, come, sends, frame):
         pytest.param(LOST_PACKETS, id="packets for which the queue has no room go nowhere, and are counted"),
         pytest.param(FILLING, id="one phone does not fill the connection table"),
         pytest.param(WATCHED_DATAGRAMS, id="of a watched UDP flow Python sees what could name another host"),
+        pytest.param(TEREDO, id="a listed IPv4 address is refused as Teredo's client where the rules allow that short cut"),
         pytest.param(NO_ADVERTISEMENTS, id="who wants no router advertisements gets none"),
     ],
 )

@@ -52,6 +52,11 @@ def test_nothing_is_left_to_fill_in_and_nothing_bypasses(rules: Ruleset) -> None
     assert f"0x{marks.PERMIT:08x}" in text
 
 
+def test_teredo_where_the_rules_allow_the_short_cut(rules: Ruleset) -> None:
+    plain, more = (rules.render(state(teredo=on), Held(), masquerade6=False) for on in (False, True))
+    assert ("2001::/32" in plain, "2001::/32" in more) == (False, True)
+
+
 def test_locked_asks_nobody(rules: Ruleset) -> None:
     open_, locked = (rules.render(state(locked=on), Held(), masquerade6=False) for on in (False, True))
     assert "\t\tgoto undecided\n" in open_
