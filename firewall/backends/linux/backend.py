@@ -69,6 +69,7 @@ A_TURN: Final = 64  # messages of one source, so that no source starves another
 TURNS: Final = 4  # of the queue before others have theirs: while packets keep coming the event loop costs the most
 LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost
 WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything, changed or not
+_ANSWER: Final = marks.PERMIT | marks.ASK
 
 
 class LinuxBackend:
@@ -190,16 +191,16 @@ class LinuxBackend:
             if not (found := queue.packets(A_TURN)):
                 return
             self._read_ended(self._ends)  # first: ports are used again, and a packet is not of what has ended before it
-            for packet in found:
-                self._kept[packet.id] = packet.mark & marks.KEPT
-                if not packet.mark & marks.SLOT:
-                    self._newcomers[packet.id] = packet.mac, sender(packet.packet)
             self._deliver([self._shown(packet) for packet in found])
 
     def _shown(self, packet: nfnl.Queued) -> Input:
-        if packet.mark == marks.PROBE:
+        mark = packet.mark
+        if mark == marks.PROBE:
             return self._probe.seen(packet.id)
-        watch = packet.mark & marks.WATCH
+        self._kept[packet.id] = mark & marks.KEPT
+        if not mark & marks.SLOT:
+            self._newcomers[packet.id] = packet.mac, sender(packet.packet)
+        watch = mark & marks.WATCH
         return PacketSeen(packet.id, packet.mac, packet.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
 
     def _read_log(self, log: nfnl.Log) -> None:
@@ -300,14 +301,15 @@ class LinuxBackend:
 
     def _give_verdict(self, command: GiveVerdict) -> None:
         assert self._queue is not None
-        kept = self._kept.pop(command.id, 0)
-        newcomer = self._newcomers.pop(command.id, None)
-        if newcomer is not None and command.verdict is Verdict.CONSENT:  # a way is for a slot, and by now it has one
-            kept |= self._pairs.slot(newcomer) << marks.SLOT_SHIFT
-        if command.verdict is Verdict.HELD:
+        kept, verdict = self._kept.pop(command.id, 0), command.verdict
+        if self._newcomers:
+            newcomer = self._newcomers.pop(command.id, None)
+            if newcomer is not None and verdict is Verdict.CONSENT:  # a way is for a slot, and by now it has one
+                kept |= self._pairs.slot(newcomer) << marks.SLOT_SHIFT
+        if verdict is Verdict.HELD:
             self._queue.answer(command.id, nfnl.DROP, 0)
         else:
-            answer = marks.PERMIT | marks.ASK | marks.connection(command.verdict, command.watch)
+            answer = _ANSWER | marks.connection(verdict, command.watch)
             self._queue.answer(command.id, nfnl.ACCEPT, kept | answer)
 
     def _reset_server(self, command: ResetServer) -> None:

@@ -6,6 +6,7 @@ Formats are those of linux/netfilter/nfnetlink_conntrack.h.
 from __future__ import annotations
 
 import socket
+import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from firewall.backends.linux import marks
@@ -15,6 +16,7 @@ from firewall.backends.linux.nfnl import (
     CTNETLINK,
     DUMP,
     EXCLUSIVE,
+    NESTED,
     REQUEST,
     attribute,
     attributes,
@@ -33,6 +35,23 @@ CT_DESTROYED: Final = 3  # multicast group
 _ORIGINAL, _REPLY, _STATUS, _TIMEOUT, _MARK, _COUNT_UP, _COUNT_DOWN, _MARK_MASK = 1, 2, 3, 7, 8, 9, 10, 21  # CTA_*
 _OFFLOADED: Final = 1 << 14  # IPS_OFFLOAD of CTA_STATUS
 _ICMP, _TCP, _ICMPV6 = 1, 6, 58
+# CTA_TUPLE_ORIG with two ports, by its size: the headers (and what pads them) and the values between them.
+_USUAL: Final = {
+    40 + 2 * size: (
+        struct.Struct(f"!8s{size}s4s{size}s8sB7sH6sH2x"),
+        (
+            struct.pack("=HHHH", 12 + 2 * size, 1 | NESTED, 4 + size, source),
+            struct.pack("=HH", 4 + size, source + 1),
+            struct.pack("=HHHH", 28, 2 | NESTED, 5, 1),
+            struct.pack("=3xHH", 6, 2),
+            struct.pack("=2xHH", 6, 3),
+        ),
+    )
+    for size, source in ((4, 1), (16, 3))
+}
+_COUNTERS: Final = struct.Struct("!4s8x4sQ")
+_COUNTERS_HEADERS: Final = struct.pack("=HH", 12, 1), struct.pack("=HH", 12, 2)
+_COUNTED: Final = frozenset((_ORIGINAL, _MARK, _COUNT_UP, _COUNT_DOWN))
 _REFUSED_SECONDS: Final = 120  # that a flow which is no connection stays refused without a packet
 
 
@@ -112,19 +131,37 @@ def dump_marked(value: int, mask: int) -> bytes:
 
 def counted(body: memoryview) -> Counted | None:
     """A conntrack entry (behind nfgenmsg). None for one without a mark: it is no phone's."""
-    parts = attributes(body)
+    parts = attributes(body, _COUNTED)
     mark = parts.get(_MARK)
     original = parts.get(_ORIGINAL)
     if mark is None or original is None:
         return None
+    return Counted(_flow(original), number(mark), _bytes(parts.get(_COUNT_UP)), _bytes(parts.get(_COUNT_DOWN)))
+
+
+def _flow(original: memoryview) -> FlowKey:
+    """Of CTA_TUPLE_ORIG. Where there are two ports the same headers always stand between the values."""
+    usual = _USUAL.get(len(original))
+    if usual is not None:
+        shape, headers = usual
+        found = shape.unpack(original)
+        if found[::2] == headers:
+            _, src, _, dst, _, proto, _, sport, _, dport = found
+            return FlowKey(proto, src, sport, dst, dport)
     inner = attributes(original)
     addresses, proto = attributes(inner[1]), attributes(inner[2])
     src, dst = (addresses[1], addresses[2]) if 1 in addresses else (addresses[3], addresses[4])
     kind = proto[1][0]
     sport = proto.get(4 if kind == _ICMP else 7 if kind == _ICMPV6 else 2, b"")
-    flow = FlowKey(kind, bytes(src), number(sport), bytes(dst), number(proto.get(3, b"")))
-    return Counted(flow, number(mark), _bytes(parts.get(_COUNT_UP)), _bytes(parts.get(_COUNT_DOWN)))
+    return FlowKey(kind, bytes(src), number(sport), bytes(dst), number(proto.get(3, b"")))
 
 
 def _bytes(counters: memoryview | None) -> int:
-    return 0 if counters is None else number(attributes(counters).get(2, b""))  # CTA_COUNTERS_BYTES
+    """Of CTA_COUNTERS_ORIG or _REPLY: as a rule nothing but packets and bytes, of 64 bits each."""
+    if counters is None:
+        return 0
+    if len(counters) == _COUNTERS.size:
+        packets, header, found = _COUNTERS.unpack(counters)
+        if (packets, header) == _COUNTERS_HEADERS:
+            return int(found)
+    return number(attributes(counters).get(2, b""))

@@ -41,13 +41,14 @@ PACKET: Final = CONNECTION | ASK | PASS | PERMIT | SLOT
 EVERY: Final = 0xFFFF_FFFF
 OTHERS: Final = EVERY & ~PACKET  # of the packet mark
 KEPT: Final = OTHERS | SLOT  # while it is on its way through our chains
+_ALLOW, _WATCH, _CONSENT = Verdict.ALLOW, Verdict.WATCH, Verdict.CONSENT  # an Enum's own look-up is slow
 
 
 def connection(verdict: Verdict, watch: Watch) -> int:
     """What is remembered of a flow. HELD is undecided: nothing."""
-    if verdict is Verdict.ALLOW or verdict is Verdict.WATCH:
+    if verdict is _ALLOW or verdict is _WATCH:
         return ALLOWED | watch << WATCH_SHIFT
-    if verdict is Verdict.CONSENT:
+    if verdict is _CONSENT:
         return CONSENTED | watch << WATCH_SHIFT
     return BLOCKED if verdict.refuses else 0
 

@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 Buffer = bytes | bytearray | memoryview
 
@@ -55,15 +55,17 @@ def message(
     return head + _FAMILY.pack(family, 0, resource) + payload
 
 
-def attributes(data: memoryview) -> dict[int, memoryview]:
-    """Attributes by their type; what does not fit is left out."""
+def attributes(data: memoryview, wanted: Container[int] = range(1 << 14)) -> dict[int, memoryview]:
+    """Attributes by their type, if it is a wanted one; what does not fit is left out."""
     found = {}
     at, size = 0, len(data)
     while at + 4 <= size:
         length, kind = _ATTRIBUTE.unpack_from(data, at)
         if length < 4 or at + length > size:
             break
-        found[kind & 0x3FFF] = data[at + 4 : at + length]
+        kind &= 0x3FFF
+        if kind in wanted:
+            found[kind] = data[at + 4 : at + length]
         at += (length + 3) & ~3
     return found
 
@@ -168,6 +170,15 @@ _GSO: Final = 4  # NFQA_CFG_F_GSO: packets come unsegmented. FAIL_OPEN (1) is ne
 _PACKET_HEADER, _PACKET_MARK, _HWADDR, _PAYLOAD = 1, 3, 9, 10  # NFQA_*
 _VERDICT, _MARKED = struct.Struct("!II"), struct.Struct("!I")
 _NOWHERE = bytes(6)
+# A datagram of the queue as it nearly always is, read at one go: nlmsghdr's type, then the headers of the packet's id,
+# its two interfaces, its mark and its sender, each with its value. Bits about the packet may follow, then the packet.
+_USUAL = struct.Struct("!4x2s14s4sI4x4s4s4s4s4sI8s6s2x")
+_USUAL_HEADERS: Final = (
+    struct.pack("=H", QUEUE << 8),
+    *(_ATTRIBUTE.pack(length, kind) for length, kind in ((11, _PACKET_HEADER), (8, 5), (8, 6), (8, _PACKET_MARK))),
+    _ATTRIBUTE.pack(16, _HWADDR) + b"\0\6\0\0",  # of an address of 6 bytes
+)
+_BITS: Final = 14  # NFQA_SKB_INFO
 
 
 class Queued(NamedTuple):
@@ -204,14 +215,7 @@ class Queue(Netlink):
         """What waits, at most so many."""
         found: list[Queued] = []
         while len(found) < most and (data := self.read()) is not None:
-            for kind, _, body in messages(data):
-                if kind == QUEUE << 8:
-                    parts = attributes(body[4:])
-                    hardware = parts.get(_HWADDR)
-                    mac = bytes(hardware[4:10]) if hardware is not None else _NOWHERE
-                    payload = parts.get(_PAYLOAD, b"")
-                    mark = number(parts.get(_PACKET_MARK, b""))
-                    found.append(Queued(number(parts[_PACKET_HEADER][:4]), mac, bytes(payload), mark))
+            found += queued(data)
         return found
 
     def answer(self, packet: int, verdict: int, mark: int) -> None:
@@ -227,6 +231,34 @@ class Queue(Netlink):
         if self._answers:
             answers, self._answers = self._answers, bytearray()
             self.socket.send(answers)
+
+
+def queued(data: memoryview) -> list[Queued]:
+    """The packets in a datagram of the queue."""
+    size = len(data)
+    if size >= _USUAL.size + 12:
+        found = _USUAL.unpack_from(data)
+        if found[::2] == _USUAL_HEADERS:
+            at = _USUAL.size
+            length, kind = _ATTRIBUTE.unpack_from(data, at)
+            if kind == _BITS:
+                at += length
+                length, kind = _ATTRIBUTE.unpack_from(data, at)
+            end = at + length
+            if kind == _PAYLOAD and end <= size < end + 4:
+                return [Queued(found[3], found[11], bytes(data[at + 4 : end]), found[9])]
+    return list(_any_queued(data))
+
+
+def _any_queued(data: memoryview) -> Iterator[Queued]:
+    for kind, _, body in messages(data):
+        if kind == QUEUE << 8:
+            parts = attributes(body[4:])
+            hardware = parts.get(_HWADDR)
+            mac = bytes(hardware[4:10]) if hardware is not None else _NOWHERE
+            payload = parts.get(_PAYLOAD, b"")
+            mark = number(parts.get(_PACKET_MARK, b""))
+            yield Queued(number(parts[_PACKET_HEADER][:4]), mac, bytes(payload), mark)
 
 
 # -- NFLOG (linux/netfilter/nfnetlink_log.h) ---------------------------------------------------------------------------

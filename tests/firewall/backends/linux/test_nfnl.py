@@ -53,6 +53,50 @@ def test_set_elements_are_what_pyroute2_reads() -> None:
     assert bytes(element.get_attr("NFTA_SET_ELEM_KEY").get_attr("NFTA_DATA_VALUE")) == key
 
 
+ID, INDEV, OUTDEV = nfnl.attribute(1, b"\0\0\0\x07\x08\0\2"), nfnl.attribute(5, b"\0\0\0\2"), nfnl.attribute(6, b"\0\0\0\3")
+MARK, SENDER = nfnl.attribute(3, b"\x3d\0\x40\1"), nfnl.attribute(9, b"\0\6\0\0\2\0\0\0\1\1\0\0")
+BITS, BRIDGE, TIME = nfnl.attribute(14, b"\0\0\0\1"), nfnl.attribute(7, b"\0\0\0\2"), nfnl.attribute(4, bytes(16))
+QUEUED = nfnl.Queued(7, bytes.fromhex("020000000101"), b"packet", 0x3D004001)
+
+
+@pytest.mark.parametrize(("before", "told"), [
+    ((ID, INDEV, OUTDEV, MARK, SENDER, BITS), QUEUED),
+    ((ID, INDEV, OUTDEV, MARK, SENDER), QUEUED),
+    ((ID, BRIDGE, INDEV, OUTDEV, MARK, SENDER, TIME), QUEUED),
+    ((ID, INDEV, OUTDEV, SENDER, BITS), QUEUED._replace(mark=0)),
+    ((ID, OUTDEV, MARK), QUEUED._replace(mac=bytes(6))),
+    ((ID, MARK, INDEV, OUTDEV, SENDER), QUEUED),
+])
+@pytest.mark.parametrize("size", range(6, 10))
+def test_a_queued_packet_is_read_whatever_the_kernel_tells_with_it(before, told, size) -> None:
+    """nfqnl_build_packet_message (linux/net/netfilter/nfnetlink_queue.c) leaves out what there is none of."""
+    packet = b"packet" + bytes(range(size - 6))
+    payload = nfnl._ATTRIBUTE.pack(4 + size, 10) + packet  # the last one is not padded
+    datagram = memoryview(nfnl.message(nfnl.QUEUE, 0, 0, b"".join(before) + payload, family=2))
+    assert nfnl.queued(datagram) == [told._replace(packet=packet)]
+
+
+def test_two_packets_in_one_datagram_are_two() -> None:
+    one = nfnl.message(nfnl.QUEUE, 0, 0, ID + INDEV + OUTDEV + MARK + SENDER + nfnl.attribute(10, b"packet"), family=2)
+    assert [found.id for found in nfnl.queued(memoryview(one + one))] == [7, 7]
+    assert nfnl.queued(memoryview(nfnl.message(nfnl.CTNETLINK, 0, 0, one[20:]))) == []
+
+
+COUNTERS = b"".join(nfnl.nest(kind, nfnl.attribute(1, (9).to_bytes(8)), nfnl.attribute(2, count.to_bytes(8))) for kind, count in ((9, 700), (10, 1 << 40)))
+PADDED = nfnl.nest(9, nfnl.attribute(1, bytes(8)), nfnl.attribute(3), nfnl.attribute(2, (700).to_bytes(8)), nfnl.attribute(3))
+BYTES, STATUS = nfnl.attribute(8, b"\x48\0\0\0"), nfnl.attribute(3, b"\0\0\3\x9e")
+
+
+@pytest.mark.parametrize("flow", [V4, V6, ECHO, V6._replace(proto=58, dport=0), V4._replace(proto=132)])
+def test_a_connection_is_read_whatever_stands_beside_its_counters(flow: FlowKey) -> None:
+    back = conntrack.tuple_of(FlowKey(flow.proto, flow.dst, flow.dport, flow.src, flow.sport), 2)
+    for beside in (b"", STATUS, nfnl.attribute(7, bytes(4)) + STATUS):
+        told = conntrack.counted(memoryview(conntrack.tuple_of(flow) + back + beside + COUNTERS + BYTES))
+        assert told == conntrack.Counted(flow, 0x48000000, 700, 1 << 40)
+    assert conntrack.counted(memoryview(conntrack.tuple_of(flow) + PADDED + BYTES)) == conntrack.Counted(flow, 0x48000000, 700, 0)
+    assert conntrack.counted(memoryview(conntrack.tuple_of(flow) + COUNTERS)) is None
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
     view = memoryview(data)
