@@ -26,7 +26,11 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")  # RFC 9112, 7.1
 _CHUNKED: Final = -1
 _PREFACE_LINE: Final = b"PRI * HTTP/2.0\r"  # with no field below it, HTTP/2 begins (RFC 9113, 3.4)
-_MATTERING: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"upgrade"))
+# A field that matters here, whatever white space stands about its name; and the lines below that may belong to it.
+_FIELD = re.compile(
+    rb"(?i)\n((?:[\v\f\r\0][ \t\v\f\r\0]*)?(?:host|content-length|transfer-encoding|upgrade)[ \t\v\f\r\0]*)"
+    rb":([^\n]*)((?:\n(?:[ \t][^\n]*|[^:\n]*(?=\n|\Z)))*)"
+)
 
 
 class Request(NamedTuple):
@@ -153,9 +157,11 @@ class Requests:
         method, target, version = parts
         fields = _fields(rest)
         self._heads += 1
-        self._may_switch = method == b"CONNECT" or any(name == b"upgrade" for name, _ in fields)
-        found.append(request(method, target, [value.strip() for name, value in fields if name.strip() == b"host"]))
-        length = _body(fields, version)
+        said = [value.strip() for name, value in fields if name.strip() == b"host"]
+        others = len(fields) > len(said)
+        self._may_switch = method == b"CONNECT" or (others and any(name == b"upgrade" for name, _ in fields))
+        found.append(request(method, target, said))
+        length = _body(fields, version) if others else 0
         if length is None or _BARE_CR.search(head) or rest[:1] in (b" ", b"\t"):
             self._close(unsure=True)
         elif length and method == b"CONNECT":
@@ -231,7 +237,7 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
     words = line.split()
     if len(words) < 3 or _METHOD.match(line) is None or _VERSION.fullmatch(words[-1]) is None:
         return None
-    return words[0], b" ".join(words[1:-1]), words[-1]
+    return words[0], words[1] if len(words) == 3 else b" ".join(words[1:-1]), words[-1]
 
 
 def _fields(lines: bytes) -> list[tuple[bytes, bytes]]:
@@ -241,20 +247,10 @@ def _fields(lines: bytes) -> list[tuple[bytes, bytes]]:
     see it.
     """
     fields: list[tuple[bytes, bytes]] = []
-    matters = False
-    for line in lines.split(b"\n"):
-        if line[:1] in (b" ", b"\t"):
-            if matters:
-                name, value = fields[-1]
-                fields[-1] = name, value + b"\n" + line
-            continue
-        name, colon, value = line.partition(b":")
-        if not colon:
-            continue
-        name = name.lower()
-        matters = name in _MATTERING or name.strip(b" \t\v\f\r\0") in _MATTERING
-        if matters:
-            fields.append((name, value))
+    for name, value, more in _FIELD.findall(b"\n" + lines):
+        if more:
+            value += b"".join(b"\n" + line for line in more.split(b"\n") if line[:1] in (b" ", b"\t"))  # noqa: PLW2901
+        fields.append((name.lower(), value))
     return fields
 
 
