@@ -201,7 +201,7 @@ class Consents:
             return decision
         else:
             full = f"{self._of_phone[slot]:,} ways are open by consent already"
-        return replace(decision, verdict=Verdict.ASK, reason=f"{full}: {decision.reason}", consent=0, also=())
+        return decision._replace(verdict=Verdict.ASK, reason=f"{full}: {decision.reason}", consent=0, also=())
 
     def settle(self, flow: FlowKey, slot: int, numbers: tuple[int, ...], boot: float) -> list[OpenWay]:
         """From now on the flow passes because of these consents, and while all of them last; what the kernel has to

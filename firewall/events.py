@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from firewall.consents import Consent
@@ -23,8 +23,7 @@ class State(StrEnum):
     LOCKED = "LOCKED"  # nothing undecided passes
 
 
-@dataclass(frozen=True, slots=True)
-class FlowDecided:
+class FlowDecided(NamedTuple):
     """A flow, or one more try of it, got its verdict. `flow` is None for a DNS question that was refused."""
 
     at: float  # wall time
@@ -35,8 +34,7 @@ class FlowDecided:
     tried: int = 0  # payload bytes of the packet that was refused with it
 
 
-@dataclass(frozen=True, slots=True)
-class FlowBytes:
+class FlowBytes(NamedTuple):
     """Bytes that conntrack has counted for a flow since the last time, with headers."""
 
     at: float

@@ -185,7 +185,8 @@ class Gateway:
         self, flow: Flow, seen: Observation, decision: Decision, heard: Heard, ids: list[int], packet: bytes, now: Now
     ) -> None:
         """Answer what waited, remember, tell. `packet` is the first that has not passed."""
-        decision = self.judge.afford(flow, decision)
+        if decision.consent:
+            decision = self.judge.afford(flow, decision)
         if decision.consent and self._rejudge.shut(flow.key, flow.phone.slot):  # the phone tries again
             self._out.commands += [GiveVerdict(packet_id, Verdict.HELD) for packet_id in ids]
             self.flows.forget(flow.key)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from firewall.commands import GiveVerdict, Watch
 from firewall.dissect.ip import TCP
 from firewall.inputs import NEXT_FLOW
 from firewall.speech import NO_NAME
-from rules.decide import decide
+from rules.decide import decide, decide_later
 from rules.observation import Observation, Sign
 from rules.verdict import Decision, Verdict
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from rules.observation import Place
     from rules.policy import Policy
 
+_NONE, _NAMES, _BEGUN = Watch  # an Enum's own look-up is slow
 PROBE = Observation("", "udp", bytes([127, 0, 0, 1]), 0)
 
 
@@ -68,7 +68,7 @@ class Judge:
         """A refusal, whoever thought of it, is none for a phone that is only watched."""
         if decision.verdict.refuses and self._phones.watches(phone):
             reason = f"would be refused, and is only watched: {decision.reason}"
-            return replace(decision, verdict=Verdict.WATCH, reason=reason)
+            return decision._replace(verdict=Verdict.WATCH, reason=reason)
         return decision
 
     def afford(self, flow: Flow, decision: Decision) -> Decision:
@@ -116,9 +116,11 @@ class Judge:
         What may say one later (cleartext HTTP, all UDP) as long as it lives; else until the server has answered.
         """
         assert flow.decision is not None
-        if flow.decision.verdict.refuses or (not flow.may_say_more and (flow.key.proto != TCP or flow.unfinished)):
-            return Watch.NONE
-        later = self.decide(flow.phone, seen._replace(said=(), signs=(), names_open=True, unfinished=False))
-        if later.verdict is flow.decision.verdict:
-            return Watch.NONE
-        return Watch.NAMES if flow.may_say_more else Watch.BEGUN
+        assert self.policy is not None
+        now = flow.decision.verdict
+        if now.refuses or (not flow.may_say_more and (flow.key.proto != TCP or flow.unfinished)):
+            return _NONE
+        later = decide_later(self.policy, seen)
+        if later is now or (later.refuses and now is Verdict.WATCH and self._phones.watches(flow.phone)):
+            return _NONE
+        return _NAMES if flow.may_say_more else _BEGUN

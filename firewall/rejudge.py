@@ -7,7 +7,6 @@ consent that is over at once.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -46,8 +45,10 @@ class Out:
 
     def decided(self, flow: Flow, seen: Observation, decision: Decision, now: Now, raw: bytes = b"") -> None:
         """`raw`: the packet that it was decided with."""
-        packet = ip.parse(raw) if raw and decision.verdict.refuses else NOT_MINE
-        tried = 0 if packet is NOT_MINE else ip.payload_of(raw, packet)
+        tried = 0
+        if raw and decision.verdict.refuses:
+            packet = ip.parse(raw)
+            tried = 0 if packet is NOT_MINE else ip.payload_of(raw, packet)
         self.events.append(events.FlowDecided(now.wall, flow.key.src, flow.key, seen, decision, tried))
 
 
@@ -125,7 +126,7 @@ class Rejudge:
         """Whatever the rules say; unless its owner only watches."""
         assert flow.decision is not None
         said = f"{why}; {flow.decision.reason}"
-        decision = replace(flow.decision, verdict=Verdict.ASK, consent=0, also=(), reason=said)
+        decision = flow.decision._replace(verdict=Verdict.ASK, consent=0, also=(), reason=said)
         flow.decision = decision = self._judge.only_watched(flow.phone, decision)
         self._out.commands += self._consents.settle(flow.key, flow.phone.slot, (), now.boot)
         self._out.commands.append(MarkFlow(flow.key, decision.verdict))
@@ -143,7 +144,7 @@ class Rejudge:
             self._flows.forget(flow.key)
             return [self._flows.anew(flow.key)]
         if why and decision.verdict.refuses:
-            decision = replace(decision, reason=f"{why}; {decision.reason}")
+            decision = decision._replace(reason=f"{why}; {decision.reason}")
         flow.decision = decision
         if self._judge.policy is not None:
             # whether its server has answered meanwhile the kernel knows
@@ -159,5 +160,5 @@ class Rejudge:
 
     def _decide(self, flow: Flow, seen: Observation, before: Decision) -> Decision:
         if self._judge.policy is None:  # at the start: what was let pass by a consent that is there no more
-            return self._judge.only_watched(flow.phone, replace(before, verdict=Verdict.ASK, consent=0))
+            return self._judge.only_watched(flow.phone, before._replace(verdict=Verdict.ASK, consent=0))
         return self._judge.afford(flow, self._judge.decide(flow.phone, seen))

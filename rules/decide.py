@@ -32,6 +32,17 @@ def decide(policy: Policy, seen: Observation) -> Decision:
     return known
 
 
+def decide_later(policy: Policy, seen: Observation) -> Verdict:
+    """What would become of it if another name came in the place of those that it has said: HELD if that depends."""
+    known = policy.later.get(seen)
+    if known is None:
+        if len(policy.later) >= MEMO:
+            policy.later.clear()
+        open_ = seen._replace(said=(), signs=(), names_open=True, unfinished=False)
+        known = policy.later[seen] = decide(policy, open_).verdict
+    return known
+
+
 def _decide(policy: Policy, case: Case) -> Decision:
     sure = next((rule for rule in policy.likely(case) if rule.answer(case) is Answer.YES), None)
     verdict = sure.rule.action if sure else Verdict.ALLOW

@@ -38,6 +38,8 @@ class Sign(StrEnum):
     DOQ = "doq"  # DNS over QUIC (RFC 9250)
     DNS_ELSEWHERE = "dns-elsewhere"  # a plain question to another resolver, on another port than DNS's
 
+    __hash__ = str.__hash__
+
 
 class Name(NamedTuple):
     """A host name as it was said: lower case, no trailing dot, never empty."""

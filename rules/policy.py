@@ -61,7 +61,7 @@ class CompiledRule:
 
 
 class Policy:
-    """Made by `compile_policy`, asked through `rules.decide.decide`, which keeps its answers in `memo`."""
+    """Made by `compile_policy`, asked through `rules.decide`, which keeps its answers in `memo` and `later`."""
 
     def __init__(self, rules: tuple[Rule, ...], services: Mapping[str, Service], revision: int) -> None:
         self.revision: Final = revision
@@ -69,6 +69,7 @@ class Policy:
         self.services: Final = MappingProxyType(dict(services))
         self.digest: Final = _digest(rules, services)
         self.memo: Final[dict[Observation, Decision]] = {}
+        self.later: Final[dict[Observation, Verdict]] = {}
         atoms = _Atoms(services)
         enabled = (rule for rule in rules if rule.enabled)
         self.compiled: Final = tuple(_compile(rule, position, atoms) for position, rule in enumerate(enabled))
@@ -106,6 +107,7 @@ class Policy:
         """Take these for the network's own translators: no rule's, and the one thing here that changes under rules."""
         self._index.translate(nat64)
         self.memo.clear()
+        self.later.clear()
 
     def look_up(self, seen: Observation) -> Case:
         return self._index.look_up(seen, self._listing)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 
 class Verdict(StrEnum):
@@ -15,6 +15,8 @@ class Verdict(StrEnum):
     CONSENT = "consent"  # would be asked about, and passes because its owner consented: until that ends
     WATCH = "watch"  # would be refused, and passes because its owner only watches (architecture 5)
     HELD = "held"  # undecided: the facts known so far lead to different outcomes (decisions.md 1)
+
+    __hash__ = str.__hash__  # Enum's own is Python code, and every flow's is hashed
 
     def __init__(self, word: str) -> None:
         self.refuses = word in {"ask", "block"}  # kept: each packet asks for it several times
@@ -29,8 +31,7 @@ class Answer(Enum):
     BROKEN = "cannot be told"  # its database never was valid: matches for block and ask, not for allow
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One answer, with everything that is needed to say why."""
 
     verdict: Verdict
