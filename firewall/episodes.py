@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from firewall.events import Event
     from firewall.inputs import FlowKey
     from rules.observation import Observation
+    from rules.verdict import Decision
 
 OPEN_SECONDS: Final = 60.0  # from its first try on; closed episodes never change
 MOST_OPEN: Final = 20_000
@@ -30,12 +32,13 @@ class Episodes:
     def __init__(self, next_id: int) -> None:
         self._next_id = next_id
         self._open: OrderedDict[Key, Episode] = OrderedDict()  # in the order of their first try
-        self._flows: OrderedDict[FlowKey, tuple[Key, FlowDecided | FlowResumed]] = OrderedDict()
+        self._flows: OrderedDict[FlowKey, FlowDecided | FlowResumed] = OrderedDict()
 
     def fold(self, event: Event) -> Episode | None:
         """The episode that this event changed, if any."""
         if isinstance(event, FlowDecided):
-            key = _key(event)
+            flow = event.flow
+            key = _key(event.seen, event.decision, question=flow is None)
             episode = self._open.get(key)
             if episode is None:
                 episode = self._begin(key, event, tries=1)
@@ -45,16 +48,16 @@ class Episodes:
                 second = int(event.at - episode.first)
                 if 0 <= second < TRIES_SHOWN:
                     episode.tries[second] = episode.tries.get(second, 0) + 1
-            if event.flow is not None:
-                self._remember(event.flow, key, event)
+            if flow is not None:
+                self._remember(flow, event)
             return episode
         if isinstance(event, FlowResumed):
-            self._remember(event.flow, _key(event), event)
+            self._remember(event.flow, event)
         elif isinstance(event, FlowBytes):
-            known = self._flows.pop(event.flow, None) if event.ended else self._flows.get(event.flow)
-            if known is None or not (event.up or event.down):
+            decided = self._flows.pop(event.flow, None) if event.ended else self._flows.get(event.flow)
+            if decided is None or not (event.up or event.down):
                 return None
-            key, decided = known
+            key = _key(decided.seen, decided.decision, question=False)
             # A closed episode is immutable: bytes of a flow that lives on stand in one that counts no new try.
             episode = self._open.get(key) or self._begin(key, decided, tries=0, at=event.at)
             episode.bytes_up += event.up
@@ -114,8 +117,8 @@ class Episodes:
         self._next_id += 1
         return episode
 
-    def _remember(self, flow: FlowKey, key: Key, event: FlowDecided | FlowResumed) -> None:
-        self._flows[flow] = key, event
+    def _remember(self, flow: FlowKey, event: FlowDecided | FlowResumed) -> None:
+        self._flows[flow] = event
         if len(self._flows) > MOST_FLOWS:
             self._flows.popitem(last=False)
 
@@ -132,10 +135,10 @@ def best_name(seen: Observation) -> tuple[str, str]:
     return "", "unfinished" if seen.unfinished else sign
 
 
-def _key(event: FlowDecided | FlowResumed) -> Key:
-    seen, decision = event.seen, event.decision
+@lru_cache(maxsize=4_096)  # phones do the same again and again
+def _key(seen: Observation, decision: Decision, *, question: bool) -> Key:
     name = best_name(seen)[0]
     place: object = name or (seen.addr, seen.port, seen.proto, seen.answered), seen.signs
     # a rule that is edited keeps its id: what one revision decided and what the next one does are two rows
     by = decision.rule, decision.verdict, decision.consent, decision.revision
-    return seen.phone or "", decision.service, place, *by, event.flow is None
+    return seen.phone or "", decision.service, place, *by, question

@@ -189,23 +189,27 @@ class FlowTable:
             if packet.flags & ip.RST:
                 return Hearing.AGAIN  # what it carries is nothing that is said (RFC 9293, 3.10.7.4)
             place = Place.ODD if packet.flags & ip.URG else self._place(flow, packet.seq, data, first)
-            if place is Place.ODD:
-                return UNFINISHED._replace(said=flow.said, signs=flow.signs)
-            if place is Place.WAITS and not flow.decision:
-                return self._hold(flow, packet_id, raw, boot)
-            if place in (Place.WAITS, Place.LIFE):
-                return Hearing.AGAIN  # the server might read it in place of the byte that was judged
             if isinstance(place, Place):
-                return Hearing.AGAIN if flow.held or not flow.decision else Hearing.SAME
+                return self._misplaced(flow, place, packet_id, raw, boot)
             data = place
         heard = flow.speech.hear(data)
         if heard is NOTHING_NEW:
             return Hearing.SAME
-        if packet.proto == TCP and flow.decision is not None:
+        if flow.decision is not None and packet.proto == TCP:
             self._remember(flow, data)
         if isinstance(heard, Heard):
-            return heard.beside(flow.said, flow.signs) if flow.watch is Watch.BEGUN else heard
+            return heard.beside(flow.said, flow.signs) if flow.decision and flow.watch is Watch.BEGUN else heard
         return self._hold(flow, packet_id, raw, boot)
+
+    def _misplaced(self, flow: Flow, place: Place, packet_id: int, raw: bytes, boot: float) -> Heard | Hearing:
+        """It brings nothing to read."""
+        if place is Place.ODD:
+            return UNFINISHED._replace(said=flow.said, signs=flow.signs)
+        if place is Place.WAITS and not flow.decision:
+            return self._hold(flow, packet_id, raw, boot)
+        if place in (Place.WAITS, Place.LIFE):
+            return Hearing.AGAIN  # the server might read it in place of the byte that was judged
+        return Hearing.AGAIN if flow.held or not flow.decision else Hearing.SAME
 
     def _place(self, flow: Flow, seq: int, data: bytes, first: bool) -> bytes | Place:  # noqa: FBT001  as hear's
         stream = flow.stream

@@ -270,7 +270,7 @@ class Granting:
         """Called in the hot path: counts, and notes what is over."""
         for event in events:
             if isinstance(event, (FlowDecided, FlowResumed)):
-                if event.flow is not None:
+                if event.flow is not None and (event.decision.consent or self._of_flow):
                     self._count(event.flow, event.decision.consent, new=isinstance(event, FlowDecided))
             elif isinstance(event, FlowBytes):
                 self._count_bytes(event)

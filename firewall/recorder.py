@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from firewall.events import FlowDecided, PhoneJoined, PhoneLeft, StateChanged, Trouble
+from firewall.events import FlowBytes, FlowDecided, PhoneJoined, PhoneLeft, StateChanged, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,23 +46,28 @@ class Recorder:
         self._hit: set[str] = set()  # those that are to be stored
 
     def record(self, events: Iterable[Event]) -> None:
+        hits = self.hits
         for event in events:
             if isinstance(event, FlowDecided):
                 self._this_second += 1
                 rule = event.decision.rule
-                self.hits[rule] = self.hits.get(rule, (0, 0.0))[0] + 1, event.at
+                hits[rule] = hits[rule][0] + 1 if rule in hits else 1, event.at
                 self._hit.add(rule)
-            elif isinstance(event, StateChanged):
-                self.since = event.at
-            elif isinstance(event, Trouble):
-                self._trouble, self._trouble_at = event.text, time.monotonic()
-            elif isinstance(event, PhoneJoined | PhoneLeft):
-                self._publish({"near": near(event)})
+            elif not isinstance(event, FlowBytes):
+                self._see(event)
             episode = self._episodes.fold(event)
             if episode is not None:
                 self._changed[episode.id] = episode
             elif not isinstance(event, FlowDecided):
                 self._notes.append(event)
+
+    def _see(self, event: Event) -> None:
+        if isinstance(event, StateChanged):
+            self.since = event.at
+        elif isinstance(event, Trouble):
+            self._trouble, self._trouble_at = event.text, time.monotonic()
+        elif isinstance(event, PhoneJoined | PhoneLeft):
+            self._publish({"near": near(event)})
 
     def flush(self) -> None:
         """Hand over what has changed since the last time."""

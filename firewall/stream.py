@@ -38,14 +38,15 @@ class Place(Enum):
 class Stream:
     """`next`: sequence number of the next byte; None while the beginning is not known."""
 
-    __slots__ = ("_early", "_end", "_forgotten", "_heard", "_pieces", "_size", "next")
+    __slots__ = ("_early", "_end", "_forgotten", "_heard", "_judged", "_pieces", "_size", "next")
 
     def __init__(self) -> None:
         self.next: int | None = None
+        self._judged = False
         self._early: list[tuple[int, bytes]] = []  # came before the beginning
-        self._pieces: Reassembly | None = Reassembly(MOST_HEARD)  # until it is judged
+        self._pieces: Reassembly | None = None  # until it is judged, if there is more than its first segment
         self._end = 0  # bytes from the beginning to `next`
-        self._heard: list[tuple[int, bytes]] = []  # what was judged, and where it stood
+        self._heard: list[tuple[int, bytes]] = []  # what is judged, or its first segment, and where it stood
         self._size = 0
         self._forgotten = 0  # what stood before this is not remembered
 
@@ -64,7 +65,16 @@ class Stream:
         `first`: it stands where the connection begins.
         """
         pieces = self._pieces
-        assert pieces is not None
+        if pieces is None:
+            if first and data and self.next is None and not self._early and len(data) <= MOST_HEARD:
+                self._end = self._size = len(data)
+                self.next = (seq + self._end) % SEQUENCE
+                self._heard.append((0, data))
+                return data  # nearly always it is all
+            pieces = self._pieces = Reassembly(MOST_HEARD)
+            if self._heard:
+                pieces.add(*self._heard.pop())
+                self._size = 0
         if self.next is not None:
             waiting = [(self._at(seq), data)]
         elif first:
@@ -88,11 +98,14 @@ class Stream:
 
     def judged(self) -> bool:
         """What has been read is judged, and remembered; whatever waits behind it has passed too. Whether it is new."""
-        pieces, self._pieces = self._pieces, None
-        if pieces is None:
+        if self._judged:
             return False
-        self._early = []
-        self.remember(pieces.known)
+        self._judged = True
+        if self._early:
+            self._early = []
+        if self._pieces is not None:
+            self.remember(self._pieces.known)
+            self._pieces = None
         return True
 
     def remember(self, said: bytes) -> None:
