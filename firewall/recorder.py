@@ -72,6 +72,7 @@ class Recorder:
     def flush(self) -> None:
         """Hand over what has changed since the last time."""
         self._count()
+        self._tell_on()
         for episode in self._episodes.close(self._clock()):
             self._changed.setdefault(episode.id, episode)
         closed = self._episodes.closed
@@ -86,6 +87,12 @@ class Recorder:
         self._history.append(changed.values(), notes, closed, hits)
         for episode in changed.values():
             self._publish({"episode": episode.to_json()})
+
+    def _tell_on(self) -> None:
+        """What became of the history's file, on the screen and in the log; the history notes it by itself."""
+        while self._history.happened:
+            self._trouble, self._trouble_at = self._history.happened.popleft(), time.monotonic()
+            self._log((Trouble(self._clock(), self._trouble),))
 
     def per_second(self) -> list[int]:
         """Flows decided in each of the last sixty seconds, oldest first."""

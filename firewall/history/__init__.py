@@ -7,11 +7,10 @@ oldest are given up and counted, and it is said.
 from __future__ import annotations
 
 import contextlib
-import glob
 import sqlite3
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +26,7 @@ from firewall.events import (
     StateChanged,
     Trouble,
 )
-from firewall.history import retention, rows, seals
+from firewall.history import place, retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
 from firewall.history.schema import OLD_ROWS, connect, last_id, reader
@@ -59,7 +58,6 @@ MOVED_ROWS: Final = 2_000  # of an older database, at a time
 DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
 TROUBLE: Final = "the history cannot be written: "
-ASIDE: Final = ".corrupt-"
 HEALED: Final = "the history could not be written for "
 Hits = tuple[int, float]  # decisions by a rule, time of the last
 Note = tuple[float, str, str, str, int | None]  # at, kind, text, who, uid
@@ -83,6 +81,7 @@ class History:
         self._trusted = trusted
         self.trouble: str | None = None  # what the disk says, while it does
         self.lost = 0  # rows and notes given up since the last time this could be written down
+        self.happened: deque[str] = deque(maxlen=100)  # to the file, for whoever tells it on: screen and log
         self._rows: OrderedDict[int, Episode] = OrderedDict()
         self._writing: OrderedDict[int, Episode] = OrderedDict()  # on their way into the file
         self._notes: list[Note] = []
@@ -92,6 +91,8 @@ class History:
         self._closing = threading.Event()
         self._damaged = threading.Event()  # a reader has met damage
         self._db: sqlite3.Connection | None = None
+        self._file: place.Opened | None = None  # that was opened last
+        self._link = seals.NONE  # the newest seal
         self._shelf: rows.Shelf | None = None
         self._house: HouseTime | None = None
         self._ballast = Ballast(path)
@@ -245,6 +246,8 @@ class History:
 
     def _open(self) -> None:
         self._db = db = connect(self._path)
+        self._file = place.opened(self._path)
+        self._link = seals.last_link(db, self._link)
         self._moving = bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (OLD_ROWS,)).fetchone())
         self._closed = max(self._closed, last_id(db) if self._house is None else 0)  # an earlier process wrote those
         if self._house is None:
@@ -263,8 +266,11 @@ class History:
         if self._damaged.is_set():
             self._damaged.clear()
             self._quarantine()
-        if not self._path.exists():  # somebody removed it: what we write would vanish with it
+        elif self._file is not None and (became := place.became(self._path, self._file)):  # what we write would vanish
+            place.clear(self._path)  # before it is closed
             self._forget_file()
+            self._file = None
+            self._begun_anew(f"the history's file {became}; what it held is lost, and a new one was begun")
         elif self._db is not None:
             with contextlib.closing(reader(self._path)) as fresh:  # our own pages may hide what the file became
                 last_id(fresh)
@@ -326,9 +332,10 @@ class History:
         now = self._house.now(self._clock(), time.monotonic(), trusted=self._trusted())
         if time.monotonic() - self._sealed >= SEAL_SECONDS or self._closing.is_set():
             with _transaction(db):
-                link = seals.seal(db, closed, now)
+                link = seals.seal(db, closed, now, self._link)
                 db.execute("INSERT OR REPLACE INTO marks VALUES ('time', ?)", (now,))
             if link is not None:
+                self._link = link
                 shelf.seal(link.rows)
             if link is None or link.rows >= closed:  # else there is more to seal
                 self._sealed = time.monotonic()
@@ -339,7 +346,7 @@ class History:
             if gone < retention.STEP_ROWS:
                 self._pruned = time.monotonic()
             self._ballast.put()
-            self._clear_aside(now)
+            place.clear_aside(self._path, now, retention.KEEP_ALLOWED_SECONDS)
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""
@@ -357,24 +364,18 @@ class History:
     def _quarantine(self) -> None:
         """What is no sound database is kept for a day under another name; a fresh one is begun at the next try."""
         self._forget_file()
-        self._clear_aside(None)
-        aside = self._path.with_name(f"{self._path.name}{ASIDE}{int(self._clock())}")
+        self._file = None
         with contextlib.suppress(OSError):
-            self._path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            with self._lock:
-                text = f"the history was damaged; it is kept for a day as {aside.name}"
-                self._notes.append((self._clock(), "trouble", text, "", None))
+            aside = place.put_aside(self._path, self._clock())
+            self._begun_anew(f"the history was damaged; it is kept for a day as {aside.name}")
 
-    def _clear_aside(self, now: float | None) -> None:
-        """Damaged files older than a day, or all of them: allowed names stand in those as well. Never raises."""
-        with contextlib.suppress(OSError):
-            for file in self._path.parent.glob(f"{glob.escape(self._path.name)}{ASIDE}*"):
-                number = file.name.rpartition("-")[2]
-                at = int(number) if number.isdecimal() else 0
-                if now is None or abs(now - at) > retention.KEEP_ALLOWED_SECONDS:
-                    file.unlink()
+    def _begun_anew(self, text: str) -> None:
+        """A chain of seals that has lost its file goes on in the next one, less one seal: what was there is missing."""
+        self._link = self._link._replace(number=self._link.number + 1)
+        self._sealed = -SEAL_SECONDS  # that it is so is sealed at once
+        self.happened.append(text)
+        with self._lock:
+            self._notes.append((self._clock(), "trouble", text, "", None))
 
 
 @contextlib.contextmanager

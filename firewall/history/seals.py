@@ -51,14 +51,18 @@ class Link(NamedTuple):
     gone: int = KEPT  # not sealed: what has been forgotten since
 
 
-def last_link(db: sqlite3.Connection) -> Link:
+NONE: Final = Link(0, 0.0, 0, 0, b"", b"", b"", FIRST)
+
+
+def last_link(db: sqlite3.Connection, lost: Link = NONE) -> Link:
+    """`lost`: the last one of a file that is gone; the chain goes on after it, if this file has none."""
     found = db.execute("SELECT * FROM seals ORDER BY number DESC LIMIT 1").fetchone()
-    return Link(*found) if found else Link(0, 0.0, 0, 0, b"", b"", b"", FIRST)
+    return Link(*found) if found else NONE._replace(number=lost.number, seal=lost.seal)
 
 
-def seal(db: sqlite3.Connection, closed: int, at: float) -> Link | None:
+def seal(db: sqlite3.Connection, closed: int, at: float, lost: Link = NONE) -> Link | None:
     """Within a transaction: the next link, over rows up to the id `closed` and all notes. None: nothing to seal."""
-    before = last_link(db)
+    before = last_link(db, lost)
     rows = db.execute(f"{WHOLE} WHERE e.id > ? AND e.id <= ? ORDER BY e.id LIMIT ?", (before.rows, closed, MOST_ROWS))
     allowed, others, seen, last = hashlib.sha256(), hashlib.sha256(), 0, before.rows
     for row in rows:
@@ -99,7 +103,8 @@ def _noted(db: sqlite3.Connection, after: int, upto: int | None) -> tuple[bytes,
 def broken(db: sqlite3.Connection, link: Link, before: Link) -> str:
     """What is wrong with a link; "" if nothing is."""
     if link.number != before.number + 1:
-        return f"seal {before.number + 1} is missing"
+        first, last = before.number + 1, link.number - 1
+        return f"seal {first} is missing" if first >= last else f"seals {first} to {last} are missing"
     if link.seal != _seal(before.seal, link):
         return "the seal does not fit to the one before it"
     if link.gone == NOTHING:
@@ -117,7 +122,7 @@ def broken(db: sqlite3.Connection, link: Link, before: Link) -> str:
 def verify(db: sqlite3.Connection, expected: str = "") -> Iterator[dict[str, Any]]:
     """Now and then how far it is, and at last what was found. Raises sqlite3.Error."""
     db.execute("BEGIN")  # one state, however long it takes
-    before = Link(0, 0.0, 0, 0, b"", b"", b"", FIRST)
+    before = NONE
     found: list[dict[str, Any]] = []
     count = forgotten = 0
     met = not expected

@@ -15,8 +15,9 @@ import pytest
 from firewall import history
 from firewall.episode import Episode
 from firewall.events import PolicyChanged, Trouble
-from firewall.history import History, HistoryError
+from firewall.history import History, HistoryError, seals
 from firewall.history.house import HouseTime
+from firewall.history.schema import reader
 from firewall.inputs import Author
 from rules.expression import parse_filter
 from rules.observation import Name, Source
@@ -216,15 +217,38 @@ def test_a_file_that_is_cut_short_or_loses_its_log_under_a_running_gate_heals(st
     eventually(lambda: any(said in note["text"] for note in store.notes(5)))
 
 
-def test_a_file_that_was_removed_is_begun_anew(store: History, tmp_path: Path) -> None:
-    store.append([row(1)])
-    eventually(lambda: not store._rows and not store._writing)
-    for file in tmp_path.iterdir():
-        file.unlink()
-    store.append([row(2)])
-    eventually(lambda: (tmp_path / "history.db").exists() and not store._rows)
+@pytest.mark.parametrize("became", ["removed", "emptied", "emptied, log and all", "replaced by another"])
+def test_a_file_that_somebody_took_away_is_begun_anew_and_that_is_said(store: History, tmp_path: Path, monkeypatch, became: str) -> None:
+    """b20 of threats-and-tests.md: SQLite itself would go on without a word, and write into a log that nobody finds."""
+    store.append([row(1)], closed=1)
+    store._sealed = -1e9
+    eventually(lambda: not store._rows and not store._writing and store._sealed > 0)
+    monkeypatch.setattr(history, "SEAL_SECONDS", 1e9)  # but for the seal that is made at once
+    file = tmp_path / "history.db"
+    if became == "removed":
+        for one in tmp_path.iterdir():
+            one.unlink()
+    elif became == "replaced by another":
+        History(tmp_path / "other.db").close()
+        (tmp_path / "other.db").rename(file)
+    else:
+        with file.open("r+b") as emptied:
+            emptied.truncate()
+        if "log" in became:
+            with (tmp_path / "history.db-wal").open("r+b") as log:
+                log.truncate()
+    store.append([row(2)], closed=2)
+    text = f"the history's file was {became.partition(',')[0]}; what it held is lost, and a new one was begun"
+    eventually(lambda: list(store.happened) == [text])
+    eventually(lambda: not store._rows and store.trouble is None)
+    store.append([row(3)])
     store.close()
-    assert ids(store) == [2]
+    assert ids(store) == [3, 2]
+    assert [note["text"] for note in store.notes(5)] == [text]
+    with contextlib.closing(reader(file)) as db:
+        told = list(seals.verify(db))[-1]
+    assert [link["what"] for link in told["broken"]] == ["seals 1 to 2 are missing"]  # the second is that of what was too new to be sealed
+    assert told["unsealed"] == 1
 
 
 def test_no_place_for_the_file_stops_nobody(tmp_path: Path, monkeypatch) -> None:

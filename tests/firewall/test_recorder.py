@@ -4,6 +4,7 @@ import contextlib
 import socket
 import sqlite3
 import time
+from collections import deque
 from pathlib import Path
 
 from firewall.episodes import Episodes
@@ -25,6 +26,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.rows, self.notes = [], []
+        self.happened = deque()
 
     def hits(self):
         return {"m1": (7, 12.0)}
@@ -61,6 +63,17 @@ def test_hits_and_flows_per_second_are_counted() -> None:
     recorder._second -= 1
     assert recorder.per_second()[-1] == 3
     assert len(recorder.per_second()) == 60
+
+
+def test_what_became_of_the_historys_file_is_on_the_screen_and_in_the_log_once() -> None:
+    shelf, logged = Shelf(), []
+    recorder = Recorder(Episodes(1), shelf, [].append, log=logged.extend)
+    shelf.happened.append("the history's file was emptied")
+    recorder.flush()
+    recorder.flush()
+    assert recorder.trouble == "the history's file was emptied"
+    assert [event.text for event in logged] == ["the history's file was emptied"]
+    assert shelf.notes == []  # the history has noted it already
 
 
 def test_hits_survive_a_restart(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def serve(line: socket.socket) -> None:
             pid = os.fork()
             if not pid:
                 line.close()
+                for theirs in (*running, *(tell for _, tell in running.values())):  # who waits for another's end would wait for this one's
+                    os.close(theirs)
                 become(*json.loads(request), *fds[:2])
             os.close(fds[0])
             os.close(fds[1])

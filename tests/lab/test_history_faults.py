@@ -1,13 +1,18 @@
-"""The history's disk fails while phones go on: the gate does not notice, it is said on the screen, and it heals."""
+"""The disk fails while phones go on: the gate does not notice, it is said on the screen, and it heals. b15 to b24 of
+threats-and-tests.md.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +22,7 @@ from firewall.control import AsyncClient
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 LISTED = "http://api.account.xiaomi.com/pass/v3/user"
+FROZEN_SECONDS = 3.0
 LOCKER = """
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -29,10 +35,17 @@ class Disk:
 
     def __init__(self, lab: Lab, mount: str = "-t tmpfs -o size=3m tmpfs") -> None:
         self.lab = lab
-        self.pid = json.loads(lab.consentry("status", "--json").stdout)["pid"]
+        self.pid = int(Path("/run/consentry", lab.name, "supervisor.pid").read_text())  # it lives on; the gateway's namespace is its
         self.state = f"/run/consentry/{lab.name}/state"
         self.sh(f"mount {mount} {self.state}")
         wait_for(lambda: self.sh(f"test -e {self.file}", check=False) == 0)
+
+    def with_the_state(self) -> None:
+        """A next gateway has everything on it, consents as well."""
+        before = self.lab.status["gateway_pid"]
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: self.lab.status["gateway_pid"] not in {None, before} and self.lab.state_is("ENFORCING"), 20)
+        assert self.sh(f"test -e {self.state}/state.db", check=False) == 0
 
     @property
     def file(self) -> str:
@@ -101,7 +114,7 @@ def blow(disk: Disk, name: str, strike: Callable[[], object], heal: Callable[[],
     judged(disk.lab, f"during-{name}")
     heal()
     began = time.monotonic()
-    wait_for(lambda: "history" not in trouble(disk.lab), 15)
+    wait_for(lambda: "cannot be written" not in trouble(disk.lab), 15)
     attempt(disk.lab, f"after-{name}")
     def found() -> str:  # what was refused after it had healed
         return disk.lab.consentry("history", "verdict:refused last:5m", check=False).stdout
@@ -120,14 +133,19 @@ def test_a_full_disk(disk: Disk) -> None:
     blow(disk, "full", fill, lambda: disk.sh(f"rm {disk.state}/fill {disk.state}/fill2"), "full")
 
 
-def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
-    """As a failing disk does: ext4 gives up, and what is open for writing cannot be written any more (EROFS)."""
-    image = tmp_path / "disk"
+def ext4(folder: Path) -> str:
+    """How to mount one that gives up at its first error."""
+    image = folder / "disk"
     with image.open("wb") as file:
         file.truncate(16 << 20)
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    return f"-o loop,errors=remount-ro {image}"
+
+
+def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
+    """As a failing disk does: ext4 gives up, and what is open for writing cannot be written any more (EROFS)."""
     with lab_up() as lab:
-        disk = Disk(lab, f"-o loop,errors=remount-ro {image}")
+        disk = Disk(lab, ext4(tmp_path))
 
         def strike() -> None:
             disk.sh(f"mount -o remount,abort {disk.state}")
@@ -143,6 +161,60 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
             blow(disk, "ro", strike, heal, "readonly")
         finally:
             disk.end()
+
+
+def grant(lab: Lab, phone: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return lab.consentry("consents", "grant", phone, "service:xiaomi-account", "--for", "1h", check=check)
+
+
+def holding(lab: Lab) -> list[str]:
+    return [one["phone"] for one in lines(lab.consentry("consents", "list", "--json").stdout)]
+
+
+def test_a_disk_that_stands_still_and_then_becomes_read_only_takes_no_consent(tmp_path: Path) -> None:
+    """fsync that takes seconds (b24), on a file system that is really frozen: a grant waits and is none before it is stored;
+    the gate, and who only looks, go on. Then it gives up (b16): a grant is refused, and nothing opens.
+    """
+    with lab_up() as lab:
+        disk = Disk(lab, ext4(tmp_path))
+        try:
+            disk.with_the_state()
+            frozen_for_a_while(disk)
+            attempt(lab, "before-abort")
+            disk.sh(f"mount -o remount,abort {disk.state}")
+            done = grant(lab, "phone2", check=False)
+            assert (done.returncode, "not granted: it could not be stored: " in done.stderr) == (1, True), done.stderr
+            lab.phone("curl", "-s", "-m", "2", "-d", "never-stored-token", LISTED, phone="phone2", check=False)
+            assert not lab.arrived("never-stored-token")
+            assert holding(lab) == []
+            assert lab.state_is("ENFORCING")
+        finally:
+            disk.end()
+
+
+def frozen_for_a_while(disk: Disk) -> None:
+    lab = disk.lab
+    disk.sh(f"fsfreeze -f {disk.state}")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            began = time.monotonic()
+            waits = pool.submit(grant, lab, "phone1")
+            attempt(lab, "frozen")
+            judged(lab, "frozen")
+            assert holding(lab) == []
+            assert lines(lab.consentry("asks", "--json").stdout) != []
+            assert lab.state_is("ENFORCING")
+            wait_for(lambda: time.monotonic() - began > FROZEN_SECONDS)
+            assert not waits.done(), waits.exception()
+            assert holding(lab) == []
+            disk.sh(f"fsfreeze -u {disk.state}")
+            waits.result(60)
+    finally:
+        disk.sh(f"fsfreeze -u {disk.state}", check=False)
+    assert holding(lab) == ["phone1"]
+    lab.phone("curl", "-s", "-m", "5", "-d", "stored-token", LISTED, phone="phone1")
+    assert wait_for(lambda: lab.arrived("stored-token"))
+    lab.consentry("consents", "revoke", "phone1", "service:xiaomi-account")
 
 
 def test_another_program_locks_it(disk: Disk) -> None:
@@ -165,6 +237,15 @@ def test_a_damaged_file(disk: Disk) -> None:
     assert "damaged" in disk.lab.consentry("history", "notes").stdout
 
 
-def test_a_file_that_is_removed(disk: Disk) -> None:
-    blow(disk, "removed", lambda: disk.sh(f"rm {disk.file}*"), lambda: None, "")
-    assert disk.sh(f"test -e {disk.file}") == 0
+def test_a_file_that_is_removed_and_one_that_is_emptied(disk: Disk) -> None:
+    """b20: SQLite goes on without a word; Consentry says it on the screen, in the log and when the history is verified."""
+    for became, stroke in (("removed", f"rm {disk.file}*"), ("emptied", f": > {disk.file}")):
+        blow(disk, became, lambda stroke=stroke: disk.sh(stroke), lambda: None, "")
+        assert disk.sh(f"test -s {disk.file}") == 0
+        said = f"the history's file was {became}; what it held is lost, and a new one was begun"
+        wait_for(lambda said=said: said in trouble(disk.lab))
+        assert said in followed(disk.lab)
+        assert said in noted(disk.lab)
+        assert said in Path(disk.state, "gateway.log").read_text()
+        verified = disk.lab.consentry("history", "verify", check=False)
+        assert (verified.returncode, "missing" in verified.stdout) == (1, True), verified.stdout
