@@ -143,12 +143,22 @@ class Consentry(OneByOne[None]):
         """Screens that show questions or consents look again."""
         self.stirred += 1
 
-    def open_question(self, question: dict[str, Any], screen: str) -> None:
-        """`question`: as the verb "asks" tells it. `screen`: where the owner is, which is recorded with the answer."""
+    def open_question(
+        self, question: dict[str, Any], screen: str, then: Callable[[], object] = lambda: None
+    ) -> None:
+        """`question`: as the verb "asks" tells it. `screen`: where the owner is, which is recorded with the answer.
+        `then`: what follows when it is answered.
+        """
         from tui.screens.question import Question  # noqa: PLC0415  the first frame does not wait for it
 
         if question["widths"]:
-            self.push_screen(Question(question, screen))
+            asked = Question(question, screen)
+
+            def left(_: object) -> None:
+                if asked.answered:
+                    then()
+
+            self.push_screen(asked, left)
         else:
             self.say("nothing in this row can be consented to", trouble=True)
 

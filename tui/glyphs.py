@@ -21,6 +21,7 @@ class Glyphs:
     quotes: tuple[str, str]
     choice: tuple[str, str]  # chosen, and not
     bar: tuple[str, str]  # what is left, and what is gone
+    mark: str  # before a row that is marked
     small: str  # the ten digits behind a title; "": in brackets
 
 
@@ -33,6 +34,7 @@ UNICODE: Final = Glyphs(
     quotes=("“", "”"),
     choice=("●", "○"),
     bar=("█", "░"),
+    mark="▸",
     small="⁰¹²³⁴⁵⁶⁷⁸⁹",
 )
 ASCII: Final = Glyphs(
@@ -44,6 +46,7 @@ ASCII: Final = Glyphs(
     quotes=('"', '"'),
     choice=("*", "o"),
     bar=("#", "-"),
+    mark=">",
     small="",
 )
 

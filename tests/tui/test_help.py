@@ -25,7 +25,7 @@ def told(mode):
     """Key -> words, as `?` tells them; what shares words is told together: `J K down, up`."""
     found = {}
     for part in KEYS[mode].split("   "):
-        keys = re.match(r"((?:enter|esc|/|[a-zA-Z])(?: |$))+", part)[0].split()
+        keys = re.match(r"((?:enter|esc|space|/|[a-zA-Z])(?: |$))+", part)[0].split()
         words = part.split(" ", len(keys))[-1]
         assert words
         found |= dict.fromkeys(keys, words)

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from tui import asking
+from tui import asking, marking
 from tui.format import count, cut
 from tui.screens.page import Page
 from tui.screens.question import LATER_SECONDS
@@ -42,6 +42,8 @@ enter shows what each answer would open and answers with one key: o once, 1 for 
 tomorrow 08:00, 5 until you revoke it. There tab chooses what (the service, this name, its domain, the address) and \
 shift+tab for whom.
 z puts the question off for an hour; it stays refused meanwhile. b never: makes a block rule, which u takes back.
+space marks a row; enter then answers all that are marked, one after the other, z puts them off and b refuses them for \
+good, each with a rule of its own; esc lets go of them.
 What you have given stands on screen 5, and is taken back there.
 The terminal's bell rings when somebody begins to wait; m silences it, for good, on this account."""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -97,7 +99,12 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
     def on_table_pointed(self) -> None:
         question = self.table.question
         width = max(20, self.size.width - 2)
-        told = Content("") if question is None else in_full(question, time.time(), width, self.gate.glyphs)
+        if marked := self.table.marked:
+            wants = [f"{inert(one['phone'])}: {inert(str(one['title']))}" for one in marked]
+            does = "enter answers one after the other   z not now   b never: a block rule for each"
+            told = marking.in_full(wants, does, width, self.gate.glyphs)
+        else:
+            told = Content("") if question is None else in_full(question, time.time(), width, self.gate.glyphs)
         self.in_full.update(told)
         self.refresh_bindings()
 
@@ -112,16 +119,21 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         self.action_answer()
 
     def action_answer(self) -> None:
-        if (question := self.table.question) is not None:
-            self.gate.open_question(question, "asks")
+        self._answer([one["id"] for one in self.table.chosen])
+        self.table.unmark()
+
+    def _answer(self, numbers: list[int]) -> None:
+        """One after the other, until the owner leaves one; what somebody else has answered meanwhile is left out."""
+        open_now = [one for number in numbers for one in self.table.rows if one["id"] == number]
+        if open_now:
+            first, *rest = open_now
+            self.gate.open_question(first, "asks", lambda: self._answer([one["id"] for one in rest]))
 
     def action_later(self) -> None:
-        if (question := self.table.question) is not None:
-            self.act("asks.later", question, seconds=LATER_SECONDS)
+        self.act("asks.later", self.table.chosen)
 
     def action_never(self) -> None:
-        if (question := self.table.question) is not None:
-            self.act("asks.never", question, subject=asking.subject(question), **{"for": "phone"})
+        self.act("asks.never", self.table.chosen)
 
     def action_bell(self) -> None:
         bell = self.gate.bell_rings
@@ -136,20 +148,36 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         self.read()
 
     @work(group="act")
-    async def act(self, verb: str, question: dict[str, Any], **args: object) -> None:
-        who = inert(question["phone"])
-        try:
-            done = (await self.gate.ask(verb, id=question["id"], **args)).done
-        except (NoGateway, Refused) as error:
-            self.gate.say(self.gate.why(error), trouble=True)
-        else:
-            if verb == "asks.never":
+    async def act(self, verb: str, questions: list[dict[str, Any]]) -> None:
+        """One after the other; what the gate refuses is said, and does not keep the others."""
+        never, done, troubles = verb == "asks.never", [], []
+        for question in questions:
+            subject = {"subject": asking.subject(question), "for": "phone"}
+            args = subject if never else {"seconds": LATER_SECONDS}
+            try:
+                told = (await self.gate.ask(verb, id=question["id"], **args)).done
+            except (NoGateway, Refused) as error:
+                troubles.append(self.gate.why(error))
+                continue
+            if never:
                 self.gate.granted = None
-                rule = inert(asking.refusal(question, question, "phone"))
-                self.gate.say(f"made the rule: {rule}; revision {done.get('revision')}; u takes it back")
+                done.append(f"{inert(asking.refusal(question, question, 'phone'))}; revision {told.get('revision')}")
             else:
-                self.gate.say(f"{who} is refused as before, and asks again in {count(LATER_SECONDS // 60, 'minute')}")
+                done.append(inert(question["phone"]))
+        self.table.unmark()
+        self.gate.say("; ".join((*said(done, never=never), *troubles)), trouble=bool(troubles))
         self.read()
+
+
+def said(done: list[str], *, never: bool) -> list[str]:
+    """What became of questions, in words. `done`: the rules that were made, or the phones that were put off."""
+    if not done:
+        return []
+    if never:
+        return [f"made the rule: {done[0]}; u takes it back" if len(done) == 1 else
+                f"made {len(done)} block rules; u takes them back, one after the other"]
+    who = f"{done[0]} is refused as before, and asks" if len(done) == 1 else f"{len(done)} stay refused, and ask"
+    return [f"{who} again in {count(LATER_SECONDS // 60, 'minute')}"]
 
 
 def in_full(question: dict[str, Any], now: float, width: int, glyphs: Glyphs) -> Content:

@@ -10,7 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from firewall.control import NoGateway, Refused
-from tui import consenting
+from firewall.text import inert
+from tui import consenting, marking
+from tui.format import cut
 from tui.offers import term
 from tui.screens.prompted import Prompted
 from tui.widgets.consent_table import ConsentTable
@@ -38,6 +40,7 @@ Above stand the consents that hold, each with a bar that shrinks and what it has
 that ended or were revoked, with why and by whom.
 x revokes the one under the cursor: its running flows are reset at once, and whatever it opened is refused and asked \
 again. c gives it once more: one that has ended, or a later end to one that goes on.
+space marks a row; x then revokes all that are marked, and esc lets go of them.
 enter shows what it let pass. A consent answers only what is asked: a block rule above still refuses.
 A consent that waits for the clock opens nothing: after a start without a trusted clock nobody can say how much of it \
 is left. t says that the clock is right."""
@@ -91,10 +94,13 @@ is left. t says that the clock is right."""
     def on_table_pointed(self) -> None:
         consent = self.table.consent
         width = max(20, self.size.width - 2)
-        lines = [] if consent is None else consenting.in_full(
-            consent, self.table.passed, time.time(), width, self.gate.glyphs
-        )
-        self.in_full.update(Content("\n").join(lines))
+        if marked := self.table.marked:
+            self.in_full.update(marking.in_full(list(map(reach, marked)), "x revokes them", width, self.gate.glyphs))
+        else:
+            lines = [] if consent is None else consenting.in_full(
+                consent, self.table.passed, time.time(), width, self.gate.glyphs
+            )
+            self.in_full.update(Content("\n").join(lines))
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -103,9 +109,9 @@ is left. t says that the clock is right."""
         if self.prompt.display:
             return super().check_action(action, parameters)
         if action == "revoke":
-            return consent is not None and consent["state"] != consenting.ENDED
+            return any(one["state"] != consenting.ENDED for one in self.table.chosen)
         if action == "again":
-            return consent is not None and consent["state"] == consenting.ENDED
+            return not self.table.marked and consent is not None and consent["state"] == consenting.ENDED
         if action == "trust":
             return any(row.get("state") == consenting.SUSPENDED for row in self.table.rows)
         return super().check_action(action, parameters)
@@ -119,17 +125,22 @@ is left. t says that the clock is right."""
     # -- acts
 
     def action_revoke(self) -> None:
-        if (consent := self.table.consent) is not None:
-            words = f"Revoke what {consenting.whom(consent)} may reach: {consenting.what(consent)}? "
-            consequence = "Its running flows are reset at once; the next try is refused and asked again."
-            self._confirm(words + consequence, lambda: self.act("consents.revoke", id=consent["id"]))
+        if chosen := self.table.chosen:
+            one, *more = chosen
+            what = f"what {consenting.whom(one)} may reach: {consenting.what(one)}"
+            if more:
+                which = cut(", ".join(map(reach, chosen)), 4 * self.size.width, self.gate.glyphs.ellipsis)
+                what = f"{len(chosen)} consents: {which}"  # those that do not fit are marked above
+            its = "Their" if more else "Its"
+            consequence = f"{its} running flows are reset at once; the next try is refused and asked again."
+            self._confirm(f"Revoke {what}? {consequence}", lambda: self.revoke([consent["id"] for consent in chosen]))
 
     def action_again(self) -> None:
         if (consent := self.table.consent) is not None:
             self.gate.open_question(once_more(consent), "consents")
 
     def action_trust(self) -> None:
-        self._confirm(TRUST, lambda: self.act("clock.trust"))
+        self._confirm(TRUST, self.trust)
 
     def _confirm(self, words: str, then: Callable[[], object]) -> None:
         self.in_full.display = False
@@ -137,15 +148,37 @@ is left. t says that the clock is right."""
         self.prompt.confirm(words, lambda _: then())
 
     @work(group="act")
-    async def act(self, verb: str, **args: object) -> None:
+    async def revoke(self, numbers: list[int]) -> None:
+        """One after the other; what cannot be revoked is said, and does not keep the others."""
+        cut_flows, troubles, done = 0, [], 0
+        for number in numbers:
+            try:
+                told = (await self.gate.ask("consents.revoke", id=number)).done
+            except (NoGateway, Refused) as error:
+                troubles.append(self.gate.why(error))
+            else:
+                done += 1
+                cut_flows += int(told.get("cut") or 0)
+                troubles += [inert(str(told["trouble"]))] if told.get("trouble") else []
+        self.table.unmark()
+        said = [self.gate.revoked({"cut": cut_flows})] if done else []
+        self.gate.say("; ".join((*said, *dict.fromkeys(troubles))), trouble=bool(troubles))
+        self.read()
+
+    @work(group="act")
+    async def trust(self) -> None:
         try:
-            reply = await self.gate.ask(verb, **args)
+            await self.gate.ask("clock.trust")
         except (NoGateway, Refused) as error:
             self.gate.say(self.gate.why(error), trouble=True)
         else:
-            said = self.gate.revoked(reply.done) if verb == "consents.revoke" else "the clock is right, by your word"
-            self.gate.say(said, trouble=bool(reply.done.get("trouble")))
+            self.gate.say("the clock is right, by your word")
         self.read()
+
+
+def reach(consent: dict[str, Any]) -> str:
+    """In a few words, inert."""
+    return f"{consenting.whom(consent)}: {consenting.what(consent)}"
 
 
 def once_more(consent: dict[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,12 @@ class Page(Screen[None]):
             self.gate.consent_on(self.episode, self.MODE)
 
     def action_back(self) -> None:
-        self.app.switch_mode("live")
+        """What is marked is let go of first."""
+        table = self.focused
+        if isinstance(table, Table) and table.marked:
+            table.unmark()
+        else:
+            self.app.switch_mode("live")
 
     def action_undo(self) -> None:
         self.gate.step("undo")

@@ -56,6 +56,7 @@ class Question(Box):
         self._trouble = ""
         self._eager = ""  # a life that was chosen before the preview had come
         self._busy = False  # an answer is on its way to the gateway
+        self.answered = False
 
     @property
     def subject(self) -> str:
@@ -162,6 +163,7 @@ class Question(Box):
                 self._trouble += "\nWhether it has taken the answer is not known: 5 tells when it is back."
             self._draw()
             return
+        self.answered = True
         self.dismiss()
         self.gate.stir()
         self.gate.say(self._outcome(verb, args, done))

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
+from tui import marking
 from tui.format import count
 from tui.screens.page import Page
 from tui.widgets.rule_editor import RuleEditor
@@ -40,6 +41,7 @@ or what it means, and what it would have done in the last 24 hours. A rule: an a
 name:example.com  phone:NAME  group:NAME  service:ID  addr:10.0.0.0/8  country:CN  port:443. A space means and, a \
 comma or, a leading - not; without terms it matches everything.
 J and K move a rule of yours down and up, d disables and enables any rule, x deletes one of yours, t writes its note. \
+space marks a row; d and x then act on all that are marked, and esc lets go of them.
 u takes back the last act, whoever did it and wherever, also after a restart; U does it again.
 Everything stands in the file named below, which you may edit by hand: consentry rules check judges it, consentry \
 rules reload uses it."""
@@ -108,7 +110,12 @@ rules reload uses it."""
 
     def on_table_pointed(self) -> None:
         rule = self.table.rule
-        self.in_full.update(Content("") if rule is None else _in_full(rule, self.table.told, self._undo))
+        if marked := self.table.marked:
+            texts, width = [inert(f"{one['id']} {sentence(one)}") for one in marked], max(20, self.size.width - 2)
+            word = "disables" if any(one["enabled"] for one in marked) else "enables"
+            self.in_full.update(marking.in_full(texts, f"d {word} them   x deletes yours", width, self.gate.glyphs))
+        else:
+            self.in_full.update(Content("") if rule is None else _in_full(rule, self.table.told, self._undo))
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -124,20 +131,24 @@ rules reload uses it."""
             at = int(rule["position"]) + by
             return {"act": "move", "at": at} if 0 < at <= self.table.mine else None
 
-        if self._mine() is not None:
-            self._act(move)
+        if (rule := self._mine()) is not None:
+            self.act([str(rule["id"])], move, "moved")
 
     def action_disable(self) -> None:
-        self._act(lambda rule: {"act": "disable" if rule["enabled"] else "enable"})
+        """Several become alike: off, unless all of them are."""
+        act = "disable" if any(rule["enabled"] for rule in self.table.chosen) else "enable"
+        self._act(lambda rule: {"act": act} if rule["enabled"] == (act == "disable") else None, f"{act}d")
 
     def action_remove(self) -> None:
-        if self._mine() is not None:
-            self._act(lambda _rule: {"act": "remove"})
+        if all(rule["mine"] for rule in self.table.chosen):
+            self._act(lambda _rule: {"act": "remove"}, "deleted")
+        else:
+            self.gate.say(NOT_YOURS, trouble=True)
 
-    def _act(self, what: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-        rule = self.table.rule
-        if rule is not None:
-            self.act(str(rule["id"]), what)
+    def _act(self, what: Callable[[dict[str, Any]], dict[str, Any] | None], word: str) -> None:
+        """With all that are marked; if none is, with the one under the cursor."""
+        self.act([str(rule["id"]) for rule in self.table.chosen], what, word)
+        self.table.unmark()
 
     def _mine(self) -> dict[str, Any] | None:
         """The rule under the cursor, if it is the owner's; else it is said what can be done."""
@@ -148,20 +159,26 @@ rules reload uses it."""
         return rule
 
     @work(group="act")
-    async def act(self, rule_id: str, what: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    async def act(self, ids: list[str], what: Callable[[dict[str, Any]], dict[str, Any] | None], word: str) -> None:
         """One after the other, each with the rules as the one before has left them."""
-        async with self.gate.changing:
-            rule = next((rule for rule in self.table.told if rule["id"] == rule_id), None)
-            args = what(rule) if rule is not None else None
-            if rule is None or args is None:
-                return
-            try:
-                done = await self.gate.ask_change(rule=rule_id, was=sentence(rule), **args)
-            except (NoGateway, Refused) as error:
-                self.gate.say(self.gate.why(error), trouble=True)
-            else:
-                self.gate.say(self.gate.saved(done))
-            await self._read()
+        saved, said = [], []
+        for rule_id in ids:
+            async with self.gate.changing:
+                rule = next((rule for rule in self.table.told if rule["id"] == rule_id), None)
+                args = what(rule) if rule is not None else None
+                if rule is None or args is None:
+                    continue
+                try:
+                    saved.append(await self.gate.ask_change(rule=rule_id, was=sentence(rule), **args))
+                except (NoGateway, Refused) as error:
+                    said.append(self.gate.why(error))
+                await self._read()
+        trouble = bool(said)
+        if saved:
+            many = f"{word} {len(saved)} rules; u takes them back, one after the other"
+            said.insert(0, many if len(saved) > 1 else self.gate.saved(saved[0]))
+        if said:
+            self.gate.say("; ".join(said), trouble=trouble)
 
     # -- the editor
 

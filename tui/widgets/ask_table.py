@@ -28,7 +28,7 @@ class AskTable(Table[dict[str, Any]]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "answer")]
 
     def __init__(self, glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(mark=glyphs.mark)
         self._glyphs = glyphs
 
     def tell(self, questions: list[dict[str, Any]]) -> None:

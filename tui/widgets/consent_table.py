@@ -31,7 +31,7 @@ class ConsentTable(Table[dict[str, Any]]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "flows")]
 
     def __init__(self, glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(mark=glyphs.mark)
         self._glyphs = glyphs
         self._told_at = 0.0
 
@@ -60,6 +60,9 @@ class ConsentTable(Table[dict[str, Any]]):
 
     def restful(self, row: dict[str, Any]) -> bool:
         return row is not DIVIDER
+
+    def markable(self, row: dict[str, Any]) -> bool:
+        return row is not DIVIDER and row["state"] != consenting.ENDED
 
     def columns(self, width: int) -> Sequence[Column]:
         wide = self.screen.has_class("-wide")

@@ -28,7 +28,7 @@ class RuleTable(Table[dict[str, Any]]):
     """Rows as the verb "rules" tells them, with a line between the owner's and the packs'."""
 
     def __init__(self, glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(mark=glyphs.mark)
         self._glyphs = glyphs
         self.told: list[dict[str, Any]] = []
 

@@ -54,20 +54,24 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         Binding("pagedown", "page(1)", show=False),
         Binding("g,home", "first", show=False),
         Binding("G,end", "last", show=False),
+        Binding("space", "mark", show=False),
     ]
 
     class Pointed(Message):
-        """The cursor is on another row, or its row has changed."""
+        """The cursor is on another row, its row has changed, or what is marked."""
 
     class Opened(Message):
         """The owner wants to know everything about the row under the cursor."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own word
+    def __init__(self, *, id: str | None = None, mark: str = "") -> None:  # noqa: A002  Textual's own word
+        """`mark`: what stands before a row that is marked; "": none can be."""
         super().__init__(id=id)
+        self.mark = mark
         self._rows: Sequence[Row] = ()
         self._at = 0
         self._columns: Sequence[Column] = ()
         self.follows = True  # the cursor rests on the first row
+        self._marks: set[Hashable] = set()
         self._empty: list[str] = []
 
     # -- what subclasses say
@@ -86,7 +90,27 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         """Whether the cursor may rest on it."""
         return True
 
+    def markable(self, row: Row) -> bool:
+        """Whether something can be done with it and others at once."""
+        return self.restful(row)
+
     # -- what others see
+
+    @property
+    def marked(self) -> list[Row]:
+        return [row for row in self._rows if self.key(row) in self._marks]
+
+    @property
+    def chosen(self) -> list[Row]:
+        """What an act is for: the rows that are marked; if none is, the one under the cursor."""
+        pointed = [] if self.pointed is None or not self.restful(self.pointed) else [self.pointed]
+        return self.marked or pointed
+
+    def unmark(self) -> None:
+        if self._marks:
+            self._marks.clear()
+            self.refresh()
+            self.post_message(self.Pointed())
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -106,6 +130,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         """Replace the rows. The cursor goes where its row has gone; if that is no more, it stays where it is."""
         pointed, line = self.pointed, self._at - self.scroll_offset.y
         self._rows = rows
+        self._marks &= {self.key(row) for row in rows if self.markable(row)} if self._marks else set()
         if self.follows or pointed is None:
             self._at = 0
         else:
@@ -148,6 +173,16 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def action_last(self) -> None:
         self._point(len(self._rows) - 1)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return bool(self.mark) if action == "mark" else super().check_action(action, parameters)
+
+    def action_mark(self) -> None:
+        """Or take the mark away; and on to the next row."""
+        pointed = self.pointed
+        if pointed is not None and self.markable(pointed):
+            self._marks ^= {self.key(pointed)}
+        self._point(self._at + 1)
 
     def action_open(self) -> None:
         if self._rows:
@@ -198,7 +233,8 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         if at >= len(self._rows):
             return Strip.blank(width, self.rich_style)
         gap = self.get_component_rich_style("table--row")
-        segments = [Segment(" ", gap)]
+        marked = bool(self._marks) and self.key(self._rows[at]) in self._marks
+        segments = [Segment(self.mark, self.get_component_rich_style("table--watch")) if marked else Segment(" ", gap)]
         for column, (text, style) in zip(self._columns, self.cells(self._rows[at], self._columns), strict=True):
             colour = self.get_component_rich_style(f"table--{style}")
             segments.append(Segment(fit(text, column.width, right=column.right), colour))

@@ -74,6 +74,39 @@ async def test_z_puts_it_off_and_it_stays_in_sight(screen, gate, question):
         assert [row["id"] for row in s.app.screen.table.rows] == [2, -1, 1]
 
 
+async def three_marked(s, gate, question):
+    gate.wait(question(1), question(2, "tv", at=time.time() - 60), question(3, "[u]kid", at=time.time() - 90))
+    await s.press("2")
+    await s.shows("redmi-1s wants", "[u]kid")
+    await s.press("space", "space", "space")
+    await s.shows("▸ 3 marked", "redmi-1s: Xiaomi account and messaging, tv: ")
+
+
+async def test_all_that_are_marked_are_put_off_or_refused(screen, gate, question):
+    async with screen() as s:
+        await three_marked(s, gate, question)
+        await s.press("z")
+        await s.shows("3 stay refused, and ask again in 60 minutes", "3 put off")
+        assert [args["id"] for args in asked(gate, "asks.later")] == [1, 2, 3]
+        await s.press("home", "space", "space", "b")
+        await s.shows("made 2 block rules; u takes them back, one after the other")
+        assert [args["id"] for args in asked(gate, "asks.never")] == [1, 2]
+        await s.hides("marked")
+
+
+async def test_those_that_are_marked_are_answered_one_after_the_other_until_one_is_left(screen, gate, question):
+    async with screen() as s:
+        await three_marked(s, gate, question)
+        await s.press("enter")
+        await s.shows("redmi-1s wants to reach", "opens service:xiaomi-account for redmi-1s")
+        await s.press("1")
+        await s.shows("tv wants to reach", "opens service:xiaomi-account for tv")
+        await s.press("escape")
+        await s.until(lambda: len(s.app.screen_stack) == 1)
+        await s.shows("[u]kid")
+        assert [args["ask"] for args in asked(gate, "consents.grant")] == [1]
+
+
 async def test_the_cursor_never_rests_on_the_line_between(screen, gate, question):
     async with screen() as s:
         gate.wait(question(1, put_off=time.time() + 900))

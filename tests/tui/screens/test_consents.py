@@ -88,6 +88,37 @@ async def test_esc_leaves_it(screen, gate, given):
         assert not asked(gate, "consents.revoke")
 
 
+async def test_all_that_are_marked_are_revoked(screen, gate, given, consent):
+    gate.consents.append(consent(5, "[b]kid", left=600.0))
+    async with screen() as s:
+        await s.press("5")
+        await s.shows("3 active", "[b]kid may reach")
+        await s.press("space", "space", "end", "space")  # the last has ended: there is nothing to do with it
+        await s.shows("▸ 2 marked", "[b]kid: Xiaomi account and messaging, redmi-1s: Xiaomi account and messaging", "x revokes them; esc lets go of all")
+        assert "c again" not in s.lines[-1]
+        await s.press("x")
+        await s.shows("Revoke 2 consents: [b]kid: Xiaomi account and messaging, redmi-1s", "Their running flows")
+        assert not asked(gate, "consents.revoke")
+        given[0]["state"] = "ended"  # one of them was just revoked by another owner: that does not keep the others
+        await s.press("enter")
+        await s.shows("revoked: 2 running flows were reset", "there is no consent 1", "1 active")
+        assert asked(gate, "consents.revoke") == [{"id": 5}, {"id": 1}]
+        assert not s.app.screen.table.marked
+
+
+async def test_esc_lets_go_of_what_is_marked_before_it_steps_back(screen, given):
+    async with screen() as s:
+        await s.press("5")
+        await s.shows("redmi-1s may reach")
+        await s.press("space")
+        await s.shows("1 marked")
+        await s.press("escape")
+        await s.hides("1 marked")
+        assert s.app.current_mode == "consents"
+        await s.press("escape")
+        await s.until(lambda: s.app.current_mode == "live")
+
+
 async def test_what_could_not_be_revoked_is_said(screen, gate, given):
     async with screen() as s:
         await s.press("5")

@@ -318,3 +318,23 @@ async def test_hostile_words_do_nothing(screen, mine):
         await s.shows("[link=x]‹U+202E›‹U+001B›")
         await s.press("n", *"block port:853")
         await s.shows("! [red]rule 3‹U+001B›[0m stands above", "✔ allow becomes ✖ block  [b]p‹U+202E›  [/x].example")
+
+
+async def test_all_that_are_marked_are_disabled_enabled_and_deleted(screen, mine):
+    async with screen() as s:
+        await opened(s)
+        await s.press("space", "down", "space", "space")
+        await s.shows("▸ 3 marked", "k3f7 block name:ads.example.com, q4r5 block port:853, xiaomi/1", "d disables them   x deletes yours")
+        await s.press("d")
+        await s.shows("disabled 3 rules; u takes them back, one after the other")
+        assert [one["id"] for one in mine.rules if not one["enabled"]] == ["k3f7", "q4r5", "xiaomi/1"]
+        await s.press("home", "space", "down", "space", "space")
+        await s.shows("d enables them")
+        await s.press("x")
+        await s.shows("a pack's rule stays as it is")
+        await s.press("d")
+        await s.shows("enabled 3 rules")
+        assert all(one["enabled"] for one in mine.rules)
+        await s.press("home", "space", "space", "x")
+        await s.shows("deleted 2 rules", "3 rules, revision")
+        assert [one["id"] for one in mine.rules] == ["q4r5", "xiaomi/1", "xiaomi/2"]

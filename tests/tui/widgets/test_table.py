@@ -121,3 +121,31 @@ async def test_an_empty_table_teaches(host):
     await pilot.pause()
     strips = table.app.screen._compositor.render_strips()
     assert any("No phone has spoken yet." in "".join(s.text for s in strip) for strip in strips)
+
+
+async def test_space_marks_rows_and_marks_stay_with_them(host):
+    _, table, pilot = host
+    table.mark = "*"
+    table.show(rows(9, 0))
+    await pilot.press("space", "space", "down", "space")
+    assert table.marked == table.chosen == ["w9", "w8", "w6"]
+    table.show(rows(12, 6))  # w6 is gone
+    assert table.marked == ["w9", "w8"]
+    await pilot.press("g")
+    await pilot.pause()
+    strips = ["".join(s.text for s in strip) for strip in table.app.screen._compositor.render_strips()]
+    assert [strip.split()[0] for strip in strips[1:5]] == ["w12", "w11", "w10", "*w9"]
+    table.point("w9")
+    await pilot.press("space")
+    assert table.marked == ["w8"]
+    table.unmark()
+    assert table.marked == []
+    assert table.chosen == [table.pointed] == ["w8"]
+
+
+async def test_where_nothing_can_be_done_with_several_rows_none_is_marked(host):
+    _, table, pilot = host
+    table.show(rows(9, 0))
+    await pilot.press("space")
+    assert table.marked == []
+    assert table.pointed == "w9"
