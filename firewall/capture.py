@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Frame = tuple[float, int, bytes]  # epoch seconds, link type (the number that tcpdump.org gave it), the frame
+Window = tuple[float, int, bytes, int, int]  # the same; where in these bytes the frame begins and ends
 
 LARGEST_FRAME: Final = 1 << 18  # bytes; libpcap's MAXIMUM_SNAPLEN
 LARGEST_BLOCK: Final = 1 << 24  # bytes; libpcap's limit for a block of pcapng
@@ -68,6 +69,10 @@ class Capture:
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises CaptureError, after what was readable."""
+        return ((time, link, data[start:end]) for time, link, data, start, end in self.windows())
+
+    def windows(self) -> Iterator[Window]:
+        """The frames, not copied. Raises CaptureError, after what was readable."""
         try:
             with self.path.open("rb", buffering=0) as raw:
                 self._raw = raw
@@ -86,7 +91,7 @@ class Capture:
         except OSError as error:
             raise CaptureError(f"{self.path}: cannot be read: {error.strerror}") from None
 
-    def _frames(self, source: _Source) -> Iterator[Frame]:
+    def _frames(self, source: _Source) -> Iterator[Window]:
         if not source.fill(4):
             raise CaptureError("is empty" if not source.left() else "is no capture: shorter than any header")
         magic = int.from_bytes(source.peek(4), "little")
@@ -129,7 +134,7 @@ class _Source:
         return f"at byte {self.before + self.at:,}"
 
 
-def _classic(source: _Source, kind: _Kind) -> Iterator[Frame]:
+def _classic(source: _Source, kind: _Kind) -> Iterator[Window]:
     """draft-ietf-opsawg-pcap: a header of 24 bytes, then packets, each behind a header of 16."""
     if not source.fill(24):
         raise CaptureError("is cut off within its header: copy it again")
@@ -162,13 +167,13 @@ def _classic(source: _Source, kind: _Kind) -> Iterator[Frame]:
             data, start = source.data, source.at
             at = start + length
             end = len(data)
-        yield seconds + fraction * unit, link, data[start:at]
+        yield seconds + fraction * unit, link, data, start, at
 
 
 # -- pcapng ------------------------------------------------------------------------------------------------------------
 
 
-def _blocks(source: _Source) -> Iterator[Frame]:
+def _blocks(source: _Source) -> Iterator[Window]:
     """draft-ietf-opsawg-pcapng: blocks of (type, length, body, length); a section's first says the byte order."""
     order = "<"
     interfaces: list[_Interface] = []
@@ -236,7 +241,7 @@ def _interface(source: _Source, order: str, at: int, end: int) -> _Interface:
 
 def _frame(
     source: _Source, order: str, kind: int, at: int, end: int, interfaces: list[_Interface], last: float
-) -> Frame:
+) -> Window:
     """A packet, from whichever of the three blocks that hold one."""
     data = source.data
     if kind == _SIMPLE:
@@ -261,4 +266,4 @@ def _frame(
         time = (high << 32 | low) * interface.unit + interface.offset
     if start + length > end:
         raise CaptureError(f"is damaged {source.where()}: a packet of {length:,} bytes in a block of {end - at}")
-    return time, interface.link, data[start : start + length]
+    return time, interface.link, data, start, start + length

@@ -88,26 +88,38 @@ class Listener:
         self._speech = listener(self._proto) if Speech.begins(data) else None
 
 
+class Side:
+    """One direction of a flow. Bytes are those of IP packets with their headers, as conntrack counts."""
+
+    __slots__ = ("bytes", "flow", "last", "quiet")
+
+    def __init__(self, flow: Recorded, *, quiet: bool) -> None:
+        self.flow = flow
+        self.bytes = 0
+        self.last = 0.0
+        self.quiet = quiet  # nobody wants more of what it says: it is only counted
+
+
 class Recorded:
-    """One flow, from its first packet on. Bytes are those of IP packets with their headers, as conntrack counts."""
+    """One flow, from its first packet on."""
 
     __slots__ = (
-        "answered", "asked", "asks", "begun", "decision", "down", "first", "isn", "kept", "key", "last", "listener",
-        "mac", "order", "quiet", "said", "shown", "unfinished", "up", "verdict", "watch",
+        "answered", "asked", "asks", "begun", "decision", "down", "first", "isn", "kept", "key", "listener", "mac", "order",
+        "said", "shown", "unfinished", "up", "verdict", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, first: float) -> None:
         self.key = key
         self.mac = mac
-        self.first = self.last = first
-        self.up = self.down = 0
+        self.first = first
+        self.asks = key.dport == DNS and key.word in {"tcp", "udp"}  # our resolver, wherever it believes to ask
+        self.up, self.down = Side(self, quiet=False), Side(self, quiet=not self.asks)
         self.isn: int | None = None  # of the opener, if its SYN, or the answer to it, was seen
         self.order: Order | None = None
         self.listener: Listener | None = None
         self.shown = 0  # packets that were shown to the gate
         self.begun = b""  # what was said while the gate was undecided
         self.kept: tuple[bytes, bytes] | None = None  # headers and payload of what will be
-        self.quiet = False  # neither the gate nor the listener wants more of it
         # the kernel's connection mark
         self.verdict = Verdict.HELD
         self.watch = Watch.NONE
@@ -116,7 +128,6 @@ class Recorded:
         self.said: tuple[Name, ...] = ()
         self.answered: tuple[tuple[str, ...], ...] = ()
         self.unfinished = False
-        self.asks = key.dport == DNS and key.word in {"tcp", "udp"}  # our resolver, wherever it believes to ask
         self.asked: dict[str, None] = {}  # names asked for, if this is a talk with a DNS server
 
     def to_json(self, file: str) -> dict[str, Any]:
@@ -137,10 +148,10 @@ class Recorded:
             "verdict": str(decision.verdict) if decision else str(Verdict.ALLOW if self.asked else Verdict.HELD),
             "rule": decision.rule if decision else "",
             "reason": decision.reason if decision else "our DNS answers it" if self.asked else SILENT,
-            "bytes_up": self.up,
-            "bytes_down": self.down,
+            "bytes_up": self.up.bytes,
+            "bytes_down": self.down.bytes,
             "first": round(self.first, 6),
-            "last": round(self.last, 6),
+            "last": round(max(self.up.last, self.down.last), 6),
         }
 
     def _names(self) -> tuple[list[Name], str]:

@@ -22,7 +22,7 @@ from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import Order, Segment
 from firewall.flow import HELD_SECONDS
 from firewall.inputs import Author, FlowKey, Now
-from firewall.recorded import Listener, Recorded
+from firewall.recorded import Listener, Recorded, Side
 from firewall.resolver.rebinding import is_home, is_local
 from firewall.speech import MORE, Speech
 from rules.verdict import Verdict
@@ -30,7 +30,7 @@ from rules.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from firewall.capture import Frame
+    from firewall.capture import Window
     from firewall.commands import Command
     from firewall.gateway import Gateway
     from firewall.inputs import Input
@@ -41,18 +41,20 @@ TICK_SECONDS: Final = 1.0  # as the engine's
 SEGMENTS: Final = 8  # of a hello, shown as they are; the gate holds ten
 LARGEST: Final = 1 << 15  # bytes of the rest of it
 PROGRESS: Final = 1 << 14  # packets
+ETHERNET_HEADER: Final = 14
 OWNER: Final = Author("replay")
 # Errors and neighbours' talk: never asked about, and no flows of their own.
 ERRORS: Final = {
     ip.ICMP: frozenset((3, 4, 5, 9, 10, 11, 12)), ip.ICMPV6: frozenset((1, 2, 3, 4, *range(130, 138), 143)),
 }
 
-PLAIN: Final = frozenset((b"\x08\x00\x45", *(b"\x86\xdd" + bytes((first,)) for first in range(0x60, 0x70))))
+PLAIN_IPV4: Final = 0x45  # version 4, no options
 CHANGES: Final = ip.SYN | ip.FIN | ip.RST
 
-# length, fragment, protocol, addresses and ports as one key, and of TCP the data offset and the flags
-_IPV4 = Struct("!2xH2xHxB2x12s8xBB")
-_IPV6 = Struct("!4xHBx36s8xBB")
+# In an Ethernet frame: what is in it, version; length, fragment, protocol, addresses and ports as one key, and of TCP
+# the data offset and the flags
+_IPV4 = Struct("!12xHBxH2xHxB2x12s8xBB")
+_IPV6 = Struct("!18xHBx36s8xBB")
 _PORTS = Struct("!HH")
 _LONG = Struct("!I")
 
@@ -72,9 +74,8 @@ class Replay:
         self._ids = count(1)
         self._waiting: dict[int, Recorded] = {}  # queue id -> whose packet
         self._flows: OrderedDict[FlowKey, Recorded] = OrderedDict()
-        # by protocol and the bytes of addresses and ports as they stand in a packet: opener's packets, and answers
-        self._up: dict[int, dict[bytes, Recorded]] = {ip.TCP: {}, ip.UDP: {}}
-        self._down: dict[int, dict[bytes, Recorded]] = {ip.TCP: {}, ip.UDP: {}}
+        # by protocol and the bytes of addresses and ports as they stand in a packet
+        self._sides: dict[int, dict[bytes, Side]] = {ip.TCP: {}, ip.UDP: {}}
         self._fragments = Fragments()
         self._back: list[Input] = []  # what the kernel tells in return
         self._asking: Recorded | None = None  # whose DNS question is being judged
@@ -82,77 +83,67 @@ class Replay:
         self._over: list[Recorded] = []  # to be told
         self._first_batch: tuple[Input, ...] = (inputs.PolicyReplaced(policy, OWNER),)
 
-    def play(self, frames: Iterable[Frame], progress: Callable[[], None] | None = None) -> Iterator[Recorded]:
+    def play(self, windows: Iterable[Window], progress: Callable[[], None] | None = None) -> Iterator[Recorded]:
         """Every flow, once nothing more can change it, in the order in which they began.
 
-        What `frames` raises comes after the flows in front of the damage.
+        What `windows` raises comes after the flows in front of the damage.
         """
         error: CaptureError | None = None
         try:
-            yield from self._play(frames, progress)
+            yield from self._play(windows, progress)
         except CaptureError as wrong:
             error = wrong
         yield from self._end()
         if error is not None:
             raise error
 
-    def _play(self, frames: Iterable[Frame], progress: Callable[[], None] | None) -> Iterator[Recorded]:
-        tcp_up, tcp_down = self._up[ip.TCP], self._down[ip.TCP]
-        udp_up, udp_down = self._up[ip.UDP], self._down[ip.UDP]
-        tcp, udp, changes, plain, ethernet, mask = ip.TCP, ip.UDP, CHANGES, PLAIN, link.ETHERNET, PROGRESS - 1
+    def _play(self, windows: Iterable[Window], progress: Callable[[], None] | None) -> Iterator[Recorded]:
+        """Most packets belong to flows that nobody asks about any more: they are counted where they lie, not copied."""
+        tcp_sides, udp_sides = self._sides[ip.TCP], self._sides[ip.UDP]
+        tcp, udp, changes, ethernet, mask = ip.TCP, ip.UDP, CHANGES, link.ETHERNET, PROGRESS - 1
+        ipv4, ipv6, least4, least6 = link.ETHER_IPV4, link.ETHER_IPV6, _IPV4.size, _IPV6.size
         four, six = _IPV4.unpack_from, _IPV6.unpack_from
         packets = size = 0
-        for time, kind, frame in frames:
+        for time, kind, data, start, end in windows:
             packets += 1
-            size += len(frame)
+            size += end - start
             if not packets & mask:
                 self.packets, self.size = packets, size
                 if progress is not None:
                     progress()
-            head = frame[12:15] if kind == ethernet else b""
-            at = 14 if head in plain else link.ip_at(kind, frame)
-            if at < 0:
-                self._strange(kind)
-                continue
+            ether = 0
+            if kind == ethernet and end - start >= least4:
+                ether, first, length, fragment, proto, key, offset, flags = four(data, start)
+            if ether != ipv4 and ether != ipv6:  # noqa: PLR1714  at every packet: a set would cost more
+                data = link.as_ethernet(kind, data[start:end])  # noqa: PLW2901  the same packet, in one form
+                if not data:
+                    self._strange(kind)
+                    continue
+                start, end, proto = 0, len(data), -1  # noqa: PLW2901
+                if end >= least4:
+                    ether, first, length, fragment, proto, key, offset, flags = four(data)
             if time >= self._due:
                 self._tick(time)
-            # Most packets belong to flows that nobody asks about any more: they are counted, and that is all.
-            proto = -1
-            left = len(frame) - at
-            if frame[at] == 0x45 and left >= 34:
-                length, fragment, proto, key, offset, flags = four(frame, at)
-                payload = length - 20
-                if fragment & 0x3FFF:
-                    proto = -1
-            elif frame[at] >> 4 == 6 and left >= 54:
-                payload, proto, key, offset, flags = six(frame, at)
-                length = payload + 40
-            if proto == tcp:
-                if not flags & changes:
-                    flow = tcp_up.get(key)
-                    if flow is not None:
-                        if flow.quiet or payload == offset >> 4 << 2:
-                            flow.up += length
-                            flow.last = time
-                            continue
-                    else:
-                        flow = tcp_down.get(key)
-                        if flow is not None and not flow.asks:
-                            flow.down += length
-                            flow.last = time
-                            continue
-            elif proto == udp:
-                flow = udp_up.get(key)
-                if flow is not None:
-                    if flow.quiet:
-                        flow.up += length
-                        flow.last = time
-                        continue
-                elif (flow := udp_down.get(key)) is not None and not flow.asks:
-                    flow.down += length
-                    flow.last = time
+            side = None
+            if ether == ipv4:
+                if first == PLAIN_IPV4 and not fragment & 0x3FFF and (proto == tcp or proto == udp):  # noqa: PLR1714
+                    side = (tcp_sides if proto == tcp else udp_sides).get(key)
+                    payload = length - 20
+            elif end - start >= least6:
+                payload, proto, key, offset, flags = six(data, start)
+                if proto == tcp or proto == udp:  # noqa: PLR1714
+                    side = (tcp_sides if proto == tcp else udp_sides).get(key)
+                    length = payload + 40
+            if side is not None:
+                if proto == tcp:
+                    counted = not flags & changes and (side.quiet or payload == offset >> 4 << 2)
+                else:
+                    counted = side.quiet
+                if counted:
+                    side.bytes += length
+                    side.last = time
                     continue
-            self._packet(time, kind, frame, frame[at:])
+            self._packet(time, data[start:end], side)
             if self._over:
                 yield from self._over
                 self._over.clear()
@@ -192,7 +183,7 @@ class Replay:
     def _end(self) -> Iterator[Recorded]:
         """Nothing more comes: what waits is judged, and everything is told."""
         for flow in self._flows.values():
-            if flow.order is not None and not flow.quiet:
+            if flow.order is not None and not flow.up.quiet:
                 self._heard(flow, flow.order.settle())
         if self._flows:
             self._tick(self._now + HELD_SECONDS + TICK_SECONDS)
@@ -230,10 +221,10 @@ class Replay:
             flow.answered, flow.unfinished = seen.answered, seen.unfinished
         flow.decision = event.decision
 
-    def _packet(self, time: float, kind: int, frame: bytes, raw: bytes) -> None:
-        """What the fast lane does not know what to do with."""
-        self._now = max(self._now, time)
-        whole = self._fragments.add(raw, self._now)
+    def _packet(self, time: float, frame: bytes, side: Side | None) -> None:
+        """What the fast lane does not know what to do with: `frame` is of Ethernet, `side` whose packet it is, if known."""
+        now = self._now = max(self._now, time)
+        whole = frame[ETHERNET_HEADER:] if side else self._fragments.add(frame[ETHERNET_HEADER:], now)
         if whole is None:
             return
         packet = ip.parse(whole)
@@ -242,66 +233,67 @@ class Replay:
             return
         if packet.proto in ERRORS and packet.l4 < packet.end and whole[packet.l4] in ERRORS[packet.proto]:
             return
-        key = packet.flow()
-        flow = self._flows.get(key)
-        up = flow is not None
-        if flow is None:
-            back = FlowKey(packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
-            if packet.proto in (ip.ICMP, ip.ICMPV6):
-                back = FlowKey(packet.proto, packet.dst, packet.sport, packet.src, packet.dport)
-            flow = self._flows.get(back)
+        side = side or self._side_of(packet)
         begins = packet.proto == ip.TCP and packet.flags & (ip.SYN | ip.ACK) == ip.SYN
-        if begins and flow is not None and flow.isn != packet.seq:
-            self._forget(flow)  # its ports are used again
-            flow = None
-        if flow is None:
-            up = begins or not answers(packet)
-            flow = self._open(key if up else back, link.macs(kind, frame)[not up])
+        if begins and side is not None and side.flow.isn != packet.seq:
+            self._forget(side.flow)  # its ports are used again
+            side = None
+        if side is None:
+            side = self._open(packet, up=begins or not answers(packet), macs=frame[:12])
+            flow = side.flow
             if packet.proto == ip.TCP and packet.flags & ip.SYN and packet.end >= packet.l4 + 12:
+                up = side is flow.up
                 flow.isn = packet.seq if up else (_LONG.unpack_from(whole, packet.l4 + 8)[0] - 1) % (1 << 32)
                 flow.order = Order((flow.isn + 1) % (1 << 32))
-        if up:
-            # port 53 never crosses the gate: our resolver answers it
-            if not flow.up and not flow.asks and self._sets.refuse(flow.mac, key.dst, self._now):
-                self._refuse(flow, whole)
-            flow.up += packet.end
-        else:
-            flow.down += packet.end
-        flow.last = time
+        flow, up = side.flow, side is side.flow.up
+        # port 53 never crosses the gate: our resolver answers it
+        if up and not side.bytes and not flow.asks and self._sets.refuse(flow.mac, flow.key.dst, now):
+            self._refuse(flow, whole)
+        side.bytes += packet.end
+        side.last = time
         if flow.asks and packet.proto == ip.UDP:
             (self._asked if up else self._answered)(flow, whole[packet.payload : packet.end])
-        elif up and not flow.quiet:
+        elif up and not side.quiet:
             self._upload(flow, whole, packet)
         elif flow.asks and not up:
             self._messages(flow, whole[packet.payload : packet.end], self._answered)
 
-    def _open(self, key: FlowKey, mac: bytes) -> Recorded:
+    def _side_of(self, packet: ip.Packet) -> Side | None:
+        flow = self._flows.get(packet.flow())
+        if flow is not None:
+            return flow.up
+        flow = self._flows.get(_back(packet))
+        return flow.down if flow is not None else None
+
+    def _open(self, packet: ip.Packet, *, up: bool, macs: bytes) -> Side:
+        """A flow whose first recorded packet this is. `macs`: its receiver's and its sender's."""
+        key, mac = (packet.flow(), macs[6:]) if up else (_back(packet), macs[:6])
         if mac == link.NOBODY:  # the link does not tell: the address stands for its phone
             mac = b"\x06" + blake2b(key.src, digest_size=5).digest()
         flow = self._flows[key] = Recorded(key, mac, self._now)
-        if key.proto in self._up:
-            ends, ports = _PORTS.pack(key.sport, key.dport), _PORTS.pack(key.dport, key.sport)
-            self._up[key.proto][key.src + key.dst + ends] = flow
-            self._down[key.proto][key.dst + key.src + ports] = flow
+        sides = self._sides.get(key.proto)
+        if sides is not None:
+            there, back = _ends(key)
+            sides[there], sides[back] = flow.up, flow.down
         if len(self._flows) > MOST:
             self._forget(next(iter(self._flows.values())))
-        if key.proto in self._up and (key.proto == ip.TCP or not flow.asks):
+        if sides is not None and (key.proto == ip.TCP or not flow.asks):
             flow.listener = Listener(key.proto)
         if key.proto == ip.TCP:
             flow.order = Order(None)
-        return flow
+        return flow.up if up else flow.down
 
     def _forget(self, flow: Recorded) -> None:
         """The kernel's entry ends, and the row with it."""
-        if flow.order is not None and not flow.quiet:
+        if flow.order is not None and not flow.up.quiet:
             self._heard(flow, flow.order.settle())
         key = flow.key
         del self._flows[key]
-        if key.proto in self._up:
-            ends, ports = _PORTS.pack(key.sport, key.dport), _PORTS.pack(key.dport, key.sport)
-            self._up[key.proto].pop(key.src + key.dst + ends, None)
-            self._down[key.proto].pop(key.dst + key.src + ports, None)
-        self._deliver((inputs.FlowCounted(key, flow.up, flow.down, ended=True),))
+        sides = self._sides.get(key.proto)
+        if sides is not None:
+            for end in _ends(key):
+                sides.pop(end, None)
+        self._deliver((inputs.FlowCounted(key, flow.up.bytes, flow.down.bytes, ended=True),))
         self._over.append(flow)
 
     def _refuse(self, flow: Recorded, raw: bytes) -> None:
@@ -320,7 +312,7 @@ class Replay:
                 self._ask(flow, raw)
             elif flow.listener is not None and not self._heard_enough(flow):
                 flow.listener.hear(raw[packet.payload : packet.end])
-            flow.quiet = not self._wanted(flow) and self._heard_enough(flow)
+            flow.up.quiet = not self._wanted(flow) and self._heard_enough(flow)
             return
         seq = packet.seq
         if packet.flags & ip.SYN:
@@ -330,7 +322,7 @@ class Replay:
         if packet.payload < packet.end:
             begins = order.next is None and Speech.begins(raw[packet.payload : packet.end])
             self._heard(flow, order.add(seq, (raw, packet.l4, packet.payload, packet.end), begins=begins))
-        if packet.flags & (ip.FIN | ip.RST) and not flow.quiet:
+        if packet.flags & (ip.FIN | ip.RST) and not flow.up.quiet:
             self._heard(flow, order.settle())
 
     def _heard(self, flow: Recorded, segments: list[tuple[int, Segment]]) -> None:
@@ -350,7 +342,7 @@ class Replay:
                 self._show(flow, raw[:start], l4, data, known)
             elif not self._heard_enough(flow):
                 listener.hear(data)
-        flow.quiet = not self._wanted(flow) and self._heard_enough(flow)
+        flow.up.quiet = not self._wanted(flow) and self._heard_enough(flow)
 
     @staticmethod
     def _wanted(flow: Recorded) -> bool:
@@ -444,3 +436,16 @@ class Replay:
         if chain not in self._gateway.names.chains(phone, addresses[0], self._now):
             # refused by one of its names; in the recording the phone was told the address all the same
             self._gateway.names.learn(phone, chain, addresses, answer.ttl, self._now)
+
+
+def _back(packet: ip.Packet) -> FlowKey:
+    """The flow this packet is of, if it is an answer."""
+    if packet.proto in (ip.ICMP, ip.ICMPV6):
+        return FlowKey(packet.proto, packet.dst, packet.sport, packet.src, packet.dport)
+    return FlowKey(packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
+
+
+def _ends(key: FlowKey) -> tuple[bytes, bytes]:
+    """Addresses and ports as they stand in its opener's packets, and in the answers."""
+    there, back = _PORTS.pack(key.sport, key.dport), _PORTS.pack(key.dport, key.sport)
+    return key.src + key.dst + there, key.dst + key.src + back

@@ -60,7 +60,7 @@ def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: t
         capture = Capture(path)
         one = Replay(Gateway(Everybody(group, given), place), policy, all_names=rules is None)
         try:
-            for flow in one.play(capture, _Progress(capture, one)):
+            for flow in one.play(capture.windows(), _Progress(capture, one)):
                 row = flow.to_json(str(path))
                 print(encode(row) if as_json else line(row))  # noqa: T201  thousands of rows: click.echo flushes each
         except CaptureError as error:

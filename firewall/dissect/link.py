@@ -19,6 +19,7 @@ MOST_TAGS: Final = 8  # VLAN tags and MPLS labels in one frame
 NOBODY: Final = bytes(6)
 NO_IP: Final = -1
 
+ETHER_IPV4, ETHER_IPV6 = 0x0800, 0x86DD
 _ETHER_IP: Final = frozenset((b"\x08\x00", b"\x86\xdd"))
 _VLAN: Final = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00", b"\x92\x00"))
 _MPLS: Final = frozenset((b"\x88\x47", b"\x88\x48"))
@@ -32,6 +33,17 @@ def ip_at(link: int, frame: bytes) -> int:
     at = finder(frame) if finder is not None else NO_IP
     # whatever the link says: the packet itself says what it is
     return at if at >= 0 and at < len(frame) and frame[at] >> 4 in (4, 6) else NO_IP
+
+
+def as_ethernet(link: int, frame: bytes) -> bytes:
+    """The packet in `frame` as it would stand in a plain Ethernet frame; b"" if it is no IP."""
+    at = ip_at(link, frame)
+    if at < 0:
+        return b""
+    if link == ETHERNET and at == 14:
+        return frame
+    sender, receiver = macs(link, frame)
+    return receiver + sender + (ETHER_IPV4 if frame[at] >> 4 == 4 else ETHER_IPV6).to_bytes(2) + frame[at:]
 
 
 def known(link: int) -> bool:
