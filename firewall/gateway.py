@@ -65,6 +65,7 @@ class Gateway:
         self._nat64: tuple[bytes, ...] = ()  # prefixes of this network's own translators
         self._place = place
         self.judge = Judge(phones, self.names, self.consents, self._where)
+        self.names.weighs = lambda phone, chain, addr: self.judge.weighs(phone, chain, addr, self._out.now.boot)
         self.enforced = Enforced(phones, self.names, self.consents, self._where)
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"

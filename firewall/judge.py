@@ -110,6 +110,20 @@ class Judge:
         hidden = decide(self.policy, open_._replace(signs=(Sign.HIDDEN,)))
         return hidden.verdict is Verdict.ALLOW and hidden.rule != decide(self.policy, open_).rule
 
+    def weighs(self, phone: Phone, chain: tuple[str, ...], addr: bytes, boot: float) -> int:
+        """How much hangs on remembering that this phone got `addr` by these names.
+
+        0: nothing is refused for it; 1: a consent opens it, which may end; 2: it is refused.
+        """
+        if self.policy is None:
+            return 0
+        plain = Observation(
+            phone.name, "tcp", addr, 443, answered=(chain,), group=phone.group, place=self._place(addr)
+        )
+        consents = self._consents.of(phone, NEXT_FLOW, boot)
+        seen = (plain, plain._replace(consents=consents)) if consents else (plain, plain)
+        return sum(decide(self.policy, one).verdict.refuses for one in seen)
+
     def watch(self, flow: Flow, seen: Observation) -> Watch:
         """What was let pass is watched while another name could change that.
 

@@ -38,7 +38,8 @@ class Naming:
             return
         if seen.hints:
             told = tuple(addr for addr in told if self._judge.may_lead(phone, chain, addr, now))
-        self._names.learn(phone, chain, told, seen.ttl, now.boot)
+        if not self._names.learn(phone, chain, told, seen.ttl, now.boot):
+            return  # unanswered: it would be an address whose name nobody knows, or cost one that is refused
         for addr in told:
             seconds = seen.ttl + int(GRACE)
             self._out.commands.extend(self._enforced.learn(policy, phone, seen.mac, addr, seconds, now.boot))

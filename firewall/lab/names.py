@@ -58,14 +58,17 @@ class NameTable:
         if name == "invalid" or name.endswith(".invalid"):
             return None
         aliases: list[str] = []
-        entry = self.entries.get(name, _Entry())
+        entry = self._entry(name)
         while entry.cname and len(aliases) < MAX_CHAIN:
             name = entry.cname
             aliases.append(name)
-            entry = self.entries.get(name, _Entry())
+            entry = self._entry(name)
         known = entry.moved if self.moved and entry.moved else entry.addresses
         addresses = tuple(address for address in known if address.version == version)
         return Found(tuple(aliases), addresses or tuple(invent(name, version, n) for n in range(entry.invented)))
+
+    def _entry(self, name: str) -> _Entry:
+        return self.entries.get(name) or self.entries.get(f"*.{name.partition('.')[2]}") or _Entry()
 
     def https(self, name: str) -> str:
         """Where its HTTPS record leads: "." is to itself; "": it has none."""

@@ -71,3 +71,16 @@ def test_only_what_is_blocked_is_not_answered(tmp_path: Path) -> None:
     watched = house.judge.blocked(house.phone, ("tracker.example",))
     assert watched is not None
     assert watched[1].verdict == "watch"
+
+
+def test_how_much_hangs_on_a_name(house: House) -> None:
+    def weighs(*chain: str) -> int:
+        return house.judge.weighs(house.phone, chain, packed(FRIEND), NOW.boot)
+
+    assert [weighs("friendly.example"), weighs("shop.example", HOST), weighs(HOST)] == [0, 2, 2]
+    house.consents.put(Consent(7, house.phone.slot, "", "phone1", Subject.parse(f"name:{HOST}"), Life.H1, 0.0, "anna", None, "cli", 200.0))
+    assert [weighs("friendly.example"), weighs(HOST)] == [0, 1]
+    house.phones.mode = "watch"
+    assert weighs("app.chat.xiaomi.net") == 2, "what is only watched today is refused tomorrow"
+    house.judge.policy = None
+    assert weighs(HOST) == 0

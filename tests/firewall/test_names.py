@@ -95,6 +95,100 @@ def test_when_all_is_full_the_greediest_pays(table, monkeypatch):
     assert table.chains("two", A, 2.0) == table.chains("two", B, 2.0) == (SHOP,)
 
 
+def weigh(table, *words):
+    """Names with one of these words in them are refused."""
+    table.weighs = lambda _phone, chain, _addr: 2 * any(word in name for name in chain for word in words)
+
+
+def ask(table, n, name="friend", addr=A):
+    return table.learn("one", (f"{name}{n}.com",), (addr,), 60, float(n))
+
+
+def test_a_refused_name_is_not_crowded_out_by_friends(table):
+    weigh(table, "evil")
+    ask(table, 0, "evil")
+    for n in range(1, 100):
+        ask(table, n)
+    chains = table.chains("one", A, 100.0)
+    assert chains[0] == ("evil0.com",)
+    assert chains[1:] == tuple((f"friend{n}.com",) for n in range(101 - names.MOST_CHAINS, 100))
+
+
+def test_the_newest_is_known_among_as_many_refused_ones(table):
+    """Or a friend's hello would be taken for one that says another name than DNS answered."""
+    weigh(table, "evil")
+    for n in range(names.MOST_CHAINS):
+        ask(table, n, "evil")
+    ask(table, 50)
+    assert table.chains("one", A, 60.0) == (*((f"evil{n}.com",) for n in range(1, names.MOST_CHAINS)), ("friend50.com",))
+
+
+def test_what_a_consent_opens_goes_before_what_nothing_opens(table):
+    table.weighs = lambda _phone, chain, _addr: 1 if "consented" in chain[0] else 2
+    ask(table, 0, "evil")
+    for n in range(1, 40):
+        ask(table, n, "consented")
+    assert ("evil0.com",) in table.chains("one", A, 50.0)
+
+
+def addresses(count, first=0):
+    return [bytes((10, 0, n >> 8, n & 255)) for n in range(first, first + count)]
+
+
+def test_a_refused_address_is_not_crowded_out_by_friendly_ones(table, monkeypatch):
+    monkeypatch.setattr(names, "MOST_OF_A_PHONE", 50)
+    weigh(table, "evil")
+    ask(table, 0, "evil")
+    for n, addr in enumerate(addresses(500), 1):
+        assert ask(table, n, addr=addr)
+    assert table.chains("one", A, 500.0) == (("evil0.com",),)
+    assert len(table) == 50
+
+
+def test_who_knows_only_refused_ones_is_told_nothing_more(table, monkeypatch):
+    """Fail closed: one of them would have to be forgotten. Others are told all the same."""
+    monkeypatch.setattr(names, "MOST_OF_A_PHONE", 50)
+    weigh(table, "evil")
+    told = [ask(table, n, "evil", addr) for n, addr in enumerate(addresses(60))]
+    assert told == [True] * 50 + [False] * 10
+    assert not ask(table, 70, addr=A)
+    assert table.learn("two", SHOP, (A,), 60, 70.0)
+    assert all(table.chains("one", addr, 70.0) for addr in addresses(50))
+
+
+def test_rules_that_change_are_followed_when_room_is_needed(table, monkeypatch):
+    monkeypatch.setattr(names, "MOST_OF_A_PHONE", 50)
+    weigh(table, "evil")
+    for n, addr in enumerate(addresses(50)):
+        ask(table, n, "evil" if n < 25 else "friend", addr)
+    weigh(table, "friend")
+    for n, addr in enumerate(addresses(25, 100), 100):
+        assert ask(table, n, "evil", addr)
+    assert all(table.chains("one", addr, 150.0) for addr in addresses(50)[25:])
+
+
+def test_long_chains_take_more_places(table, monkeypatch):
+    """A phone with a DNS server of its own decides how long they are."""
+    monkeypatch.setattr(names, "MOST_OF_A_PHONE", 60)
+    for n, addr in enumerate(addresses(20)):
+        table.learn("one", tuple(f"{n}.{hop}.{'x' * 240}.com" for hop in range(9)), (addr,), 60, float(n))
+    assert len(table) <= 60
+    assert sum(bool(table.chains("one", addr, 20.0)) for addr in addresses(20)) == 6
+
+
+def test_places_are_given_back(table):
+    weigh(table, "evil")
+    for n, addr in enumerate(addresses(40)):
+        for k in range(20):
+            ask(table, n, "evil" if k % 3 else "friend", addr)
+    table.expire(10_000.0)
+    assert len(table) == 0
+    assert not table._of
+    ask(table, 1, "evil")
+    table.forget("one")
+    assert len(table) == 0
+
+
 def test_one_address_with_endless_names(table):
     for n in range(100):
         table.learn("one", (f"n{n}.com",), (A,), 60, float(n))

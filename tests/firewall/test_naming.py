@@ -8,8 +8,9 @@ import pytest
 from house import House
 from play import FRIEND, LISTED, MAC, Play, packed
 
+from firewall import names
 from firewall.commands import ForwardQuery, RefuseAddress, RefuseQuery, SendAnswer
-from firewall.inputs import AnswerSeen, Author, LockAsked
+from firewall.inputs import AnswerSeen, Author, LockAsked, Tick
 
 FRIEND6, LISTED6 = "2001:db8::7", "64:ff9b::42.62.48.181"
 ALLOW_HIDDEN = '[[rule]]\naction = "allow"\nmatch = "name:good.example via:hidden"\n'
@@ -74,3 +75,13 @@ def test_who_is_locked_is_told_nothing(play: Play) -> None:
     play << LockAsked(True, Author("anna"))
     assert not play.ask("good.example").commands
     assert not hints(play, ("good.example",), FRIEND).commands
+
+
+def test_who_has_no_room_for_a_name_is_not_answered(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_OF_A_PHONE", 2)
+    for addr in (FRIEND, "198.18.7.8"):
+        assert play.answer(("api.account.xiaomi.com",), addr).of(SendAnswer)
+    assert not [one for one in play.answer(("good.example",), "198.18.7.9").commands if isinstance(one, SendAnswer)]
+    play.boot += 2_000
+    play << Tick()
+    assert play.answer(("good.example",), "198.18.7.9").of(SendAnswer)

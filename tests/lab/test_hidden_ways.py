@@ -16,10 +16,13 @@ pytestmark = pytest.mark.lab
 HELPERS = Path(__file__).parents[1] / "helpers"
 
 
+def prepared(code: str, *words: str) -> str:
+    """A program that knows the helpers."""
+    return f"import sys; sys.path.insert(0, {str(HELPERS)!r}); sys.argv[1:] = {list(words)!r}\n{code}"
+
+
 def run(lab: Lab, code: str, *words: str) -> str:
-    """A phone's program that knows the helpers."""
-    path = f"import sys; sys.path.insert(0, {str(HELPERS)!r}); sys.argv[1:] = {list(words)!r}\n"
-    return lab.phone(sys.executable, "-c", path + code).stdout
+    return lab.phone(sys.executable, "-c", prepared(code, *words)).stdout
 
 
 # -- multipath TCP -------------------------------------------------------------------------------------------------------
@@ -81,3 +84,35 @@ for to, port, said in json.loads(sys.argv[1]):
     every = tokens[True] | tokens[False]
     assert {token for token in every if token in there} == every
     assert {token for token in every if token in here} == tokens[False]
+
+
+# -- names from DNS ------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_name_is_not_crowded_out_by_friends_at_its_address(lab: Lab, open_lab: Lab) -> None:
+    """A phone that asked for it, and then for forty friends' names there, goes there and says none."""
+    code = """
+import dnslib, hostile, socket
+def ask(name):
+    for kind in ("A", "AAAA"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(9); s.connect(("9.9.9.9", 53)); s.send(dnslib.DNSRecord.question(name, kind).pack())
+            found = {str(rr.rdata) for rr in dnslib.DNSRecord.parse(s.recv(4096)).rr}
+            assert found & {"198.51.100.77", "2001:db8:feed::77"}, (name, found)
+who, *names = sys.argv[1:]
+for name in (*names, *(f"n{n}.crowd.example.com" for n in range(40))):
+    ask(name)
+for to in ("198.51.100.77", "2001:db8:feed::77"):
+    with socket.create_connection((to, 8443), 9) as s:
+        try:
+            s.settimeout(9); s.sendall(hostile.hello(None, f"{who}-{to[-4:]}")); s.recv(99)
+        except OSError:
+            pass
+"""
+    for where in (lab, open_lab):
+        run(where, code, "crowded", "crowd.api.account.xiaomi.com")
+        where.phone(sys.executable, "-c", prepared(code, "friends"), phone="phone2")
+    here, there = ("\0".join(row["payload"] for row in where.sinks()) for where in (lab, open_lab))
+    tokens = [f"{who}-{end}" for who in ("crowded", "friends") for end in ("0.77", "::77")]
+    assert [token in there for token in tokens] == [True] * 4
+    assert [token in here for token in tokens] == [False, False, True, True]
