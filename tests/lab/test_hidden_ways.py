@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hostile
@@ -84,6 +85,51 @@ for to, port, said in json.loads(sys.argv[1]):
     every = tokens[True] | tokens[False]
     assert {token for token in every if token in there} == every
     assert {token for token in every if token in here} == tokens[False]
+
+
+# -- who opens a connection, and says nothing for long -------------------------------------------------------------------
+
+
+def waiting(lab: Lab) -> list[int]:
+    """Seconds that are left to each connection that has said nothing yet, or has not been judged."""
+    listed = lab.gateway("nft", "-j", "list", "set", "inet", "consentry", "begun").stdout
+    sets = [one["set"] for one in json.loads(listed)["nftables"] if "set" in one]
+    return [element["elem"]["expires"] for element in sets[0].get("elem", ())]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_an_idle_connection_lives_as_long_as_its_client_asks_for_signs_of_life(lab: Lab, tmp_path: Path, family: int) -> None:
+    """Browsers open some beforehand. Where it begins is not forgotten while its server answers; what is refused is not kept."""
+    go = tmp_path / "go"
+    code = """
+import hostile, pathlib, socket, time
+to, go = sys.argv[1:]
+with socket.create_connection((to, 8443), 9) as s:
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for what, value in ((socket.TCP_KEEPIDLE, 2), (socket.TCP_KEEPINTVL, 2)):
+        s.setsockopt(socket.IPPROTO_TCP, what, value)
+    while not pathlib.Path(go).exists():
+        time.sleep(0.05)
+    s.settimeout(9); s.sendall(hostile.hello("friendly.example", f"at last {to}")); assert s.recv(99)
+try:
+    with socket.create_connection((to, 8443), 9) as s:
+        s.settimeout(9); s.sendall(hostile.hello(hostile.EVIL_NAME, "never")); s.recv(99)
+except OSError:
+    pass
+"""
+    to = hostile.FRIEND[family]
+    wait_for(lambda: not waiting(lab))
+    with ThreadPoolExecutor(1) as pool:
+        phone = pool.submit(run, lab, code, to, str(go))
+        try:
+            wait_for(lambda: waiting(lab))
+            left = [waiting(lab)[0]]
+            wait_for(lambda: left.append(waiting(lab)[0]) or left[-1] > left[-2])
+        finally:
+            go.touch()
+        phone.result()
+    assert lab.arrived(f"at last {to}")
+    wait_for(lambda: not waiting(lab), 3)
 
 
 # -- names from DNS ------------------------------------------------------------------------------------------------------
