@@ -29,7 +29,7 @@ from firewall.naming import Naming
 from firewall.notices import Notices
 from firewall.presence import Presence
 from firewall.rejudge import Out, Rejudge
-from firewall.speech import NO_NAME, UNFINISHED, Heard
+from firewall.speech import NEIGHBOUR, NO_NAME, UNFINISHED, Heard
 from rules.networks import embedded
 from rules.observation import NOWHERE
 from rules.verdict import Verdict
@@ -165,6 +165,9 @@ class Gateway:
             if seen.watched and key.proto == TCP:  # by a process that is gone: where its next request is, nobody knows
                 self._judge(flow, UNFINISHED, [seen.id], seen.packet, now)
                 return
+        if seen.near:
+            self._judge(flow, NEIGHBOUR, [seen.id], seen.packet, now)
+            return
         heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot, first=seen.first)
         if isinstance(heard, Heard):
             first = flow.first_held or seen.packet
@@ -187,7 +190,7 @@ class Gateway:
     ) -> None:
         """Answer what waited, remember, tell. `packet` is the first that has not passed."""
         if decision.consent:
-            decision = self.judge.afford(flow, decision)
+            decision = self.judge.afford(flow, seen, decision)
         if decision.consent and self._rejudge.shut(flow.key, flow.phone.slot):  # the phone tries again
             self._out.commands += [GiveVerdict(packet_id, Verdict.HELD) for packet_id in ids]
             self.flows.forget(flow.key)
@@ -202,7 +205,7 @@ class Gateway:
         if self.consents:
             self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consents, now.boot)
         self._out.commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
-        if decision.verdict.refuses and flow.key.proto == TCP:
+        if decision.verdict.refuses and flow.key.proto == TCP and not seen.near:
             self._out.commands.append(ResetServer(packet))
         flow.settled(now.boot)
         if not again:

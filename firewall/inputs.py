@@ -69,6 +69,7 @@ class PacketSeen:
     packet: bytes = field(repr=False)  # from the IP header on
     watched: bool = False  # the kernel knows the flow as allowed and watched; else it knows no verdict
     first: bool = True  # of TCP: where its connection begins, by the server's SYN-ACK
+    near: bool = False  # it goes to another phone; then a SYN is shown too
 
 
 @dataclass(slots=True)

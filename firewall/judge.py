@@ -56,7 +56,7 @@ class Judge:
     def decide(self, phone: Phone, seen: Observation) -> Decision:
         """By the rules; or what they would have said, if the owner of this phone only watches."""
         assert self.policy is not None
-        return self.only_watched(phone, decide(self.policy, seen))
+        return self.only_watched(phone, seen, decide(self.policy, seen))
 
     def probed(self, packet_id: int) -> GiveVerdict:
         """The gate's own packet is judged as a phone's is, and goes on whatever the rules say: it comes back to us."""
@@ -64,16 +64,16 @@ class Judge:
             decide(self.policy, PROBE)
         return GiveVerdict(packet_id, Verdict.ALLOW)
 
-    def only_watched(self, phone: Phone, decision: Decision) -> Decision:
-        """A refusal, whoever thought of it, is none for a phone that is only watched."""
-        if decision.verdict.refuses and self._phones.watches(phone):
+    def only_watched(self, phone: Phone, seen: Observation, decision: Decision) -> Decision:
+        """A refusal, whoever thought of it, is none for a phone that is only watched: but for what protects another."""
+        if decision.verdict.refuses and self._phones.watches(phone) and not seen.near:
             reason = f"would be refused, and is only watched: {decision.reason}"
             return decision._replace(verdict=Verdict.WATCH, reason=reason)
         return decision
 
-    def afford(self, flow: Flow, decision: Decision) -> Decision:
+    def afford(self, flow: Flow, seen: Observation, decision: Decision) -> Decision:
         """The decision, if there is room for one more flow by consent."""
-        return self.only_watched(flow.phone, self._consents.afford(flow.key, flow.phone.slot, decision))
+        return self.only_watched(flow.phone, seen, self._consents.afford(flow.key, flow.phone.slot, decision))
 
     def early(self, flow: Flow, now: Now) -> tuple[Observation, Decision] | None:
         """A decision that no name still to come can change, or None."""
@@ -132,7 +132,7 @@ class Judge:
         assert flow.decision is not None
         assert self.policy is not None
         now = flow.decision.verdict
-        if now.refuses or (not flow.may_say_more and (flow.key.proto != TCP or flow.unfinished)):
+        if now.refuses or (not flow.may_say_more and (flow.key.proto != TCP or flow.unfinished)) or seen.near:
             return _NONE
         later = decide_later(self.policy, seen)
         if later is now or (later.refuses and now is Verdict.WATCH and self._phones.watches(flow.phone)):

@@ -127,10 +127,11 @@ class Rejudge:
         assert flow.decision is not None
         said = f"{why}; {flow.decision.reason}"
         decision = flow.decision._replace(verdict=Verdict.ASK, consent=0, also=(), reason=said)
-        flow.decision = decision = self._judge.only_watched(flow.phone, decision)
+        seen = self._judge.again(flow, now)
+        flow.decision = decision = self._judge.only_watched(flow.phone, seen, decision)
         self._out.commands += self._consents.settle(flow.key, flow.phone.slot, (), now.boot)
         self._out.commands.append(MarkFlow(flow.key, decision.verdict))
-        self._out.decided(flow, self._judge.again(flow, now), decision, now)
+        self._out.decided(flow, seen, decision, now)
 
     def _again(self, flow: Flow, now: Now, why: str = "") -> list[Command]:
         before, watch = flow.decision, flow.watch
@@ -160,5 +161,5 @@ class Rejudge:
 
     def _decide(self, flow: Flow, seen: Observation, before: Decision) -> Decision:
         if self._judge.policy is None:  # at the start: what was let pass by a consent that is there no more
-            return self._judge.only_watched(flow.phone, before._replace(verdict=Verdict.ASK, consent=0))
-        return self._judge.afford(flow, self._judge.decide(flow.phone, seen))
+            return self._judge.only_watched(flow.phone, seen, before._replace(verdict=Verdict.ASK, consent=0))
+        return self._judge.afford(flow, seen, self._judge.decide(flow.phone, seen))

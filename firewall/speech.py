@@ -44,6 +44,7 @@ NOTHING_NEW: Final = Silence.NOTHING_NEW
 NO_NAME: Final = Heard((), may_say_more=False, unfinished=False)
 NO_NAME_YET: Final = Heard((), may_say_more=True, unfinished=False)
 UNFINISHED: Final = Heard((), may_say_more=False, unfinished=True)
+NEIGHBOUR: Final = NO_NAME._replace(signs=(Sign.NEIGHBOUR,))  # between phones no name is listened for
 
 MOST_NAMES = 16  # of one UDP flow, over all connections on its ports
 

@@ -27,7 +27,7 @@ class Source(StrEnum):
 
 
 class Sign(StrEnum):
-    """What a flow's bytes show beside names. The value is what `via:` and JSON use."""
+    """What a flow's bytes, or its way, show beside names. The value is what `via:` and JSON use."""
 
     HIDDEN = "hidden"  # the true name may be encrypted (ECH)
     TUNNEL = "tunnel"  # what goes inside cannot be seen: WireGuard, OpenVPN, IKE, SSH, SOCKS, CONNECT
@@ -36,6 +36,7 @@ class Sign(StrEnum):
     STRANGE_QUIC = "quic-unknown"  # a version of QUIC whose hello cannot be read
     DOT = "dot"  # DNS over TLS (RFC 7858), said by its ALPN
     DOQ = "doq"  # DNS over QUIC (RFC 9250)
+    NEIGHBOUR = "neighbour"  # the far end is another phone; said by the kernel, which knows where packets go
     DNS_ELSEWHERE = "dns-elsewhere"  # a plain question to another resolver, on another port than DNS's
 
     __hash__ = str.__hash__
@@ -96,6 +97,11 @@ class Observation(NamedTuple):
             "the name": self.names_open,
         }
         return tuple(fact for fact, absent in facts.items() if absent)
+
+    @property
+    def near(self) -> bool:
+        """Whether it is from phone to phone."""
+        return Sign.NEIGHBOUR in self.signs
 
     @property
     def names(self) -> tuple[Name, ...]:

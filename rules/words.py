@@ -33,6 +33,7 @@ VIA: Final = {
     "dot": "DNS over TLS",
     "doq": "DNS over QUIC",
     "dns-elsewhere": "a plain DNS question past ours",
+    "neighbour": "another phone at the far end",
 }
 UNITS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 WHO: Final = ("phone", "group")  # said last, as in "for phone anna"

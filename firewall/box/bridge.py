@@ -76,7 +76,7 @@ def switches(plan: Plan) -> dict[str, int]:
 
 def table(plan: Plan) -> str:
     """Rules that are about frames and neighbours, not about flows (those are the gate's)."""
-    return _neighbours(plan) + _directions(plan)
+    return _neighbours(plan) + _only_by_us(plan)
 
 
 def _neighbours(plan: Plan) -> str:
@@ -93,32 +93,20 @@ table arp {TABLE} {{
 """
 
 
-def _directions(plan: Plan) -> str:
-    lan = plan.lan
-    return f"""\
-table inet {TABLE}
-delete table inet {TABLE}
-table inet {TABLE} {{
-	# "Go there directly" would send a phone past the gate, where nobody answers.
-	chain out {{
-		type filter hook output priority 0; policy accept;
-		oifname "{lan}" icmpv6 type nd-redirect drop
-		oifname "{lan}" icmp type redirect drop
-	}}
-{_only_by_us(plan)}}}
-"""
-
-
 def _only_by_us(plan: Plan) -> str:
     """One-armed, a phone that takes the wire's own interface for its gateway gets nothing, instead of everything."""
     if plan.mode != ONE_ARMED:
         return ""
     return f"""\
+table inet {TABLE}
+delete table inet {TABLE}
+table inet {TABLE} {{
 	chain wire {{
 		type filter hook prerouting priority -350; policy accept;
 		iifname "{plan.port}" ip saddr {plan.subnet4} drop
 		iifname "{plan.port}" ip6 saddr {plan.subnet6} drop
 	}}
+}}
 """
 
 

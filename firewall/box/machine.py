@@ -107,7 +107,7 @@ class Network:
 
     def _rule(self) -> None:
         """Our own small tables: loaded at first, then looked for now and then, for others flush rulesets."""
-        look = ["nft", "-t", "list", "table", "inet", bridge.TABLE]
+        look = ["nft", "-t", "list", "table", "arp", bridge.TABLE]
         if self._looks == 0 or (self._looks % RULE_LOOKS == 0 and _run(look).returncode):
             nft(bridge.table(self.plan))
         self._looks += 1

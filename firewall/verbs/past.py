@@ -21,7 +21,7 @@ from firewall.readers import in_turn
 from firewall.verbs.args import number, parse_place, text
 from rules.explain import explain
 from rules.expression import ExpressionError, parse_filter
-from rules.observation import Observation
+from rules.observation import Observation, Sign
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -150,6 +150,7 @@ class PastVerbs:
         seen = Observation(
             called, "tcp", there, place.port, answered, group=phone.group, place=self._app.places.look_up(there),
             consents=gateway.consents.of(phone, NEXT_FLOW, boot),
+            signs=(Sign.NEIGHBOUR,) if self._app.backend.mac_of(there) else (),
         )
         told = explain(policy, seen).to_json()
         told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": place.port}

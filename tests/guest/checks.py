@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +176,9 @@ def isolation(phone: Phone, neighbour: Phone) -> None:
             error = "it connects"
         except OSError as refused:
             error = str(refused)
-        counted = "packets 0 " not in run("nft", "list", "counter", "inet", "consentry", "elsewhere")
-        check(f"phone to phone over IPv{version}: refused by the gate", counted and error != "it connects", error)
+        wanted = f"via:neighbour verdict:block addr:{neighbour.address(version)}"
+        told = till(partial(ask, "history", filter=wanted))
+        check(f"phone to phone over IPv{version}: refused by the gate, and told", told and error != "it connects", error)
 
 
 def leaving(phone: Phone) -> None:

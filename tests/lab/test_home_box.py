@@ -20,13 +20,18 @@ pytestmark = pytest.mark.lab
 LAN = "192.168.77."
 
 
+def rules(box: HomeBox, *lines: str) -> None:
+    made = [f'[[rule]]\naction = "{action}"\nmatch = "{match}"\n' for action, _, match in (line.partition(" ") for line in lines)]
+    box.file("/var/lib/consentry/rules.toml").write_text("".join(made))
+
+
 @pytest.fixture(scope="module")
 def box() -> Iterator[HomeBox]:
     """Set up while nobody has a default route: the way to the internet comes later."""
     with home_box() as built:
         done = built.consentry("setup", "--mode", "inline", "--radio", "port1", "--enforce", check=False)
         assert "no way to the internet" in done.stderr, done.stderr
-        built.file("/var/lib/consentry/rules.toml").write_text('[[rule]]\naction = "allow"\nmatch = ""\n')
+        rules(built, "block via:neighbour", "allow")
         built.run("ip", "link", "set", "port2", "master", "consentry0", "up")  # a second phone, as a probe would come in
         wait_for(lambda: built.file("/sys/class/net/port2/brport/isolated").read_text().strip() == "1")
         for phone in ("phone1", "phone2"):
@@ -155,6 +160,11 @@ def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box
     six = json.loads(box.at("phone2", "ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "global").stdout)[0]["addr_info"][0]["local"]
     wait_for(lambda: knock(box, "phone1", six) != "ENETUNREACH")  # until phone1 has heard a router advertisement
     assert knock(box, "phone1", six) == "EACCES"  # ICMPv6 1/1: administratively prohibited, so the gate was asked
+    rules(box, f"allow addr:{address},{six}", "block via:neighbour", "allow")
+    for to in (address, six):
+        wait_for(lambda to=to: knock(box, "phone1", to) == "ECONNREFUSED")  # by proxy ARP, and by a prefix that is not on-link
+    rules(box, "block via:neighbour", "allow")
+    wait_for(lambda: (knock(box, "phone1", address), knock(box, "phone1", six)) == ("EHOSTUNREACH", "EACCES"))
 
 
 def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_nowhere() -> None:

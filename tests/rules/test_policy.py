@@ -17,7 +17,7 @@ from rules.verdict import Answer, Verdict
 
 def test_the_owners_rules_come_before_the_packs_in_their_stated_order(make) -> None:
     ids = [rule.id for rule in make.policy("block name:a", packs=True).rules]
-    assert ids[:4] == ["r1", "baseline/1", "baseline/2", "bypass/1"]
+    assert ids[:5] == ["r1", "baseline/1", "baseline/2", "baseline/3", "bypass/1"]
     assert ids[-1] == "strict/1"
 
 

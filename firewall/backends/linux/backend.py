@@ -200,8 +200,8 @@ class LinuxBackend:
         self._kept[packet.id] = mark & marks.KEPT
         if not mark & marks.SLOT:
             self._newcomers[packet.id] = packet.mac, sender(packet.packet)
-        watch = mark & marks.WATCH
-        return PacketSeen(packet.id, packet.mac, packet.packet, watch not in (0, marks.FIRST), watch == marks.FIRST)
+        watch, near = mark & marks.WATCH, packet.out == self._sides.lan
+        return PacketSeen(packet.id, packet.mac, packet.packet, 0 != watch != marks.FIRST, watch == marks.FIRST, near)
 
     def _read_log(self, log: nfnl.Log) -> None:
         if found := log.packets(A_TURN):

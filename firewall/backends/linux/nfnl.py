@@ -167,12 +167,12 @@ class Netlink:
 
 ACCEPT, DROP = 1, 0  # NF_ACCEPT, NF_DROP
 _GSO: Final = 4  # NFQA_CFG_F_GSO: packets come unsegmented. FAIL_OPEN (1) is never asked for
-_PACKET_HEADER, _PACKET_MARK, _HWADDR, _PAYLOAD = 1, 3, 9, 10  # NFQA_*
+_PACKET_HEADER, _PACKET_MARK, _OUT, _HWADDR, _PAYLOAD = 1, 3, 6, 9, 10  # NFQA_*
 _VERDICT, _MARKED = struct.Struct("!II"), struct.Struct("!I")
 _NOWHERE = bytes(6)
 # A datagram of the queue as it nearly always is, read at one go: nlmsghdr's type, then the headers of the packet's id,
 # its two interfaces, its mark and its sender, each with its value. Bits about the packet may follow, then the packet.
-_USUAL = struct.Struct("!4x2s14s4sI4x4s4s4s4s4sI8s6s2x")
+_USUAL = struct.Struct("!4x2s14s4sI4x4s4s4sI4sI8s6s2x")
 _USUAL_HEADERS: Final = (
     struct.pack("=H", QUEUE << 8),
     *(_ATTRIBUTE.pack(length, kind) for length, kind in ((11, _PACKET_HEADER), (8, 5), (8, 6), (8, _PACKET_MARK))),
@@ -187,6 +187,7 @@ class Queued(NamedTuple):
     packet: bytes
     mark: int = 0  # the packet's, all 32 bits
     prefix: str = ""  # what the rule that logged it says
+    out: int = 0  # index of the interface that it would leave by
 
 
 class Queue(Netlink):
@@ -246,7 +247,7 @@ def queued(data: memoryview) -> list[Queued]:
                 length, kind = _ATTRIBUTE.unpack_from(data, at)
             end = at + length
             if kind == _PAYLOAD and end <= size < end + 4:
-                return [Queued(found[3], found[11], bytes(data[at + 4 : end]), found[9])]
+                return [Queued(found[3], found[11], bytes(data[at + 4 : end]), found[9], out=found[7])]
     return list(_any_queued(data))
 
 
@@ -258,7 +259,8 @@ def _any_queued(data: memoryview) -> Iterator[Queued]:
             mac = bytes(hardware[4:10]) if hardware is not None else _NOWHERE
             payload = parts.get(_PAYLOAD, b"")
             mark = number(parts.get(_PACKET_MARK, b""))
-            yield Queued(number(parts[_PACKET_HEADER][:4]), mac, bytes(payload), mark)
+            out = number(parts.get(_OUT, b""))
+            yield Queued(number(parts[_PACKET_HEADER][:4]), mac, bytes(payload), mark, out=out)
 
 
 # -- NFLOG (linux/netfilter/nfnetlink_log.h) ---------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_set_elements_are_what_pyroute2_reads() -> None:
 ID, INDEV, OUTDEV = nfnl.attribute(1, b"\0\0\0\x07\x08\0\2"), nfnl.attribute(5, b"\0\0\0\2"), nfnl.attribute(6, b"\0\0\0\3")
 MARK, SENDER = nfnl.attribute(3, b"\x3d\0\x40\1"), nfnl.attribute(9, b"\0\6\0\0\2\0\0\0\1\1\0\0")
 BITS, BRIDGE, TIME = nfnl.attribute(14, b"\0\0\0\1"), nfnl.attribute(7, b"\0\0\0\2"), nfnl.attribute(4, bytes(16))
-QUEUED = nfnl.Queued(7, bytes.fromhex("020000000101"), b"packet", 0x3D004001)
+QUEUED = nfnl.Queued(7, bytes.fromhex("020000000101"), b"packet", 0x3D004001, out=3)
 
 
 @pytest.mark.parametrize(("before", "told"), [
