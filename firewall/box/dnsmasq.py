@@ -33,6 +33,7 @@ def config(plan: Plan, leases: str) -> str:
         "bind-dynamic",  # the interface may come later, and come again
         "except-interface=lo",
         "dhcp-authoritative",
+        "dhcp-ignore-clid",  # a lease is its sender's (gate.nft: leases), whatever else the phone calls itself
         f"dhcp-range={first},{last},{plan.subnet4.netmask},{LEASE_SECONDS}s",
         f"dhcp-option=option:router,{plan.address4.ip}",
         f"dhcp-option=option:dns-server,{plan.address4.ip}",

@@ -26,7 +26,8 @@ def options(reply: bytes) -> dict[int, bytes]:
 
 def main(interface: str, host: str = "") -> None:
     mac = bytes.fromhex(Path(f"/sys/class/net/{interface}/address").read_text().strip().replace(":", ""))
-    name = b"\x0c" + bytes([len(host.encode())]) + host.encode() if host else b""
+    name = b"\x3d\x07\x01" + mac  # as many phones do: a client identifier (RFC 2132, 9.14)
+    name += b"\x0c" + bytes([len(host.encode())]) + host.encode() if host else b""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())

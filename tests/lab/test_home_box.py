@@ -9,10 +9,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 
+import frames
 import pytest
+from dhcp import message
 from homebox import SERVER, HomeBox, home_box
 from judge import wait_for
 from plans import PLAN
+from play import packed
 
 from firewall.box.plan import render
 
@@ -165,6 +168,56 @@ def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box
         wait_for(lambda to=to: knock(box, "phone1", to) == "ECONNREFUSED")  # by proxy ARP, and by a prefix that is not on-link
     rules(box, "block via:neighbour", "allow")
     wait_for(lambda: (knock(box, "phone1", address), knock(box, "phone1", six)) == ("EHOSTUNREACH", "EACCES"))
+
+
+VICTIM, LIAR = bytes.fromhex("020000000101"), bytes.fromhex("020000000102")
+INVENTED = [bytes.fromhex(f"0200000002{number:02x}") for number in range(5)]
+ROUTER = "192.168.77.1"
+REQUEST, DECLINE, RELEASE = 3, 4, 7
+OURS = b"\x36\x04" + packed(ROUTER)
+
+
+def leases(box: HomeBox) -> dict[bytes, str]:
+    """All, also of other kinds of hardware (`06-02:...`)."""
+    told = [line.split() for line in box.file("/var/lib/consentry/leases").read_text().splitlines() if not line.startswith("duid ")]
+    return {bytes.fromhex(mac.replace(":", "").replace("-", "")): addr for _, mac, addr, *_ in told}
+
+
+def said(sender: bytes, kind: int, chaddr: bytes, more: bytes = b"", *, own: str = "0.0.0.0", to: str = "255.255.255.255", ciaddr: str = "0.0.0.0", hardware: bytes = b"\x01\x06") -> bytes:
+    """A frame. `own` and `to` are IP's addresses, the others are DHCP's."""
+    told = message(chaddr, bytes((53, 1, kind)) + more)
+    told = told[:1] + hardware + told[3:12] + packed(ciaddr) + told[16:]
+    return b"\xff" * 6 + frames.udp(sender, own, to, 67, told, sport=68)[6:]
+
+
+def test_a_lease_is_its_senders(box: HomeBox) -> None:
+    """Every lie has its control: the same from the sender that it speaks of does what it says. Judged by what dnsmasq has leased."""
+    first, own = box.lease("phone1")["address"], box.lease("phone2")["address"]
+    known = {VICTIM: first, LIAR: own}
+    assert leases(box) == known
+    asked = b"\x32\x04" + packed(first)
+    lies = [
+        said(LIAR, RELEASE, VICTIM, OURS, ciaddr=first),
+        said(LIAR, RELEASE, VICTIM, OURS, ciaddr=first, own=first, to=ROUTER),
+        said(LIAR, DECLINE, VICTIM, OURS + asked),
+        said(LIAR, REQUEST, VICTIM, b"\x32\x04" + packed("192.168.77.200")),
+        said(LIAR, REQUEST, LIAR, asked + b"\x3d\x07\x01" + VICTIM),  # the victim's, by a client identifier
+        *(said(LIAR, REQUEST, one, b"\x32\x04" + packed(f"192.168.77.{210 + number}")) for number, one in enumerate(INVENTED)),
+        said(LIAR, REQUEST, LIAR + b"\x07", b"\x32\x04" + packed("192.168.77.221"), hardware=b"\x01\x07"),  # seven bytes
+        said(LIAR, REQUEST, LIAR, b"\x32\x04" + packed("192.168.77.222"), hardware=b"\x06\x06"),  # another kind of network
+    ]
+    frames.send(f"{box.name}-phone2", said(LIAR, REQUEST, LIAR, own=own, to=ROUTER, ciaddr=own))  # renewed: a connection
+    assert box.lease("phone2")["address"] == own  # asked behind it
+    frames.send(f"{box.name}-phone2", said(LIAR, RELEASE, VICTIM, OURS, ciaddr=first, own=own, to=ROUTER), *lies)
+    assert box.lease("phone2")["address"] == own  # asked behind them all
+    assert leases(box) == known
+    assert "packets 0 " not in box.run("nft", "list", "counter", "inet", "consentry", "forged").stdout
+
+    frames.send(f"{box.name}-phone2", said(INVENTED[0], REQUEST, INVENTED[0], b"\x32\x04" + packed("192.168.77.210")))
+    wait_for(lambda: leases(box).get(INVENTED[0]) == "192.168.77.210")
+    frames.send(f"{box.name}-phone1", said(VICTIM, RELEASE, VICTIM, OURS, ciaddr=first))
+    wait_for(lambda: VICTIM not in leases(box))
+    box.lease("phone1")
 
 
 def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_nowhere() -> None:

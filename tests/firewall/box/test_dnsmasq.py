@@ -17,6 +17,7 @@ interface=consentry0
 bind-dynamic
 except-interface=lo
 dhcp-authoritative
+dhcp-ignore-clid
 dhcp-range=192.168.77.10,192.168.77.250,255.255.255.0,3600s
 dhcp-option=option:router,192.168.77.1
 dhcp-option=option:dns-server,192.168.77.1
