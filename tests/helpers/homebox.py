@@ -20,6 +20,13 @@ from judge import fresh_name, wait_for
 
 HELPERS = Path(__file__).parent
 SERVER = "198.51.100.1"  # both ways lead there; what answers says which one it was
+KNOCK = """
+import errno, socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
+try: s.connect((sys.argv[1], 9)); s.send(b"anybody?"); s.recv(1)
+except TimeoutError: print("nothing")
+except OSError as error: print(errno.errorcode[error.errno])
+"""
 _HOUSE = """
 mount -t tmpfs none /run && mkdir -p /run/NetworkManager /run/systemd/netif/links /run/lock
 mount --bind $1/etc /etc && mount --bind $1/lib /var/lib
@@ -46,7 +53,8 @@ class HomeBox:
                 f"ip -n {away} addr add {SERVER}/32 dev lo",
             ]
         script += [f"ip -n {self.name}-box addr add 10.9.0.2/24 dev port1", f"ip -n {self.name}-box route add 10.99.0.0/24 via 10.9.0.1"]
-        script += [f"cp -a /etc {self._folder}/etc", f"mkdir {self._folder}/lib"]
+        # Not what other labs keep there: it comes and goes.
+        script += [f"tar -C / -c --exclude=etc/netns etc | tar -C {self._folder} -x", f"mkdir {self._folder}/lib"]
         subprocess.run(["sh", "-c", "\n".join(script)], check=True, capture_output=True)
         self._house = subprocess.Popen(
             ["ip", "netns", "exec", f"{self.name}-box", "unshare", "-m", "--propagation", "private", "sh", "-ec", _HOUSE, "sh", str(self._folder)],
@@ -93,6 +101,19 @@ class HomeBox:
         argv = ["ip", "netns", "exec", f"{self.name}-{role}", first, *words[1:]]
         return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=check, stdin=subprocess.DEVNULL)
 
+    @contextmanager
+    def started(self, role: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """A program there, until the block ends."""
+        with subprocess.Popen(["ip", "netns", "exec", f"{self.name}-{role}", *words], stdout=subprocess.PIPE, text=True) as program:
+            try:
+                yield program
+            finally:
+                program.kill()
+
+    def knock(self, phone: str, to: str) -> str:
+        """A datagram to a closed port: ECONNREFUSED, it got there; EHOSTUNREACH or EACCES, somebody on the way said no."""
+        return self.at(phone, "python3", "-c", KNOCK, to).stdout.strip()
+
     def shown(self, *words: str) -> Any:
         return json.loads(self.run("ip", "-j", *words).stdout or "[]")
 
@@ -115,6 +136,25 @@ class HomeBox:
         """Wait until a child is in this state."""
         return wait_for(lambda: (told := self.children.get(name, {})).get("state") == state and told, seconds)
 
+    @contextmanager
+    def dialled(self, way: int, near: tuple[str, str], far: tuple[str, str]) -> Iterator[subprocess.Popen[str]]:
+        """A line by PPP over this way: ppp0 at both ends, which have these addresses (IPv4, IPv6) and no MAC; it has the default route."""
+        ends = [f"{self.name}-box", f"{self.name}-away{way}"]
+        with subprocess.Popen([sys.executable, str(HELPERS / "ppp.py"), *ends], stdout=subprocess.PIPE, text=True) as line:
+            try:
+                assert line.stdout is not None
+                assert line.stdout.readline() == "up\n"
+                for end, mine, its in zip(ends, (near, far), (far, near), strict=True):
+                    subprocess.run(["ip", "-n", end, "-batch", "-"], check=True, text=True, input=f"""
+                        link set ppp0 up
+                        addr add {mine[0]} peer {its[0]} dev ppp0
+                        addr add {mine[1]} peer {its[1]} dev ppp0 nodad
+                    """)
+                self.run("sh", "-ec", "ip route replace default dev ppp0; ip -6 route replace default dev ppp0")
+                yield line
+            finally:
+                line.kill()  # the interfaces go with it, and their addresses and routes with them
+
     def share_the_wire(self) -> None:
         """The first way to the internet is a switch, and phone2 is plugged into it."""
         away, phone = f"{self.name}-away1", f"{self.name}-phone2"
@@ -133,7 +173,7 @@ class HomeBox:
 
     def lease(self, phone: str, host: str = "") -> dict[str, str]:
         """Come in, ask for an address as a phone does, and use it."""
-        self.at(phone, "sh", "-c", "ip link set eth0 down; ip link set eth0 up")  # asks for a router too
+        self.at(phone, "sh", "-c", "ip link set eth0 down; ip -4 addr flush dev eth0; ip link set eth0 up")  # asks for a router too
         told = json.loads(self.at(phone, "python", str(HELPERS / "dhcp.py"), "eth0", host).stdout)
         self.at(phone, "sh", "-c", f"ip addr flush dev eth0 scope global; ip addr add {told['address']}/24 dev eth0; ip route replace default via {told['router']}")
         return told

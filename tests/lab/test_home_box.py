@@ -42,24 +42,10 @@ def box() -> Iterator[HomeBox]:
         yield built
 
 
-KNOCK = """
-import errno, socket, sys
-s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
-try: s.connect((sys.argv[1], 9)); s.send(b"anybody?"); s.recv(1)
-except TimeoutError: print("nothing")
-except OSError as error: print(errno.errorcode[error.errno])
-"""
-
-
-def knock(box: HomeBox, phone: str, to: str) -> str:
-    """A datagram to a closed port: ECONNREFUSED, it got there; EHOSTUNREACH or EACCES, somebody on the way said no."""
-    return box.at(phone, "python3", "-c", KNOCK, to).stdout.strip()
-
-
 def leads(box: HomeBox, way: int) -> None:
     """The way to the internet is this one, and a phone gets there, this way."""
     box.run("sh", "-c", f"ip route del default; ip route add default via 10.{way}.0.1 dev up{way}", check=False)
-    wait_for(lambda: knock(box, "phone1", SERVER) == "ECONNREFUSED", 20)
+    wait_for(lambda: box.knock("phone1", SERVER) == "ECONNREFUSED", 20)
     table = box.run("nft", "list", "chain", "inet", "consentry", "nat_out").stdout
     assert f'oifname "up{way}"' in table
 
@@ -157,17 +143,17 @@ def test_no_phone_hears_another_ones_router_or_dhcp_server_and_the_box_believes_
 
 def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box: HomeBox) -> None:
     address = json.loads(box.at("phone2", "ip", "-j", "-4", "addr", "show", "dev", "eth0").stdout)[0]["addr_info"][0]["local"]
-    assert knock(box, "phone1", address) == "EHOSTUNREACH"
+    assert box.knock("phone1", address) == "EHOSTUNREACH"
     gate = box.file("/sys/class/net/consentry0/address").read_text().strip()
     assert gate in box.at("phone1", "ip", "neigh", "show", address).stdout  # so it was asked, and said no
     six = json.loads(box.at("phone2", "ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "global").stdout)[0]["addr_info"][0]["local"]
-    wait_for(lambda: knock(box, "phone1", six) != "ENETUNREACH")  # until phone1 has heard a router advertisement
-    assert knock(box, "phone1", six) == "EACCES"  # ICMPv6 1/1: administratively prohibited, so the gate was asked
+    wait_for(lambda: box.knock("phone1", six) != "ENETUNREACH")  # until phone1 has heard a router advertisement
+    assert box.knock("phone1", six) == "EACCES"  # ICMPv6 1/1: administratively prohibited, so the gate was asked
     rules(box, f"allow addr:{address},{six}", "block via:neighbour", "allow")
     for to in (address, six):
-        wait_for(lambda to=to: knock(box, "phone1", to) == "ECONNREFUSED")  # by proxy ARP, and by a prefix that is not on-link
+        wait_for(lambda to=to: box.knock("phone1", to) == "ECONNREFUSED")  # by proxy ARP, and by a prefix that is not on-link
     rules(box, "block via:neighbour", "allow")
-    wait_for(lambda: (knock(box, "phone1", address), knock(box, "phone1", six)) == ("EHOSTUNREACH", "EACCES"))
+    wait_for(lambda: (box.knock("phone1", address), box.knock("phone1", six)) == ("EHOSTUNREACH", "EACCES"))
 
 
 VICTIM, LIAR = bytes.fromhex("020000000101"), bytes.fromhex("020000000102")
@@ -227,12 +213,12 @@ def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_
         box.consentry("setup", "--mode", "one-armed", "--enforce")
         box.file("/var/lib/consentry/rules.toml").write_text('[[rule]]\naction = "allow"\nmatch = ""\n')
         box.at("phone2", "sh", "-c", "ip addr add 192.168.77.50/24 dev eth0; ip route add default via 192.168.77.1")
-        wait_for(lambda: knock(box, "phone2", SERVER) == "ECONNREFUSED")
+        wait_for(lambda: box.knock("phone2", SERVER) == "ECONNREFUSED")
         assert box.file("/sys/class/net/consentry0/address").read_text().strip() in box.at("phone2", "ip", "neigh").stdout
         assert box.status["wan"] == "up1"
         wire = box.file("/sys/class/net/up1/address").read_text().strip()
         box.at("phone2", "ip", "neigh", "replace", "192.168.77.1", "lladdr", wire, "dev", "eth0", "nud", "permanent")
-        assert knock(box, "phone2", SERVER) == "nothing"
+        assert box.knock("phone2", SERVER) == "nothing"
         # Its owner writes another plan, and changes his mind: what the first one made goes; then writes nonsense.
         box.consentry("setup", "--mode", "inline", "--radio", "port1")
         assert "10.9.0.2" not in box.run("ip", "addr").stdout
@@ -290,7 +276,7 @@ def neighbours_told(box: HomeBox) -> str:
     box.run("ip", "link", "set", "port2", "master", "consentry0", "up")
     gate = PLAN.address6.ip
     box.at("phone2", "ip", "addr", "add", f"{gate + 0x76}/64", "dev", "eth0", "nodad")
-    wait_for(lambda: knock(box, "phone2", str(gate)) == "ECONNREFUSED")
+    wait_for(lambda: box.knock("phone2", str(gate)) == "ECONNREFUSED")
     return box.at("phone2", "ip", "-6", "neigh", "show", str(gate)).stdout
 
 
