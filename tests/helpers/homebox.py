@@ -37,6 +37,7 @@ echo ready; exec sleep infinity
 class HomeBox:
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self._folder = name, folder
+        self._house: subprocess.Popen[str] | None = None
 
     def up(self) -> None:
         script = ["set -e"]
@@ -69,14 +70,16 @@ class HomeBox:
         for role in roles:
             while pids := subprocess.run(["ip", "netns", "pids", role], capture_output=True, text=True, check=False).stdout.split():
                 subprocess.run(["kill", "-9", *pids], check=False, capture_output=True)
-        self._house.wait()
-        assert self._house.stdout is not None
-        self._house.stdout.close()
+        if self._house:
+            self._house.wait()
+            assert self._house.stdout is not None
+            self._house.stdout.close()
         for role in roles:
             subprocess.run(["ip", "netns", "del", role], check=False)
 
     def argv(self, *words: str) -> list[str]:
         first = sys.executable if words[0] == "python" else words[0]
+        assert self._house is not None
         return ["nsenter", "-t", str(self._house.pid), "-n", "-m", f"--wd={os.getcwd()}", first, *words[1:]]
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -130,6 +133,7 @@ class HomeBox:
 
     def file(self, path: str) -> Path:
         """As the box sees it."""
+        assert self._house is not None
         return Path(f"/proc/{self._house.pid}/root{path}")
 
     def child(self, name: str, state: str, seconds: float = 10) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Run as a phone: `storm.py SECONDS RATE OUT`. New flows at RATE a second; every one tries to bring a token outside.
 
 Kinds that must be refused take turns with ordinary ones. One JSON line each to OUT: time, kind, good, token, ok.
-SIGTERM ends it before its time: what has begun is still told.
+SIGTERM ends it before its time: what has begun is still told. Every flow is a new one to
+conntrack: its source port comes again only after 30,000 others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 LISTED4, LISTED6 = "42.62.48.181", "2001:dc7::77"
 FRIEND4, FRIEND6 = "198.51.100.44", "2001:db8:feed::44"
 TIMEOUT = 2.0
+PORTS = itertools.cycle(range(2_000, 32_000))  # below the kernel's own
 
 
 def hello(name: str, token: str) -> bytes:
@@ -58,6 +60,7 @@ async def attempt(how: str, addr: str, port: int, data: bytes) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in addr else socket.AF_INET, kind) as s:
         s.setblocking(False)
         try:
+            s.bind(("", next(PORTS)))
             async with asyncio.timeout(TIMEOUT):
                 await loop.sock_connect(s, (addr, port))
                 await loop.sock_sendall(s, data)

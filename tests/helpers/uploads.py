@@ -1,6 +1,6 @@
 """Uploads that go on until they are refused, and the sink that notes when what arrived: `uploads.py sink FILE` outside,
-`uploads.py send PROTO HOST PORT` on the phone (PROTO tcp, udp, or http: requests on one connection). A token is 1,000
-bytes, every 10 ms; CLOCK_MONOTONIC is one for all.
+`uploads.py send PROTO HOST PORT [wait]` on the phone (PROTO tcp, udp, or http: requests on one connection; who waits says
+"ready" and begins at a line). A token is 1,000 bytes, every 10 ms; CLOCK_MONOTONIC is one for all.
 """
 
 from __future__ import annotations
@@ -73,4 +73,7 @@ def send(proto: str, host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[5:]:
+        print("ready", flush=True)
+        sys.stdin.readline()
     sink(sys.argv[2]) if sys.argv[1] == "sink" else send(sys.argv[2], sys.argv[3], int(sys.argv[4]))

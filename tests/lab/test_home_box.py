@@ -290,7 +290,7 @@ def traces(box: HomeBox) -> dict[str, str]:
     def plain(told: object) -> object:
         if isinstance(told, dict):
             return {key: plain(value) for key, value in told.items() if key not in transient}
-        return [plain(one) for one in told] if isinstance(told, list) else told
+        return sorted((plain(one) for one in told), key=str) if isinstance(told, list) else told  # routes come in any order
 
     found = {" ".join(words): json.dumps(plain(box.shown(*words)), sort_keys=True) for words in (("addr",), ("-4", "route", "show", "table", "all"), ("-6", "route"), ("-4", "rule"), ("-6", "rule"))}
     found["nft"] = "".join(sorted(re.findall(r"^table \S+ consentry.*$", box.run("nft", "list", "tables").stdout, re.MULTILINE)))
