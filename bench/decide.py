@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairs import Figure, figure, ratio, take_turns
+from pairs import Figure, figure, ratio, take_turns, yardstick
 from quicwriter import crypto, initial
 
 from firewall.dissect.http import Requests
@@ -61,13 +61,6 @@ def measure(pairs: int, _: int) -> dict[str, Figure]:
     }, max(pairs, 7))
     figures = {name: figure(runs[name], "us", {name: runs[name]}) for name in runs}
     return figures | {f"{name}, yardsticks": ratio(runs, name, "yardstick", "yardsticks") for name in ("new", "hello")}
-
-
-def yardstick() -> int:
-    total = 0
-    for number in range(100):
-        total += number
-    return total
 
 
 def cost(call: Callable[[], object]) -> float:

@@ -59,6 +59,14 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
+def yardstick() -> int:
+    """A hundred additions in a Python loop: so that a slow machine shows as one."""
+    total = 0
+    for number in range(100):
+        total += number
+    return total
+
+
 def cpu_seconds(pid: int) -> float:
     """What all threads of a process have used, user and system, to the nanosecond (clock_getcpuclockid(3))."""
     return time.clock_gettime(~pid << 3 | 2)

@@ -26,8 +26,8 @@ from topology import NotReadyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROMISES = ("bulk", "connections", "delay", "dns", "decide", "replay", "history", "screen", "idle")
-NETWORKED = frozenset(("bulk", "connections", "delay", "dns", "idle"))
+PROMISES = ("bulk", "connections", "flow", "delay", "dns", "decide", "replay", "history", "screen", "idle")
+NETWORKED = frozenset(("bulk", "connections", "flow", "delay", "dns", "idle"))
 LOAD_SECONDS = 5.0
 TOOLS = {"ip": "iproute2", "nft": "nftables", "sysctl": "procps", "ss": "iproute2"}
 
