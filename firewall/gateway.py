@@ -142,7 +142,7 @@ class Gateway:
 
     def _packet(self, seen: inputs.PacketSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
-        if packet is NOT_MINE or self.locked:
+        if packet is NOT_MINE or self.judge.policy is None or self._locked_by:
             self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
             return
         phone = self._admit(seen.mac, packet.src, now)
@@ -170,8 +170,8 @@ class Gateway:
             return
         heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot, first=seen.first)
         if isinstance(heard, Heard):
-            first = flow.first_held or seen.packet
-            self._judge(flow, heard, [*self.flows.release(flow), seen.id], first, now)
+            first, ids = (flow.first_held, self.flows.release(flow)) if flow.held else (seen.packet, [])
+            self._judge(flow, heard, [*ids, seen.id], first, now)
         elif heard is Hearing.AGAIN:
             self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
         elif heard is Hearing.SAME:
@@ -195,8 +195,7 @@ class Gateway:
             self._out.commands += [GiveVerdict(packet_id, Verdict.HELD) for packet_id in ids]
             self.flows.forget(flow.key)
             return
-        before = flow.said, flow.signs, flow.decision
-        again = before == (heard.said, heard.signs, decision)
+        again = decision == flow.decision and (heard.said, heard.signs) == (flow.said, flow.signs)
         flow.decision, flow.said, flow.signs, flow.unfinished = decision, heard.said, heard.signs, heard.unfinished
         flow.answered = seen.answered
         flow.may_say_more = heard.may_say_more
@@ -204,7 +203,8 @@ class Gateway:
         flow.watch = self.judge.watch(flow, seen)
         if self.consents:
             self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consents, now.boot)
-        self._out.commands += [GiveVerdict(packet_id, decision.verdict, flow.watch) for packet_id in ids]
+        for packet_id in ids:
+            self._out.commands.append(GiveVerdict(packet_id, decision.verdict, flow.watch))
         if decision.verdict.refuses and flow.key.proto == TCP and not seen.near:
             self._out.commands.append(ResetServer(packet))
         flow.settled(now.boot)

@@ -56,7 +56,8 @@ class Judge:
     def decide(self, phone: Phone, seen: Observation) -> Decision:
         """By the rules; or what they would have said, if the owner of this phone only watches."""
         assert self.policy is not None
-        return self.only_watched(phone, seen, decide(self.policy, seen))
+        decision = decide(self.policy, seen)
+        return self.only_watched(phone, seen, decision) if decision.verdict.refuses else decision
 
     def probed(self, packet_id: int) -> GiveVerdict:
         """The gate's own packet is judged as a phone's is, and goes on whatever the rules say: it comes back to us."""

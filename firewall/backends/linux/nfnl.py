@@ -168,7 +168,7 @@ class Netlink:
 ACCEPT, DROP = 1, 0  # NF_ACCEPT, NF_DROP
 _GSO: Final = 4  # NFQA_CFG_F_GSO: packets come unsegmented. FAIL_OPEN (1) is never asked for
 _PACKET_HEADER, _PACKET_MARK, _OUT, _HWADDR, _PAYLOAD = 1, 3, 6, 9, 10  # NFQA_*
-_VERDICT, _MARKED = struct.Struct("!II"), struct.Struct("!I")
+_ANSWER = struct.Struct(f"!{HEADERS + 4}sII4sI")  # NFQA_VERDICT_HDR (verdict, id), NFQA_MARK
 _NOWHERE = bytes(6)
 # A datagram of the queue as it nearly always is, read at one go: nlmsghdr's type, then the headers of the packet's id,
 # its two interfaces, its mark and its sender, each with its value. Bits about the packet may follow, then the packet.
@@ -207,10 +207,9 @@ class Queue(Netlink):
         # NFQA_CFG_PARAMS: whole packets. Last, and nothing is waited for: from here on what comes may be a packet.
         whole = attribute(2, struct.pack("!IB", 0xFFFF, 2))
         self.socket.send(message(QUEUE, 2, REQUEST, whole, resource=num))
-        # nlmsghdr, nfgenmsg, NFQA_VERDICT_HDR (verdict, id), NFQA_MARK: everything but those three numbers is constant
-        self._answer = bytearray(
-            message(QUEUE, 1, REQUEST, attribute(2, bytes(8)) + attribute(3, bytes(4)), resource=num)
-        )
+        # everything but the three numbers in it is constant: nlmsghdr, nfgenmsg, and the headers of two attributes
+        answer = message(QUEUE, 1, REQUEST, attribute(2, bytes(8)) + attribute(3, bytes(4)), resource=num)
+        self._answer = answer[: HEADERS + 4], answer[HEADERS + 12 : HEADERS + 16]
 
     def packets(self, most: int) -> list[Queued]:
         """What waits, at most so many."""
@@ -221,9 +220,8 @@ class Queue(Netlink):
 
     def answer(self, packet: int, verdict: int, mark: int) -> None:
         """Goes out with `flush`. `mark` replaces the packet's mark."""
-        _VERDICT.pack_into(self._answer, HEADERS + 4, verdict, packet)
-        _MARKED.pack_into(self._answer, HEADERS + 16, mark)
-        self._answers += self._answer
+        begin, middle = self._answer
+        self._answers += _ANSWER.pack(begin, verdict, packet, middle, mark)
 
     def flush(self) -> None:
         """All answers in one system call: the kernel sends their packets on within it. One for a packet that is gone
