@@ -122,7 +122,7 @@ def again_and_again(lab: Lab, script: str) -> Iterator[None]:
 
 
 def test_its_last_chains_and_its_queue_gone_for_good(unmended: Lab) -> None:
-    chains = "; ".join(f"nft flush chain inet consentry {chain}" for chain in ("seal", "last", "question"))
+    chains = "; ".join(f"nft flush chain inet consentry {chain}" for chain in ("seal", "last", "queued"))
     with again_and_again(unmended, f"{chains}; iptables-nft -w -t mangle -F FORWARD; ip6tables-nft -w -t mangle -F FORWARD"):
         status, rows = selftest(unmended, "--no-disrupt")
     assert status == 1

@@ -110,7 +110,6 @@ class Ruleset:
             "permit_ask_names": marks.PERMIT | marks.ASK | Watch.NAMES << marks.WATCH_SHIFT,  # no verdict, no way out
             "first": marks.FIRST,
             "pass": marks.PASS,
-            "ask": marks.ASK,
             "probe": marks.PROBE,
             "answer": marks.ASK | marks.CONNECTION,
             "answer_allowed": marks.ASK | marks.ALLOWED,
