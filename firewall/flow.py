@@ -35,6 +35,7 @@ BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are see
 BURST_BYTES = 1 << 16  # and are no more than this: the phone waits for an ACK then
 MOST_MIDWAY = 1 << 14  # flows that the kernel was told to ask about once more, and has not yet
 TCP, UDP = 6, 17
+_RST, _URG = ip.RST, ip.URG
 
 # Stands between two hellos and means nothing (RFC 8446, 5 and D.4).
 _CHANGE = re.compile(rb"\x14\x03[\x00-\x04]\x00\x01\x01", re.DOTALL)
@@ -186,9 +187,15 @@ class FlowTable:
             return NO_NAME
         data = raw[packet.payload : packet.end]
         if packet.proto == TCP:
-            if packet.flags & ip.RST:
+            if packet.flags & _RST:
                 return Hearing.AGAIN  # what it carries is nothing that is said (RFC 9293, 3.10.7.4)
-            place = Place.ODD if packet.flags & ip.URG else self._place(flow, packet.seq, data, first)
+            place: bytes | Place
+            if packet.flags & _URG:
+                place = Place.ODD
+            elif first and flow.decision is None:
+                place = flow.stream.add(packet.seq, data, first=True)
+            else:
+                place = self._place(flow, packet.seq, data, first)
             if isinstance(place, Place):
                 return self._misplaced(flow, place, packet_id, raw, boot)
             data = place

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from firewall.commands import GiveVerdict, Watch
 from firewall.dissect.ip import TCP
-from firewall.inputs import NEXT_FLOW
+from firewall.inputs import NEXT_FLOW, WORDS
 from firewall.speech import NO_NAME
 from rules.decide import decide, decide_later
 from rules.observation import Observation, Sign
@@ -43,7 +43,7 @@ class Judge:
     def observe(self, flow: Flow, heard: Heard, now: Now, *, names_open: bool = False) -> Observation:
         key, phone = flow.key, flow.phone
         return Observation(  # by position: for every flow
-            phone.name, key.word, key.dst, key.dport or None,
+            phone.name, WORDS.get(key.proto) or key.word, key.dst, key.dport or None,
             self._names.chains(phone, key.dst, now.boot), heard.said, names_open, heard.unfinished,
             phone.group, self._place(key.dst), self._consents.of(phone, key, now.boot), heard.signs,
         )

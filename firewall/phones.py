@@ -122,7 +122,9 @@ class Phones:
 
     def admit(self, mac: bytes, addr: bytes, boot: float, wall: float) -> tuple[Phone | None, list[Command]]:
         """The phone whose packet this is, and what the kernel has to learn. None: the address is another sender's."""
-        phone = self.of(mac, wall)
+        phone = self._by_mac.get(mac)
+        if phone is None or wall - phone.last > SEEN_SECONDS:
+            phone = self.of(mac, wall)
         owner = self._owner.get(addr)
         if owner == mac:
             phone.addresses[addr] = boot
