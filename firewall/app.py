@@ -90,7 +90,9 @@ class App:
         self.gateway = Gateway(self._phones(), self.places.look_up)
         self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
         episodes = Episodes(self.history.next_id())
-        self.recorder = Recorder(episodes, self.history, self.server.publish, clock=wall, log=journal.record)
+        self.recorder = Recorder(
+            episodes, self.history, self.server.publish, clock=wall, log=journal.record, followed=self.server.followed
+        )
         self.resolver = Resolver(
             settings.lan, settings.upstream_addresses(), self.backend.mac_of,
             known=lambda mac: self.gateway.phones.with_mac(mac) is not self.gateway.phones.stranger,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
+from operator import attrgetter
 from typing import Any
 
 from rules.observation import NOWHERE, Name, Observation, Place, Sign, Source
@@ -74,8 +75,14 @@ class Episode:
         """Who runs the far end: our word for it, else what the database calls the network; "" if unknown."""
         return self.operator or self.place.organisation
 
+    def copy(self) -> Episode:
+        """As it is now: an open row may still grow."""
+        then = Episode(*_values(self))
+        then.tries = dict(self.tries)
+        return then
+
     def to_json(self) -> dict[str, Any]:
-        told = {name: getattr(self, name) for name in FIELDS}
+        told = dict(zip(FIELDS, _values(self), strict=True))
         told["names"] = [{"name": name.name, "source": str(name.source)} for name in self.names]
         told["tries"] = dict(self.tries)
         told["signs"] = [str(sign) for sign in self.signs]
@@ -96,3 +103,4 @@ class Episode:
 
 
 FIELDS = tuple(one.name for one in fields(Episode))
+_values = attrgetter(*FIELDS)

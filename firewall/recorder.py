@@ -27,12 +27,15 @@ class Recorder:
     def __init__(
         self, episodes: Episodes, history: History, publish: Callable[[dict[str, Any]], None],
         *, clock: Callable[[], float] = time.time, log: Callable[[Iterable[Event]], None] = lambda _: None,
+        followed: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`followed`: whether there is anybody for whom `publish` does something."""
         self._episodes = episodes
         self._history = history
         self._publish = publish
         self._clock = clock
         self._log = log
+        self._followed = followed
         self._changed: dict[int, Episode] = {}
         self._notes: list[Event] = []
         self._closed = 0  # what the history was told last of which rows are closed
@@ -85,8 +88,9 @@ class Recorder:
         hits = {rule: self.hits[rule] for rule in self._hit}
         self._hit.clear()
         self._history.append(changed.values(), notes, closed, hits)
-        for episode in changed.values():
-            self._publish({"episode": episode.to_json()})
+        if self._followed():
+            for episode in changed.values():
+                self._publish({"episode": episode.to_json()})
 
     def _tell_on(self) -> None:
         """What became of the history's file, on the screen and in the log; the history notes it by itself."""

@@ -11,7 +11,6 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict, deque
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,7 +128,7 @@ class History:
         with self._lock:
             for row in changed:
                 self._rows.pop(row.id, None)
-                self._rows[row.id] = replace(row, tries=dict(row.tries))  # as it is now: the row may still grow
+                self._rows[row.id] = row.copy()
             self._notes.extend(note for event in notes if (note := _note(event)) is not None)
             self._closed = max(self._closed, closed)
             self._hits.update(hits)

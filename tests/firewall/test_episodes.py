@@ -32,6 +32,15 @@ def test_tries_of_one_place_are_one_row() -> None:
     assert (again.name, again.via, again.src, again.dst, again.dport) == ("a.example", "sni", "10.77.0.10", "198.51.100.9", 443)
 
 
+def test_a_copy_does_not_grow_with_its_row() -> None:
+    episodes = Episodes(1)
+    row = episodes.fold(decided(100.0))
+    then, told = row.copy(), row.to_json()
+    assert then == row
+    episodes.fold(decided(101.0, sport=40001))
+    assert (then.count, then.tries, then.to_json()) == (1, {0: 1}, told)
+
+
 def test_other_names_verdicts_and_questions_are_other_rows() -> None:
     episodes = Episodes(1)
     rows = [

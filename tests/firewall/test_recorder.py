@@ -56,6 +56,18 @@ def test_what_changed_is_handed_over_once_in_its_newest_state() -> None:
     assert [item["episode"]["name"] for item in published] == ["a.example", "b.example"]
 
 
+def test_while_nobody_follows_nothing_is_made_for_them_and_the_history_has_it_all_the_same() -> None:
+    shelf, published, there = Shelf(), [], []
+    recorder = Recorder(Episodes(1), shelf, published.append, followed=lambda: bool(there))
+    recorder.record([decided("a.example")])
+    recorder.flush()
+    assert (shelf.rows, published) == ([(1, 1)], [])
+    there.append("anna")
+    recorder.record([decided("a.example")])
+    recorder.flush()
+    assert [item["episode"]["count"] for item in published] == [2]
+
+
 def test_hits_and_flows_per_second_are_counted() -> None:
     recorder, _, _ = build()
     recorder.record([decided("a.example")] * 3)

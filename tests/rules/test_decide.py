@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.decide import decide
+from rules.decide import decide, decide_later
 from rules.observation import Name, Source
 from rules.verdict import Answer
 
@@ -33,6 +33,21 @@ def test_what_is_still_to_come_is_thought_through(make) -> None:
     assert verdict(both, make.seen(addr=LISTED, open_=True)) == "held"
     alone = make.policy("block addr:42.62.48.0/24")
     assert verdict(alone, make.seen(addr=LISTED, open_=True)) == "block"
+
+
+@pytest.mark.parametrize(("rules", "later"), [
+    ((), "allow"),
+    (("block name:bad.example",), "held"),  # another name could be that one
+    (("block addr:42.62.48.0/24",), "block"),
+    (("allow name:cdn.good.com", "block addr:42.62.48.0/24"), "held"),
+])
+def test_what_another_name_could_change_is_thought_through_whatever_was_said(make, rules, later) -> None:
+    policy = make.policy(*rules)
+    for seen in (make.seen(addr=LISTED, sni="cdn.good.com"), make.seen(addr=LISTED, http="bad.example", unfinished=True)):
+        assert decide_later(policy, seen) == later
+        assert decide_later(policy, seen) == later  # remembered
+    policy.translate(())
+    assert (policy.memo, policy.later) == ({}, {})
 
 
 def test_different_refusals_agree_to_refuse_and_the_sure_one_is_named(make) -> None:
