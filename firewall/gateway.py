@@ -142,12 +142,11 @@ class Gateway:
 
     def _packet(self, seen: inputs.PacketSeen, now: Now) -> None:
         packet = ip.parse(seen.packet)
-        phone: Phone | None = None
-        if packet is not NOT_MINE and self.judge.policy is not None and not self._locked_by:
-            phone, commands = self.phones.admit(seen.mac, packet.src, now.boot, now.wall)
-            if commands:
-                self._admitted(commands)
-        if phone is None or packet is NOT_MINE:
+        if packet is NOT_MINE or self.judge.policy is None or self._locked_by:
+            self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
+            return
+        phone = self._admit(seen.mac, packet.src, now)
+        if phone is None:
             self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
             return
         key = FlowKey(packet.proto, packet.src, packet.sport, packet.dst, packet.dport)
@@ -268,12 +267,9 @@ class Gateway:
         """The phone that sent this; None if it used another's address."""
         phone, commands = self.phones.admit(mac, addr, now.boot, now.wall)
         if commands:
-            self._admitted(commands)
+            self._hand_on(commands)
+            self.consents.changed |= bool(self.consents)  # it may be new in a group that has one
         return phone
-
-    def _admitted(self, commands: Sequence[Command]) -> None:
-        self._hand_on(commands)
-        self.consents.changed |= bool(self.consents)  # it may be new in a group that has one
 
     def _hand_on(self, commands: Sequence[Command]) -> None:
         """Addresses come and go; with one that goes, what its owner was allowed goes too."""
