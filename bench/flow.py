@@ -9,11 +9,13 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,10 +135,15 @@ def question(flow: int) -> bytes:
     packet = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0x4000, 63, 6, 0) + PHONE + SERVER + tcp
     mark = marks.PERMIT | marks.ASK | marks.FIRST | 1 << marks.SLOT_SHIFT
     values = {
-        1: struct.pack("!IHB", flow + 1, 0x800, 2), 5: b"\0\0\0\2", 6: b"\0\0\0\3", 3: mark.to_bytes(4),
+        1: struct.pack("!IHB", flow + 1, 0x800, 2), 5: index("lan0"), 6: index("wan0"), 3: mark.to_bytes(4),
         9: b"\0\6\0\0" + HARDWARE + b"\0\0", 14: b"\0\0\0\1", 10: packet,
     }
     return nfnl.message(nfnl.QUEUE, 0, 0, b"".join(nfnl.attribute(*one) for one in values.items()), family=2)
+
+
+@cache
+def index(interface: str) -> bytes:
+    return socket.if_nametoindex(interface).to_bytes(4)
 
 
 def ended(flow: int) -> bytes:
