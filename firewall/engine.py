@@ -92,6 +92,9 @@ class Engine:
         # refused in the kernel before the answer that names it is sent.
         start = 0
         commands = turn.commands
+        if commands and RESOLVERS.isdisjoint(map(type, commands)):  # packets, as a rule
+            self._backend.carry_out(commands)
+            start = len(commands)
         while start < len(commands):
             for_resolver = type(commands[start]) in RESOLVERS
             end = start + 1
