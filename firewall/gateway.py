@@ -62,7 +62,8 @@ class Gateway:
         self.names = NameTable()
         self.flows = FlowTable()
         self.consents = Consents()
-        self._nat64: tuple[bytes, ...] = ()  # prefixes of this network's own translators
+        # prefixes of this network's own translators, and what its routers say of them
+        self._nat64: dict[type, tuple[bytes, ...]] = {inputs.TranslatorsFound: (), inputs.RoutersTold: ()}
         self._place = place
         self.judge = Judge(phones, self.names, self.consents, self._where)
         self.names.weighs = lambda phone, chain, addr: self.judge.weighs(phone, chain, addr, self._out.now.boot)
@@ -98,6 +99,7 @@ class Gateway:
             inputs.LockAsked: self._lock_asked,
             inputs.PlacesReplaced: self._places_replaced,
             inputs.TranslatorsFound: self._translators_found,
+            inputs.RoutersTold: self._translators_found,
             inputs.ModeAsked: self._mode_asked,
             inputs.PhoneChanged: self._phone_changed,
             inputs.ConsentGiven: consenting.given,
@@ -321,8 +323,8 @@ class Gateway:
 
     def _policy_replaced(self, seen: inputs.PolicyReplaced, now: Now) -> None:
         policy = self.judge.policy = seen.policy
-        if self._nat64:
-            policy.translate(self._nat64)
+        if any(self._nat64.values()):
+            policy.translate(*self._nat64.values())
         self._kept = ""
         self._out.events.append(events.PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
         self._judge_all_again()
@@ -343,15 +345,16 @@ class Gateway:
         self.enforced.digest = ""  # what the kernel learnt was by the old ones
         self._judge_all_again()
 
-    def _translators_found(self, seen: inputs.TranslatorsFound, now: Now) -> None:
-        self._nat64 = seen.nat64
+    def _translators_found(self, seen: inputs.TranslatorsFound | inputs.RoutersTold, now: Now) -> None:
+        self._nat64[type(seen)] = seen.nat64
         if self.policy is not None:
-            self.policy.translate(seen.nat64)
+            self.policy.translate(*self._nat64.values())
         self._places_replaced(inputs.PlacesReplaced(), now)
 
     def _where(self, addr: bytes) -> Place:
         """A translator has an address for each IPv4 machine; where that one stands is asked."""
-        inner = embedded(addr, self._nat64) if self._nat64 and len(addr) == 16 else None
+        own = self._nat64[inputs.TranslatorsFound]
+        inner = embedded(addr, own) if own and len(addr) == 16 else None
         return self._place(inner or addr)
 
     def _remembered(self, seen: inputs.Remembered, now: Now) -> None:

@@ -208,6 +208,13 @@ class TranslatorsFound:
 
 
 @dataclass(slots=True)
+class RoutersTold:
+    """The same, as routers of the way to the internet say (RFC 8781): whoever is on that wire can. It opens nothing."""
+
+    nat64: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
 class ConsentGiven:
     """The owner consented, and it is stored already."""
 
@@ -318,7 +325,7 @@ class Tick:
 
 Input = (
     PacketSeen | RefusedSeen | SpoofSeen | QuerySeen | AnswerSeen | FlowCounted | PolicyReplaced | PolicyRefused
-    | PlacesReplaced | TranslatorsFound | ModeAsked | PhoneChanged | ConsentGiven | ConsentEnded | ConsentsRemembered
-    | LockAsked | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained | ProbeSeen
-    | Joined | Left | Leased | Tick
+    | PlacesReplaced | TranslatorsFound | RoutersTold | ModeAsked | PhoneChanged | ConsentGiven | ConsentEnded
+    | ConsentsRemembered | LockAsked | PairsFound | Remembered | Applied | CommandFailed | Tampered | Strained
+    | ProbeSeen | Joined | Left | Leased | Tick
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rules.hosts import suffixes
-from rules.networks import NAT64, TEREDO, Range, after, embedded, helper, images
+from rules.networks import NAT64, TEREDO, Range, after, beside, embedded, images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,7 +58,7 @@ class Case:
     all_open: int
     proven: int  # an answer of our own DNS supports it
     addr: int  # the address lies in the atom's networks
-    touched: int  # it does, or the Teredo server that it names does
+    touched: int  # it does, or what stands beside it does (rules.networks.beside)
     facts: int  # one of the atom's facts holds
     facts_open: int  # it may still turn out to hold
     broken: int  # that cannot be told: its database never was valid
@@ -66,7 +66,7 @@ class Case:
     listed: bool  # some rule that refuses lists the address
 
     def lies(self, bit: int, *, opening: bool) -> bool:
-        """Whether the address lies in the atom's networks. Who closes asks about a Teredo server too."""
+        """Whether the address lies in the atom's networks. Who closes asks about what stands beside it, too."""
         return bool((self.addr if opening else self.touched) & bit)
 
     @property
@@ -112,11 +112,11 @@ class Index:
         self._spans4, self._spans6 = spans4, spans6
         self.translate(())
 
-    def translate(self, nat64: tuple[bytes, ...]) -> None:
+    def translate(self, nat64: tuple[bytes, ...], hinted: tuple[bytes, ...] = ()) -> None:
         """IPv4 addresses also stand behind these prefixes: this network's own translators."""
-        self._nat64 = nat64
+        self._nat64, self._hinted = nat64, hinted
         teredo = TEREDO + bytes(12), TEREDO + b"\xff" * 12
-        mapped = [(image, bit) for span, bit in self._spans4 for image in images(span, nat64)]
+        mapped = [(image, bit) for span, bit in self._spans4 for image in images(span, (*nat64, *hinted))]
         self._edges6, _ = _intervals([*self._spans6, *mapped, (teredo, 0)], 16)
 
     def cells(self) -> Iterable[Range]:
@@ -161,8 +161,7 @@ class Index:
             chains = tuple(chain for chain in chains if not spoken.isdisjoint(chain)) or chains
         asked = [_union(look(name) for name in chain) for chain in chains]
         addr = 0 if seen.addr is None else self.addr(seen.addr)
-        server = None if seen.addr is None else helper(seen.addr)
-        touched = addr if server is None else addr | self.addr(server)
+        touched = addr if seen.addr is None else addr | _union(map(self.addr, beside(seen.addr, self._hinted)))
         where, nowhere_yet, broken = self._place(seen)
         who = self._phones.get(seen.phone, 0) if seen.phone is not None else 0
         who |= self._groups.get(seen.group, 0) if seen.group is not None else 0

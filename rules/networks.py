@@ -55,9 +55,16 @@ def embedded(addr: bytes, nat64: Iterable[bytes] = ()) -> bytes | None:
     return next((_behind(prefix, addr) for prefix in nat64 if addr.startswith(prefix)), None)
 
 
-def helper(addr: bytes) -> bytes | None:
-    """The server that a Teredo address names: the first packets to it go there. It is no reason to open anything."""
-    return addr[4:8] if len(addr) == 16 and addr.startswith(TEREDO) else None
+def beside(addr: bytes, hinted: Iterable[bytes] = ()) -> tuple[bytes, ...]:
+    """IPv4 addresses that packets to this one may end up at, by what anybody can say: a reason to close, none to open.
+
+    The server that a Teredo address names, to which the first packets go; what is behind prefixes that routers told.
+    """
+    if len(addr) == 4:
+        return ()
+    if addr.startswith(TEREDO):
+        return (addr[4:8],)
+    return tuple(_behind(prefix, addr) for prefix in hinted if addr.startswith(prefix))
 
 
 def images(span: Range, nat64: Iterable[bytes] = ()) -> list[Range]:

@@ -103,9 +103,12 @@ class Policy:
         """Whether the rules make no difference between the two but for the IPv4 addresses in them."""
         return self._index.teredo_is_nat64
 
-    def translate(self, nat64: tuple[bytes, ...]) -> None:
-        """Take these for the network's own translators: no rule's, and the one thing here that changes under rules."""
-        self._index.translate(nat64)
+    def translate(self, nat64: tuple[bytes, ...], hinted: tuple[bytes, ...] = ()) -> None:
+        """Take these for the network's own translators: no rule's, and the one thing here that changes under rules.
+
+        `hinted`: by what anybody may have said; they close and open nothing.
+        """
+        self._index.translate(nat64, hinted)
         self.memo.clear()
         self.later.clear()
 

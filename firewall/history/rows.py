@@ -13,7 +13,7 @@ from rules.matchers.addr import AddrMatcher
 from rules.matchers.history import NONE, ToMatcher
 from rules.matchers.name import NameMatcher
 from rules.matchers.port import PortMatcher
-from rules.networks import embedded, helper
+from rules.networks import beside, embedded
 from rules.observation import Name, Place, Sign, Source
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def keys(dst: str, dport: int, hosts: Iterable[str]) -> set[bytes]:
         addr = ip_address(dst).packed
         found.add(_addr_key(addr))
         if len(addr) == 16:
-            found.update(_addr_key(inner) for inner in (embedded(addr), helper(addr)) if inner is not None)
+            found.update(_addr_key(inner) for inner in (embedded(addr), *beside(addr)) if inner is not None)
     if dport:
         found.add(_port_key(dport))
     return found

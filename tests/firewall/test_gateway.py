@@ -47,10 +47,9 @@ from firewall.inputs import (
     Remembered,
     SpoofSeen,
     Tick,
-    TranslatorsFound,
 )
 from firewall.phones import IDLE_SECONDS
-from rules.observation import Place, Sign, Source
+from rules.observation import Sign, Source
 from rules.verdict import Verdict
 
 
@@ -573,22 +572,3 @@ def test_a_thousand_commands_that_the_kernel_refuses_are_one_note_a_minute(tmp_p
     play.boot += 61
     play << CommandFailed(RefuseAddress(MAC, bytes(4), 60), "Too many open files in system")
     assert any(isinstance(event, Trouble) for event in play.events)
-
-
-def test_behind_a_translator_of_this_network_a_listed_address_is_listed(play: Play, wire) -> None:
-    """In the kernel and in Python, whatever rules come later; and it stands where the IPv4 machine stands."""
-    own, addr = packed("2001:db8:64::")[:12], "2001:db8:64::192.0.2.181"
-    block = '[[rule]]\nid = "{}"\naction = "block"\nmatch = "{}"\n'
-    play.rules(block.format("all", "addr:192.0.2.0/24"))
-    play.packet(wire.tcp(addr, 4444, b"before"))
-    assert play.verdicts()[0][1] is ALLOW
-    play << TranslatorsFound((own,))
-    span = own + packed("192.0.2.0"), own + packed("192.0.2.255")
-    assert span in play.of(Reconcile).desired.refused6
-    play.rules(block.format("half", "addr:192.0.2.0/25") + block.format("there", "country:CN"))
-    assert not {span} & set(play.of(Reconcile).desired.refused6)
-    play.places[packed("192.0.2.181")] = Place("CN")
-    play.packet(wire.tcp(addr, 4444, b"after", sport=40001))
-    assert play.decided()[0].decision.rule == "there"
-    play.packet(wire.tcp("2001:db8:64::192.0.2.1", 4444, b"after", sport=40002))
-    assert play.decided()[0].decision.rule == "half"

@@ -17,7 +17,7 @@ import asyncio, os, re, socket, subprocess, sys, tempfile, time
 from firewall.backends.linux.backend import LinuxBackend
 from firewall.backends.linux.nfnl import generation
 from firewall.commands import AdmitPair, Exempt, ExpelPair, ForgetFlows, GiveVerdict, KernelState, MarkFlow, OpenWay, Reconcile, RefuseAddress, Watch
-from firewall.inputs import Applied, CommandFailed, FlowKey, PacketSeen, PairsFound, RefusedSeen, SpoofSeen, Tampered
+from firewall.inputs import Applied, CommandFailed, FlowKey, PacketSeen, PairsFound, RefusedSeen, RoutersTold, SpoofSeen, Tampered
 from firewall.settings import Settings
 from pathlib import Path
 from rules.verdict import Verdict

@@ -113,6 +113,19 @@ def test_what_the_kernel_refuses_is_refused_wherever_it_stands_and_whoever_asks(
                     assert decide(policy, seen).verdict.refuses
 
 
+def test_what_routers_say_of_translators_closes_and_opens_nothing(make) -> None:
+    own = make.packed("2001:db8:64::")[:12]
+    listed, free = "2001:db8:64::42.62.48.9", "2001:db8:64::192.0.2.1"
+    closing, opening = make.policy("block addr:42.62.48.0/24"), make.policy("allow addr:192.0.2.1", "block addr:2001:db8::/32")
+    for policy, addr in ((closing, listed), (opening, free)):
+        policy.translate((), (own,))
+        assert decide(policy, make.seen(addr=addr)).verdict == "block"
+        assert any(first <= make.packed(addr) <= last for first, last in refused_networks(policy)[1])
+    assert refused_networks(closing)[1] == merged(images(parse_network("42.62.48.0/24"), [own]))
+    opening.translate((own,))
+    assert decide(opening, make.seen(addr=free)).verdict == "allow"
+
+
 def test_behind_a_translator_of_this_network_the_same_is_refused(make) -> None:
     policy = make.policy("block addr:42.62.48.0/24")
     own = make.packed("2001:db8:64::")[:12]

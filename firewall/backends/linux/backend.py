@@ -31,6 +31,7 @@ from firewall.backends.linux.nftables import CHILDREN, GROUP, QUEUE, SPOOFED, TA
 from firewall.backends.linux.pairs import Pairs, sender
 from firewall.backends.linux.probe import Probe
 from firewall.backends.linux.reset import RawSender, rst
+from firewall.backends.linux.routers import keep_hearing
 from firewall.backends.linux.ways import Way, Ways
 from firewall.commands import (
     AdmitPair,
@@ -45,15 +46,7 @@ from firewall.commands import (
     RefuseAddress,
     ResetServer,
 )
-from firewall.inputs import (
-    Applied,
-    CommandFailed,
-    PacketSeen,
-    PairsFound,
-    RefusedSeen,
-    SpoofSeen,
-    Tampered,
-)
+from firewall.inputs import Applied, CommandFailed, PacketSeen, PairsFound, RefusedSeen, SpoofSeen, Tampered
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -163,6 +156,7 @@ class LinuxBackend:
             self._sources.append(source)
         self._spawn(self._keep_looking())
         self._spawn(keep_counting(deliver, self._strain))
+        self._spawn(keep_hearing(deliver, lambda: self._sides.wan))
         self._pairs.pin_all()
         self._deliver([PairsFound(tuple((*pair, slot) for pair, slot in self._pairs.slots().items()))])
 
