@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from firewall.commands import MarkFlow, Watch
 from firewall.dissect import NOT_MINE, ip, tls
 from firewall.inputs import LiveFlow
-from firewall.speech import NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
+from firewall.speech import DEAF, NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
 from firewall.stream import FAR, SEQUENCE, Place, Remembered, Stream
 from rules.verdict import Verdict
 
@@ -78,6 +78,15 @@ class Flow:
         self.burst_until = 0.0
         self.up = self.down = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept of what it says."""
+        return self.speech.size if self.speech is not None else 0
+
+    def forget(self) -> None:
+        """There is no room to keep them."""
+        self.speech = DEAF
+
     def settled(self, boot: float) -> None:
         """A verdict was given; packets already queued behind it belong to it."""
         self.burst_until = boot + BURST_SECONDS
@@ -90,7 +99,8 @@ class FlowTable:
         self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._holding: dict[FlowKey, Flow] = {}  # in the order they began to wait
         self._held_of: defaultdict[Phone, int] = defaultdict(int)
-        self._remembered: Remembered[Phone] = Remembered()
+        self._remembered: Remembered[Phone, Stream] = Remembered()
+        self._listened: Remembered[Phone, Flow] = Remembered()
         self._midway: OrderedDict[FlowKey, None] = OrderedDict()
         # told of each flow let go of, the queue ids that it held, and whether the kernel lets it pass all the same
         self.gone: Callable[[Flow, list[int], bool], None] = lambda *_: None
@@ -160,6 +170,8 @@ class FlowTable:
                 self._held_of[gone] -= bool(flow.held)
                 self._remembered.drop(gone, flow.stream)
                 self._remembered.keep(phone, flow.stream)
+                self._listened.drop(gone, flow)
+                self._listened.keep(phone, flow)
                 flow.phone = phone
         self._held_of.pop(gone, None)
 
@@ -173,6 +185,7 @@ class FlowTable:
     def _let_go(self, flow: Flow, *, passing: bool) -> None:
         del self._flows[flow.key]
         self._remembered.drop(flow.phone, flow.stream)
+        self._listened.drop(flow.phone, flow)
         self.gone(flow, self.release(flow), passing)
 
     def hear(
@@ -200,6 +213,10 @@ class FlowTable:
                 return self._misplaced(flow, place, packet_id, raw, boot)
             data = place
         heard = flow.speech.hear(data)
+        if flow.speech.size:
+            self._listened.keep(flow.phone, flow)
+        else:
+            self._listened.drop(flow.phone, flow)
         if heard is NOTHING_NEW:
             return Hearing.SAME
         if flow.decision is not None and packet.proto == TCP:
@@ -262,7 +279,10 @@ class FlowTable:
         return Hearing.WAIT
 
     def judged(self, flow: Flow) -> None:
-        """It has its first verdict, which is for what was said until now and for nothing else in its place."""
+        """It has its verdict, which is for what was said until now and for nothing else in its place."""
+        if flow.decision is not None and flow.decision.verdict.refuses:
+            self._listened.drop(flow.phone, flow)
+            flow.speech = None  # nothing that it says is heard any more
         if flow.stream.judged():
             self._remembered.keep(flow.phone, flow.stream)
 

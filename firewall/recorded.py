@@ -37,6 +37,7 @@ class Listener:
     """Reads all that the phone said on one flow, also after the gate has heard enough."""
 
     __slots__ = ("_again", "_proto", "_speech", "done", "literals", "said", "signs")
+    size: Final = 0  # a recording is no phone that fills the gate
 
     def __init__(self, proto: int) -> None:
         self.said: tuple[Name, ...] = ()

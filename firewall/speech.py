@@ -76,9 +76,23 @@ _PREFACE_FIRST: Final = h2.PREFACE[0]
 
 
 class Hears(Protocol):
-    """Who listens to a flow."""
+    """Who listens to a flow. `size`: bytes kept of what it said."""
 
+    @property
+    def size(self) -> int: ...
     def hear(self, data: bytes) -> Said: ...
+
+
+class Deaf:
+    """Who has forgotten what a flow said, for want of room: nobody knows where in it the next name begins."""
+
+    size: Final = 0
+
+    def hear(self, data: bytes) -> Said:  # noqa: ARG002  as all who listen
+        return UNFINISHED
+
+
+DEAF: Final = Deaf()
 
 
 def listener(proto: int) -> Speech | Datagrams | None:
@@ -110,6 +124,11 @@ class Speech:
     def begins(data: bytes) -> bool:
         """Whether a connection might begin like this and say a name."""
         return data[:1] in _TLS_FIRST or data[:4] == xiaomi.MAGIC or _METHOD_LIKELY.match(data) is not None
+
+    @property
+    def size(self) -> int:
+        mine = len(self._begun) + len(self._tail) + len(self._opening or b"")
+        return mine if self._requests is None else mine + self._requests.size
 
     def hear(self, data: bytes) -> Said:
         """What the next bytes complete."""
@@ -279,6 +298,10 @@ class Datagrams:
     def __init__(self, before: Heard | None = None) -> None:
         self._initials = quic.Initials()
         self._heard = before  # all of what was said so far
+
+    @property
+    def size(self) -> int:
+        return self._initials.size
 
     def hear(self, data: bytes) -> Said:
         """What the next datagram completes."""

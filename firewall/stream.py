@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from firewall.dissect.reassembly import Reassembly
 
@@ -23,6 +23,7 @@ MOST_HEARD: Final = 1 << 14  # bytes remembered of one connection
 MOST_OF_ONE: Final = 1 << 21  # bytes remembered of one phone's connections
 
 Owner = TypeVar("Owner", bound="Hashable")
+Keeper = TypeVar("Keeper", bound="Forgetful")
 
 
 class Place(Enum):
@@ -175,23 +176,32 @@ def _keeps_alive(at: int, data: bytes) -> bool:
     return at == -1 and len(data) == 1
 
 
-class Remembered(Generic[Owner]):
-    """Streams whose words are kept for comparing, so much of each owner: of more, the oldest are forgotten."""
+class Forgetful(Protocol):
+    """Keeps `size` bytes, until it has to forget them."""
+
+    @property
+    def size(self) -> int: ...
+    def forget(self) -> None: ...
+
+
+class Remembered(Generic[Owner, Keeper]):
+    """What was said and is kept, so much of each owner: of more, the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._of: defaultdict[Owner, OrderedDict[Stream, int]] = defaultdict(OrderedDict)
+        self._of: defaultdict[Owner, OrderedDict[Keeper, int]] = defaultdict(OrderedDict)
         self._sizes: defaultdict[Owner, int] = defaultdict(int)
 
-    def keep(self, owner: Owner, stream: Stream) -> None:
+    def keep(self, owner: Owner, stream: Keeper) -> None:
         kept = self._of[owner]
-        self._sizes[owner] += stream.size - kept.pop(stream, 0)
-        kept[stream] = stream.size
+        size = stream.size
+        self._sizes[owner] += size - kept.pop(stream, 0)
+        kept[stream] = size
         while self._sizes[owner] > MOST_OF_ONE:
             oldest, size = kept.popitem(last=False)
             self._sizes[owner] -= size
             oldest.forget()
 
-    def drop(self, owner: Owner, stream: Stream) -> None:
+    def drop(self, owner: Owner, stream: Keeper) -> None:
         """It has ended."""
         kept = self._of.get(owner)
         if kept is None:

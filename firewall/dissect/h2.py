@@ -21,6 +21,7 @@ MOST_FRAMES = 1_024  # of one packet that are looked at
 
 HEADERS, CONTINUATION = 1, 9  # frame types (RFC 9113, 6)
 END_HEADERS, PADDED, PRIORITY = 4, 8, 32  # flags
+_FIELD = 256  # bytes
 _FRAME = Struct("!BHBB4x")  # length (one and two bytes), type, flags; the stream does not matter
 _HEAD = _FRAME.size
 
@@ -52,6 +53,11 @@ class Requests:
     @property
     def in_body(self) -> bool:
         return self._skip > 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept, about: each field that the client has let its table remember is three objects."""
+        return len(self._buffer) + len(self._block or b"") + _FIELD * len(self._decoder.header_table.dynamic_entries)
 
     def feed(self, data: bytes) -> tuple[Request, ...] | NeedMore | NotMine:
         """The requests whose fields end in `data`, as HTTP/1's reader gives them."""

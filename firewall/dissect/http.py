@@ -84,6 +84,11 @@ class Requests:
         """No further request will be found here."""
         return self._in == _OPAQUE
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> tuple[Request, ...] | NeedMore | NotMine:
         """The requests whose heads end in `data`; () if it is all body, or opaque.
 

@@ -92,12 +92,25 @@ class _Keys(NamedTuple):
 class _Connection:
     """What the client said under the keys of one connection id."""
 
-    __slots__ = ("begun", "keys", "stream")
+    __slots__ = ("keys", "said", "stream", "told")
 
     def __init__(self, keys: _Keys) -> None:
         self.keys = keys
         self.stream = Reassembly(LARGEST)
-        self.begun: bytearray | None = bytearray()  # of its hello; None: that has been given out, or is none
+        self.said: bytearray | None = bytearray()  # of a hello that is not whole; None: it is no client that speaks
+        self.told = False  # a hello was given out; there may be one more (RFC 8446, 4.1.4), or another in its place
+
+    @property
+    def begun(self) -> bool:
+        """There is more to come; for ever, if what was given out is said in two ways."""
+        if self.said is None:
+            return False
+        return not self.told or bool(self.said) or self.stream.gaps or self.stream.disagrees
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return len(self.said or b"") + self.stream.size
 
 
 class _Packet(NamedTuple):
@@ -129,7 +142,12 @@ class Initials:
 
     @property
     def begun(self) -> bool:
-        return self._lost or any(connection.begun is not None for connection in self._connections.values())
+        return self._lost or any(connection.begun for connection in self._connections.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return sum(connection.size for connection in self._connections.values())
 
     def feed(self, datagram: bytes) -> tuple[bytes, ...] | Unknown | NeedMore | NotMine:
         """The ClientHellos (RFC 8446, 4: whole handshake messages) that `datagram` completes.
@@ -170,7 +188,7 @@ class Initials:
         connections = self._connections
         own = packet.version, packet.dcid
         first = connections.get(own)
-        others = [some for some in connections.values() if some is not first]
+        others = [some for of, some in connections.items() if some is not first and of[0] == packet.version]
         for connection in (*((first,) if first else ()), *reversed(others)):
             payload = self._try(datagram, packet, connection.keys)
             if payload is not None:
@@ -202,29 +220,31 @@ class Initials:
         return payload
 
     def _forget_one(self) -> bool:
-        """The oldest connection whose hello was given out; all that is lost with it is to know its repeats."""
-        done = next((own for own, connection in self._connections.items() if connection.begun is None), None)
+        """The oldest connection whose hello was given out; its repeats are taken for one that begins."""
+        done = next((own for own, connection in self._connections.items() if not connection.begun), None)
         if done is not None:
             del self._connections[done]
         return done is not None
 
     @staticmethod
     def _take(connection: _Connection, payload: bytes) -> bytes | None:
-        begun, stream = connection.begun, connection.stream
-        if begun is None:
+        said, stream = connection.said, connection.stream
+        if said is None:
             return None
         for offset, data in _crypto_frames(payload):
-            begun += stream.add(offset, data)
-        if begun and begun[0] != CLIENT_HELLO:
-            connection.begun = None
+            said += stream.add(offset, data)
+        if said and said[0] != CLIENT_HELLO and not connection.told:
+            connection.said = None
             return None
-        if len(begun) < 4 or stream.disagrees or stream.overflows:
+        if len(said) < 4 or said[0] != CLIENT_HELLO or stream.disagrees or stream.overflows:
             return None
-        wanted = 4 + int.from_bytes(begun[1:4])
-        if wanted > min(len(begun), LARGEST):
+        wanted = 4 + int.from_bytes(said[1:4])
+        if wanted > min(len(said), LARGEST):
             return None
-        connection.begun = None
-        return bytes(begun[:wanted])
+        hello = bytes(said[:wanted])
+        del said[:wanted]
+        connection.told = True
+        return hello
 
 
 def _next_packet(data: bytes, at: int) -> _Packet | None:

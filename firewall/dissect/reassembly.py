@@ -35,6 +35,11 @@ class Reassembly:
         return bool(self._later)
 
     @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return len(self._known) + sum(len(piece) for _, piece in self._later)
+
+    @property
     def known(self) -> bytes:
         """The last of what is contiguous."""
         return bytes(self._known)

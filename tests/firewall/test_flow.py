@@ -5,10 +5,13 @@ import socket
 import captures
 import pytest
 import quicwriter
+from hpack import Encoder
+from talk import frame, headers
 
 from firewall import flow as flows
+from firewall import stream
 from firewall.commands import Watch
-from firewall.dissect import ip
+from firewall.dissect import h2, ip
 from firewall.flow import FlowTable, Hearing
 from firewall.inputs import FlowKey
 from firewall.speech import NO_NAME_YET, UNFINISHED, Heard
@@ -225,3 +228,55 @@ def test_the_oldest_flow_makes_room(table, monkeypatch) -> None:
         table.open(key(n), b"m", "phone1")
     assert [flow.key.sport for flow in table] == [2, 3, 4]
     assert len(table) == 3
+
+
+# -- what is kept of what was said --------------------------------------------------------------------------------------
+
+
+def endless(wire) -> list[bytes]:
+    """A line that could be a request's, and does not end."""
+    return [b"a " + b"x" * 1_398] + [b"x" * 1_400] * 10
+
+
+def fields(wire) -> list[bytes]:
+    """Of HTTP/2, for its table."""
+    encoder = Encoder()
+    encoder.header_table_size = 65_536
+    return [h2.PREFACE + frame(4, stream=0), *(headers(encoder, "a.example", *((f"{k:x}-{n}", "") for n in range(8))) for k in range(200))]
+
+
+@pytest.mark.parametrize("said", [endless, fields])
+def test_one_phones_unfinished_words_do_not_fill_the_memory(table, wire, monkeypatch, said) -> None:
+    monkeypatch.setattr(stream, "MOST_OF_ONE", 1 << 20)
+    words = said(wire)
+    other = table.open(key(1), b"n", "phone2")
+    say(table, other, wire, words[0], 100)
+    judge(table, other, Watch.NAMES)
+    opened = []
+    for number in range(40):
+        flow = table.open(key(40_000 + number), b"m", "phone1")
+        opened.append(flow)
+        at = 100
+        for word in words:
+            say(table, flow, wire, word, at, first=at == 100)
+            if flow.decision is None:
+                judge(table, flow, Watch.NAMES)
+            at += len(word)
+    assert 0 < sum(flow.size for flow in opened) <= 1 << 20
+    assert opened[-1].size > 0
+    assert say(table, opened[0], wire, b"more", 100 + sum(map(len, words)), first=False).unfinished
+    assert not isinstance(say(table, other, wire, b"more", 100 + len(words[0]), first=False), Heard)
+    for flow in opened:
+        table.forget(flow.key)
+    assert not table._listened._sizes or set(table._listened._sizes) <= {"phone2"}
+
+
+def test_nothing_is_kept_of_what_was_refused(table, wire) -> None:
+    flow = table.open(key(proto=17), b"m", "phone1")
+    for number in range(3):
+        raw = wire.udp(DST, 443, quicwriter.initial(quicwriter.crypto(0, captures.hello("a.example", pad=3_000)[:900]), dcid=b"%08d" % number))
+        table.hear(flow, number, ip.parse(raw), raw, 0.0)
+    assert flow.size > 900
+    flow.decision = Decision(Verdict.BLOCK, "", "", "", 1)
+    table.judged(flow)
+    assert flow.size == 0

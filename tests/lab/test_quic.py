@@ -182,21 +182,28 @@ def test_who_floods_half_hellos_harms_nobody_else(lab: Lab, tmp_path: Path) -> N
 
 
 def test_noise_that_was_let_pass_opens_no_way_for_a_hello(lab: Lab, tmp_path: Path) -> None:
-    """Neither at once nor later; nor does a harmless hello on the same ports, or one of a version that nobody reads."""
+    """Neither at once nor later; nor does a harmless hello on the same ports, one of a version that
+    nobody reads, one under the same keys in its place or behind it."""
     cases = []
     for family in FAMILIES:
         noisy = {"name": LISTED, "addr": place(family, 160), "noise": b"\x17 some noise".hex(), "seconds": 2}
         second = {"name": LISTED, "addr": place(family, 161), "port": 443, "token": f"second{token_hex(8)}", "case": "second", "seconds": 2}
         harmless = {"name": FRIEND, "addr": place(family, 161), "then": second}
         unknown = {"name": FRIEND, "addr": place(family, 162), "raw": [initial(crypto(0, captures.hello(FRIEND))).hex(), STRANGE.hex()], "pause": 0.2}
-        cases += [{"case": f"{word}{family}", **case} for word, case in (("noisy", noisy), ("harmless", harmless), ("unknown", unknown))]
+        hello = captures.hello(FRIEND)
+        instead = {"name": FRIEND, "addr": place(family, 163), "raw": [initial(crypto(0, one)).hex() for one in (hello, captures.hello(LISTED))], "pause": 0.2}
+        behind = {"name": FRIEND, "addr": place(family, 164), "pause": 0.2, "raw": [
+            initial(crypto(0, hello)).hex(), initial(crypto(len(hello), captures.hello(LISTED)), number=1).hex(),
+        ]}
+        words = ("noisy", noisy), ("harmless", harmless), ("unknown", unknown), ("instead", instead), ("behind", behind)
+        cases += [{"case": f"{word}{family}", **case} for word, case in words]
     found = as_phone(lab, tmp_path, cases)
     assert arrived(lab, cases) == {"harmless4", "harmless6"}
     assert not lab.arrived("second")
     there = reached(lab)
     for family in FAMILIES:
         assert there[place(family, 160)] == len(b"\x17 some noise")
-        assert there[place(family, 162)] == 1_200
+        assert [there[place(family, number)] for number in (162, 163, 164)] == [1_200] * 3
         assert found[f"noisy{family}"]["error"] != ""
         assert found[f"harmless{family}"]["then"]["error"].split()[0] in ("OSError", "PermissionError")
 

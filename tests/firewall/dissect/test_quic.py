@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import captures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,6 +155,36 @@ def test_behind_noise_in_a_train_that_the_kernel_left_in_one_piece(before):
     assert reader.feed(before + two[0] + before + two[1]) in (NEED_MORE, Unknown(0xABCDEF01))
     assert reader.begun
     assert reader.feed(two[2]) == (LONG,)
+
+
+def test_another_hello_under_the_same_keys_stays_begun():
+    """The first may have been made to die on its way (a small TTL), and a server reads what arrives."""
+    for evil in (captures.hello("miui.com"), captures.hello("miui.com", pad=300)):
+        reader = Initials()
+        assert reader.feed(initial(crypto(0, captures.hello("good.example")))) == (captures.hello("good.example"),)
+        assert reader.feed(initial(crypto(0, captures.hello("good.example")), number=1)) == ()
+        assert not reader.begun
+        assert reader.feed(initial(crypto(0, evil), number=2)) is NEED_MORE
+        assert reader.begun
+
+
+def test_a_second_hello_behind_the_first_is_read():
+    """After a HelloRetryRequest (RFC 8446, 4.1.4) it goes on where the first ended."""
+    first, second = captures.hello("good.example"), captures.hello("miui.com", pad=1_300)
+    reader = Initials()
+    assert reader.feed(initial(crypto(0, first))) == (first,)
+    at = len(first)
+    assert reader.feed(initial(crypto(at, second[:900]), dcid=b"servers!", key_id=DCID, number=1)) is NEED_MORE
+    assert reader.feed(initial(crypto(at + 900, second[900:]), dcid=b"servers!", key_id=DCID, number=2)) == (second,)
+    assert not reader.begun
+
+
+def test_a_version_that_is_told_apart_is_a_connection_of_its_own():
+    """Its client goes on with a version that is known, the same connection id and other words."""
+    reader = Initials()
+    assert reader.feed(initial(crypto(0, captures.hello("good.example", pad=9)), version=0x1A2A3A4A)) == (captures.hello("good.example", pad=9),)
+    assert reader.feed(initial(crypto(0, captures.hello("good.example")))) == (captures.hello("good.example"),)
+    assert not reader.begun
 
 
 def test_a_train_of_beginnings_that_are_none_stays_begun():
