@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import Final, Literal, NamedTuple, Protocol
 
-from firewall.dissect import NEED_MORE, NOT_MINE, dns, h2, http, httpdns, quic, tls, tunnels, xiaomi
+from firewall.dissect import NEED_MORE, NOT_MINE, dns, dtls, h2, http, httpdns, quic, tls, tunnels, xiaomi
 from rules.observation import Name, Sign, Source
 
 
@@ -155,6 +155,8 @@ class Speech:
             if hello is not NOT_MINE:
                 heard = said_by(hello, Source.SNI)
                 return heard if tls.one_record(data) else self._others(data, heard)
+            if _HELLO_LIKELY.match(data):
+                return UNFINISHED  # its lengths contradict each other, and what its server makes of them nobody knows
         elif first == _XIAOMI_FIRST:
             framed = self._xiaomi(data)
             return self._unlike_http(data) if framed is NO_NAME else framed
@@ -293,15 +295,16 @@ class Datagrams:
     Whatever was said, another QUIC connection may begin on the same ports: noise may come first, or a harmless hello.
     """
 
-    __slots__ = ("_heard", "_initials")
+    __slots__ = ("_dtls", "_heard", "_initials")
 
     def __init__(self, before: Heard | None = None) -> None:
         self._initials = quic.Initials()
+        self._dtls = dtls.Hellos()
         self._heard = before  # all of what was said so far
 
     @property
     def size(self) -> int:
-        return self._initials.size
+        return self._initials.size + self._dtls.size
 
     def hear(self, data: bytes) -> Said:
         """What the next datagram completes."""
@@ -309,20 +312,40 @@ class Datagrams:
         if found is NEED_MORE:
             return MORE
         if found is NOT_MINE:
-            return NOTHING_NEW if self._heard else self._keep(_unlike_quic(data))
+            return self._unlike_quic(data)
         if isinstance(found, quic.Unknown):
             word = f"quic {found.version:#010x}"
             heard = self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), protocol=word))
             return MORE if self._initials.begun else heard
         if not found:
-            return NOTHING_NEW if self._heard else self._keep(NO_NAME_YET._replace(protocol="quic"))
-        for message in found:
+            if self._heard is None:
+                return self._keep(NO_NAME_YET._replace(protocol="quic"))
+            return self._unlike_quic(data) if data[:1] < b"\x80" else NOTHING_NEW  # QUIC, with its long header
+        return self._hellos(found, Source.QUIC, "quic")
+
+    def _hellos(self, messages: tuple[bytes, ...], source: Source, word: str) -> Said:
+        for message in messages:
             hello = tls.message(message)
-            if hello is not NOT_MINE:
-                self._keep(said_by(hello, Source.QUIC)._replace(may_say_more=True, protocol="quic"))
-        if self._initials.begun:
+            heard = said_by(hello, source) if hello is not NOT_MINE else UNFINISHED
+            self._keep(heard._replace(may_say_more=True, protocol=word))
+        return MORE if self._initials.begun or self._dtls.begun else self._heard or NO_NAME_YET
+
+    def _unlike_quic(self, data: bytes) -> Said:
+        """TLS over datagrams; or what shows no name, but what it is. Anything may come first, and be dropped."""
+        found = self._dtls.feed(data)
+        if found is NEED_MORE:
             return MORE
-        return self._heard or NO_NAME_YET
+        if found is not NOT_MINE:
+            return self._hellos(found, Source.SNI, "dtls")
+        tunnel = tunnels.udp(data)
+        heard = NO_NAME_YET
+        if tunnel is not NOT_MINE:
+            heard = NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
+        elif _is_question(data):
+            heard = NO_NAME_YET._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
+        if self._heard is not None and set(heard.signs) <= set(self._heard.signs):
+            return NOTHING_NEW
+        return self._keep(heard)
 
     def _keep(self, heard: Heard) -> Heard:
         """All that is said on these ports is judged together; what came last stands first."""
@@ -331,21 +354,12 @@ class Datagrams:
             said = tuple(dict.fromkeys((*heard.said, *before.said)))
             heard = heard._replace(
                 said=said[:MOST_NAMES],
-                unfinished=before.unfinished or len(said) > MOST_NAMES,
+                unfinished=before.unfinished or heard.unfinished or len(said) > MOST_NAMES,
                 signs=tuple(dict.fromkeys((*before.signs, *heard.signs))),
                 addresses=tuple(dict.fromkeys((*before.addresses, *heard.addresses)))[:MOST_NAMES],
             )
         self._heard = heard
         return heard
-
-
-def _unlike_quic(data: bytes) -> Heard:
-    tunnel = tunnels.udp(data)
-    if tunnel is not NOT_MINE:
-        return NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
-    if _is_question(data):
-        return NO_NAME_YET._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
-    return NO_NAME_YET
 
 
 def _is_question(data: bytes) -> bool:

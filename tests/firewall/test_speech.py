@@ -7,11 +7,22 @@ from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 from quicwriter import crypto, initial
-from talk import alpn, conn, ech, frame, headers, message, server_name
+from talk import alpn, conn, dtls, ech, frame, headers, message, server_name
 from talk import hello as tls_hello
 
 from firewall.dissect.h2 import PREFACE
-from firewall.speech import MORE, MOST_NAMES, NO_NAME, NO_NAME_YET, NOTHING_NEW, Datagrams, Heard, Speech, listener
+from firewall.speech import (
+    MORE,
+    MOST_NAMES,
+    NO_NAME,
+    NO_NAME_YET,
+    NOTHING_NEW,
+    UNFINISHED,
+    Datagrams,
+    Heard,
+    Speech,
+    listener,
+)
 from rules.observation import Name, Sign, Source
 
 
@@ -359,3 +370,45 @@ def test_whatever_datagrams_say_there_is_an_answer(datagrams: list[bytes]) -> No
         if isinstance(heard, Heard):
             assert set(said) <= set(heard.said), "what was said stays said"
             said = heard.said
+
+
+# -- what no server takes, and what stands behind it ---------------------------------------------------------------------
+
+QUESTION = bytes.fromhex("1234010000010000000000000474657374076578616d706c650000010001")
+
+
+def test_a_hello_whose_lengths_lie_is_unfinished(wire) -> None:
+    """Some servers read over what others refuse: behind the extensions, or in front of their end."""
+    whole = wire.hello("miui.com")
+    body = whole[9:]
+    for bent in (body + b"\0", body[:-1] + b"\0\0\0", body[:-3]):
+        message_ = b"\x01" + len(bent).to_bytes(3) + bent
+        heard = Speech().hear(b"\x16\x03\x01" + len(message_).to_bytes(2) + message_)
+        assert heard == UNFINISHED
+        heard = Datagrams().hear(initial(crypto(0, message_)))
+        assert isinstance(heard, Heard)
+        assert heard.unfinished
+
+
+@pytest.mark.parametrize("before", [[], [b"\x17 noise"], [b"\x40" + bytes(1_300)], [initial(crypto(0, message(server_name(b"a.example"))))]])
+def test_a_hello_of_dtls_is_read_whatever_came_before(before: list[bytes]) -> None:
+    speech = Datagrams()
+    for data in before:
+        speech.hear(data)
+    *first, last = dtls(message(server_name(b"late.example")), cut=40)
+    assert {speech.hear(piece) for piece in first} == {MORE}
+    heard = speech.hear(last)
+    assert isinstance(heard, Heard)
+    assert heard.said[0] == Name("late.example", Source.SNI)
+    assert (heard.may_say_more, heard.protocol) == (True, "dtls")
+    assert speech.hear(b"\x17\xfe\xfd\0\1" + bytes(50)) is NOTHING_NEW
+
+
+@pytest.mark.parametrize(("data", "sign"), [(QUESTION, Sign.DNS_ELSEWHERE), (b"\1\0\0\0" + bytes(144), Sign.TUNNEL)])
+def test_what_a_flow_is_shows_behind_noise_too(data: bytes, sign: Sign) -> None:
+    speech = Datagrams()
+    assert speech.hear(b"noise") == NO_NAME_YET
+    heard = speech.hear(data)
+    assert isinstance(heard, Heard)
+    assert heard.signs == (sign,)
+    assert speech.hear(data) is NOTHING_NEW

@@ -77,3 +77,15 @@ def conn(host, header=HEADER, more=b""):
     body += field(6, b"wifi") + field(7, host) + field(8, b"it_IT") + field(10, 30) + more
     inside = struct.pack("!HHI", 2, len(header), len(body)) + header + body
     return MAGIC + struct.pack("!I", len(inside)) + inside + b"\x12\x34\x56\x78"
+
+
+def dtls(message, cookie=b"", number=0, cut=0, version=0xFEFD):
+    """Records of DTLS with a ClientHello (RFC 6347, 4.2), each a datagram; `message` is TLS's, with its handshake header."""
+    at = 35 + message[38]
+    body = message[4 : 4 + at] + bytes((len(cookie),)) + cookie + message[4 + at :]
+    pieces = [(n, body[n : n + cut]) for n in range(0, len(body), cut)] if cut else [(0, body)]
+    made = []
+    for n, (offset, piece) in enumerate(pieces):
+        head = b"\x01" + len(body).to_bytes(3) + struct.pack("!H", number) + offset.to_bytes(3) + len(piece).to_bytes(3)
+        made.append(struct.pack("!BHHHIH", 22, version, 0, 0, n, len(head + piece)) + head + piece)
+    return made

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hostile
 import pytest
+import talk
 from judge import Lab, wait_for
 
 pytestmark = pytest.mark.lab
@@ -81,6 +82,43 @@ for to, port, said in json.loads(sys.argv[1]):
                 said.append([to, port, [one.hex() for one in (*before, hostile.hello(name, token))]])
     run(lab, code, json.dumps(said))
     run(open_lab, code, json.dumps(said))
+    here, there = ("\0".join(row["payload"] for row in where.sinks()) for where in (lab, open_lab))
+    every = tokens[True] | tokens[False]
+    assert {token for token in every if token in there} == every
+    assert {token for token in every if token in here} == tokens[False]
+
+
+# -- behind noise, over UDP ----------------------------------------------------------------------------------------------
+
+
+def test_what_begins_behind_a_datagram_that_is_dropped_is_read(lab: Lab, open_lab: Lab) -> None:
+    """TLS over datagrams, whole and in fragments, and a question to a resolver on another port. Most UDP passes in the kernel."""
+    code = """
+import json, socket
+for to, port, said in json.loads(sys.argv[1]):
+    with socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect((to, port)); s.settimeout(3)
+        try:
+            for one in said:
+                s.send(bytes.fromhex(one)); s.recv(4096)
+        except OSError:
+            pass
+"""
+    said, tokens = [], {True: set(), False: set()}
+    for family, to in hostile.FRIEND.items():
+        for cut in (0, 90):
+            for name in (hostile.GOOD_NAME, hostile.EVIL_NAME):
+                token = f"dtls{family}-{cut:02}-{name[:3]}"
+                tokens[name == hostile.EVIL_NAME].add(token)
+                hello = b"".join(talk.dtls(hostile.hello(name, token)[5:], cut=cut))
+                said.append([to, 5684, [b"\x17 noise".hex(), hello.hex()]])
+        for number, (before, evil) in enumerate((([], True), ([b"noise"], True))):
+            token = f"elsewhere{family}{number}"
+            tokens[evil].add(token)
+            question = bytes.fromhex("123401000001000000000000") + bytes((len(token),)) + token.encode() + b"\4test\0\0\1\0\1"
+            said.append([to, 5353, [one.hex() for one in (*before, question)]])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda where: run(where, code, json.dumps(said)), (lab, open_lab)))
     here, there = ("\0".join(row["payload"] for row in where.sinks()) for where in (lab, open_lab))
     every = tokens[True] | tokens[False]
     assert {token for token in every if token in there} == every
