@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from contextlib import suppress
+from functools import cache
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,18 @@ def _radio(name: str) -> Radio:
         driver = (_LINKS / name / "device/driver").readlink().name
     joined = iw.joined(_told("iw", "dev", name, "link"))
     return Radio(name, driver, can.access_point, can.wpa3, can.channels, blocked(name), joined)
+
+
+def serves(name: str) -> bool:
+    """Whether a radio's driver knows access points: hostapd itself says no more than "could not"."""
+    place = _LINKS / name / "phy80211"
+    return _serves(_word(place / "name"), _word(place / "index"))
+
+
+@cache
+def _serves(phy: str, index: str) -> bool:  # noqa: ARG001  another radio has another index
+    told = _told("iw", "phy", phy, "info")
+    return not told or iw.abilities(told).access_point
 
 
 def _wires(lan: str) -> tuple[str, ...]:

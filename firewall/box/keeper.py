@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from firewall.backends.linux.uplink import default_route
 from firewall.box import dnsmasq, hostapd
 from firewall.box.children import FAILED, UP, Child
-from firewall.box.machine import PLAN, BoxError, Network, blocked, is_up, read_plan, shown, there
+from firewall.box.found import serves
+from firewall.box.machine import PLAN, BoxError, Network, blocked, carries, is_up, read_plan, shown, there
 from firewall.box.plan import AP, AUTO, Plan, PlanError, render
 from firewall.box.subnets import collides
 from firewall.box.words import Fault, fault
@@ -55,6 +56,7 @@ class Keeper:
         self.dnsmasq = Child("dnsmasq", lambda line: "DHCP, IP range" in line, say, **places)
         self.uplink: dict[str, Any] = {"state": FAILED, "reason": "", "remedy": "", "since": time.time(), "pid": 0}
         self.bridge: dict[str, Any] = dict(self.uplink)
+        self._on_air = False  # what hostapd is not told of (nl80211's STOP_AP), the radio's carrier tells
         self._ending = False
         self._told = ""
         self._said_ready = False
@@ -138,9 +140,15 @@ class Keeper:
             self.hostapd.lack(Fault(f"the radio {radio} is not there", "plug it in; it is used at once"))
         elif kind := blocked(radio):
             self.hostapd.lack(fault("hostapd", [f"rfkill: WLAN {kind} blocked"], port=radio, lan=self.plan.lan))
+        elif self.hostapd.state == FAILED and not serves(radio):
+            self.hostapd.lack(fault("hostapd", ["Driver does not support AP"], port=radio, lan=self.plan.lan))
         else:
+            on_air, self._on_air = self._on_air, self.hostapd.state == UP and carries(radio)
             if self.hostapd.state == UP and not (radio in self.network.ports() and is_up(radio)):
                 self.hostapd.end()  # it puts the radio up and into the bridge when it begins
+            elif self.hostapd.state == UP and on_air and not self._on_air:
+                say(f"the kernel has stopped the access point at {radio}, as it does when the box sleeps")
+                self.hostapd.end()
             self.hostapd.keep(["hostapd", str(self._run / "hostapd.conf")])
 
     def _tell(self) -> None:

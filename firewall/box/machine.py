@@ -177,6 +177,14 @@ def is_up(interface: str) -> bool:
         return False
 
 
+def carries(interface: str) -> bool:
+    """Whether it has a carrier: a cable, or an access point that is on the air."""
+    try:
+        return Path(_LINKS, interface, "carrier").read_text().strip() == "1"
+    except OSError:  # it is down, or gone
+        return False
+
+
 def blocked(radio: str) -> str:
     """Whether rfkill(8) holds it: "hard" (a switch on the box), "soft" (a program), or ""."""
     kinds = []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from firewall.doctor.world import World
 
 NAMES_SOME: Final = "docs/ten-minutes.md names some that can"
+COUNTRIES: Final = "/lib/firmware/regulatory.db"
 _BLOCKED: Final = re.compile(r"^\d+: (\S+): .*\n(?:.*\n)??\s+(Soft|Hard) blocked: yes", re.MULTILINE)
 
 
@@ -48,5 +49,10 @@ def radios(world: World) -> Iterator[Finding]:
         remedy = "rfkill unblock wlan" if how == "Soft" else "its switch, or the BIOS"
         yield Finding(name, bad, f"{called} is switched off ({how.lower()} block)", remedy)
     law = world.run("iw", "reg", "get")
-    if law and not country(law.out) and not needed:  # setup asks for it, and hostapd sets it
+    if not law or country(law.out):
+        return
+    if not needed:  # setup asks for it, and hostapd sets it
         yield Finding(name, WARN, "no country is set: most channels may not be used", "iw reg set DE (yours)")
+    elif not world.there(COUNTRIES):
+        says = "the kernel knows no country's rules, so yours is not in force: 2.4 GHz only, and a slow start"
+        yield Finding(name, WARN, says, "apt-get install wireless-regdb && iw reg reload; then: consentry run")

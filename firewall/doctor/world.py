@@ -99,6 +99,9 @@ class World:
         except OSError:
             return ""
 
+    def there(self, path: str) -> bool:
+        return Path(path).exists()
+
     def sysctl(self, name: str) -> str:
         """Its value as it stands in /proc/sys/net; "" if this kernel has none such."""
         return self.read(f"/proc/sys/net/{name}")

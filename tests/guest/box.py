@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from world import LOGS, RADIO, begin, run
+from world import LOGS, PATIENCE, RADIO, begin, run
 
 from firewall import control
 
@@ -51,7 +51,7 @@ def throw_out(mac: str) -> str:
     here.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(str(here))
-        s.settimeout(10)
+        s.settimeout(PATIENCE)
         s.connect(str(RUN / "hostapd" / RADIO))
         s.send(f"DEAUTHENTICATE {mac}".encode())
         return s.recv(4096).decode().strip()
@@ -81,6 +81,13 @@ def remembered() -> str:
     return ""
 
 
+def consentry(*words: str) -> tuple[int, list[dict[str, Any]]]:
+    """What a command of ours ends with, and the JSON that it prints, a line each."""
+    done = subprocess.run([sys.executable, "-P", "-m", "firewall.cli", *words], capture_output=True, text=True, check=False)
+    (LOGS / words[0]).write_text(done.stdout + done.stderr)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
 def traces() -> dict[str, str]:
     """What a gateway leaves in a kernel, as text."""
     switches = ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "netfilter/nf_conntrack_acct",
@@ -88,7 +95,7 @@ def traces() -> dict[str, str]:
     return {
         "ruleset": run("nft", "list", "ruleset"),
         "rules": run("ip", "rule") + run("ip", "-6", "rule"),
-        "links": run("ip", "-br", "link"),
+        "links": "\n".join(sorted(run("ip", "-br", "link").splitlines())),
         "files": run("find", "/etc/consentry", "/etc/NetworkManager", "/etc/systemd", "-newer", "/run/logs", may_fail=True),
         "pinned": run("ip", "neigh", "show", "nud", "permanent"),
         **{name: path.read_text() for name in switches if (path := Path("/proc/sys/net", name)).exists()},

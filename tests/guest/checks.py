@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import box
+import hwsim
 from box import PASSPHRASE, RESOLVER, RULES, SSID, ask, keep, state
 from world import (
     LAB,
@@ -31,6 +33,7 @@ from world import (
     ip,
     run,
     said,
+    say,
     till,
     verdict,
 )
@@ -39,6 +42,7 @@ from firewall.backends.linux.nftables import Ruleset
 
 HERE = Path(__file__).parent
 ALLOW_ALL = '[[rule]]\naction = "allow"\nmatch = ""\n'
+TRIES = 3  # of what a phone's programs do
 BLOCK_BULK = '[[rule]]\naction = "block"\nmatch = "name:bulk.example.org"\n'
 # One by one, as rules ask for them, each costs a program, and QEMU's share many questions.
 MODULES = (
@@ -64,11 +68,11 @@ def joining(phones: list[Phone]) -> None:
         check(f"... by {key}", phone.key() == key, phone.key())
         check("... and gets an address", phone.ask_for_address(), box.children())
     for phone in phones:
-        check(f"{phone.name} has an IPv6 address", till(lambda phone=phone: phone.address(6)))
+        check(f"{phone.name} has an IPv6 address, and a router", till(lambda phone=phone: phone.address(6) and phone.routed()))
 
 
 def gateway(process: subprocess.Popen[bytes], phones: list[Phone]) -> None:
-    till(lambda: state() == "ENFORCING" or process.poll() is not None, 150)
+    till(lambda: state() == "ENFORCING" or process.poll() is not None)
     check("the gateway enforces", state() == "ENFORCING", said("gateway")[-500:])
     kind = ask("status")["queue"]["kind"]
     check("... by nft's own queue, with a flowtable", kind == "nft queue, flowtable", kind)
@@ -86,30 +90,45 @@ def rules(text: str) -> None:
     ask("reload")
 
 
-def play(phone: Phone) -> list[dict[str, Any]]:
-    """The scenario by its player, with ordinary client libraries."""
-    name = f"player{len(list(LOGS.glob('player*')))}"
-    player = begin(name, sys.executable, "-P", "-m", "firewall.lab.player", str(HERE / "redmi.toml"), phone.name,
-                   of=phone.name, SSL_CERT_FILE=str(LAB / "ca.pem"))  # fmt: skip
-    player.wait(timeout=180)
-    return [json.loads(line) for line in said(name).splitlines() if line.startswith("{")]
+def play(phone: Phone, failed: Callable[[list[dict[str, Any]]], list[str]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The scenario by its player, with ordinary client libraries: every row, and what failed at the last try.
+
+    Its clients give up after three seconds, and this machine may stand still for as long: then they try again.
+    """
+    rows: list[dict[str, Any]] = []
+    wrong = [""]
+    for n in range(TRIES):
+        name = f"player{len(list(LOGS.glob('player*')))}"
+        begin(name, sys.executable, "-P", "-m", "firewall.lab.player", str(HERE / "redmi.toml"), phone.name,
+              of=phone.name, SSL_CERT_FILE=str(LAB / "ca.pem")).wait()  # fmt: skip
+        now = [json.loads(line) for line in said(name).splitlines() if line.startswith("{")]
+        rows += now
+        if not (wrong := failed(now)):
+            break
+        say(f"     try {n + 1}: {wrong}")
+    return rows, wrong
 
 
 def scenario(phone: Phone) -> None:
-    rows = play(phone)
-    uploads, ordinary = [row for row in rows if row["upload"]], [row for row in rows if not row["upload"]]
-    payloads = "\n".join(row["payload"] for row in arrived())
-    leaked = [row["step"] for row in uploads if row["token"] in payloads]
+    def unanswered(rows: list[dict[str, Any]]) -> list[str]:
+        ordinary = [row for row in rows if not row["upload"]]
+        return [f"{row['step']}: {row['error']}" for row in ordinary if not row["ok"]] or ([] if ordinary else ["none"])
+
+    def missing(rows: list[dict[str, Any]]) -> list[str]:
+        payloads = "\n".join(row["payload"] for row in arrived())
+        return [f"{row['step']}: {row['error']}" for row in rows if row["upload"] and row["token"] not in payloads]
+
+    rows, failed = play(phone, unanswered)
+    uploads = [row for row in rows if row["upload"]]
+    leaked = len(uploads) - len(missing(uploads))
     check(f"the Redmi's {len(uploads)} uploads: not one token arrives", len(uploads) >= 7 and not leaked, leaked)
-    failed = [f"{row['step']}: {row['error']}" for row in ordinary if not row["ok"]]
     if failed:
         keep("refused", "\n".join(map(str, ask("history", filter="verdict:refused"))) + run("nft", "list", "ruleset"))
-    check(f"its {len(ordinary)} ordinary requests are answered", ordinary and not failed, failed)
+    check("its ordinary requests are answered", not failed, failed)
     rules(ALLOW_ALL)
-    rows = [row for row in play(phone) if row["upload"]]
-    payloads = "\n".join(row["payload"] for row in arrived())
-    missing = [f"{row['step']}: {row['error']}" for row in rows if row["token"] not in payloads]
-    check(f"positive control, everything allowed: {len(rows)} tokens arrive", len(rows) >= 7 and not missing, missing)
+    rows, failed = play(phone, missing)
+    uploads = [row for row in rows if row["upload"]]
+    check(f"positive control, everything allowed: {len(uploads)} tokens arrive", len(uploads) >= 7 and not failed, failed)
 
 
 def offloading(phone: Phone, neighbour: Phone) -> None:
@@ -135,7 +154,7 @@ def offloading(phone: Phone, neighbour: Phone) -> None:
     till(lambda: all(f",{flow.near[1]}," in box.remembered() for flow in flows.values()))
     os.kill(pid, signal.SIGKILL)
     check("the gateway is killed: it goes on", tcp.flows(), tcp.error)
-    check("another one takes over", till(lambda: state() == "ENFORCING" and ask("status")["pid"] != pid, 150))
+    check("another one takes over", till(lambda: state() == "ENFORCING" and ask("status")["pid"] != pid))
     for name, flow in flows.items():
         check(f"bulk, {name}: flows, and is offloaded", flow.flows() and till(flow.offloaded), flow.error)
     rules(BLOCK_BULK + ALLOW_ALL)
@@ -148,11 +167,13 @@ def flushing(phone: Phone) -> None:
     """Somebody's `nft flush ruleset`, and nobody there to put it right."""
     flow = Bulk(phone, phone.resolve("other.example.org", RESOLVER, 6), 7780)
     check("bulk of another name: offloaded", till(flow.offloaded), flow.error)
-    pid = ask("status")["pid"]
-    os.kill(pid, signal.SIGSTOP)
+    gone = int((box.RUN / "supervisor.pid").read_text()), ask("status")["pid"]
+    for pid in gone:  # the supervisor first: it would not wait for a gateway that does not move
+        os.kill(pid, signal.SIGSTOP)
     run("nft", "flush", "ruleset")
     check("the ruleset is flushed: it stands still", flow.stands_still())
-    os.kill(pid, signal.SIGCONT)
+    for pid in gone[::-1]:
+        os.kill(pid, signal.SIGCONT)
     flow.end()
     check("... and the gateway puts its table back", till(lambda: "flow add" in run("nft", "list", "ruleset")))
     flow = Bulk(phone, phone.resolve("other.example.org", RESOLVER, 6), 7781)
@@ -179,6 +200,17 @@ def isolation(phone: Phone, neighbour: Phone) -> None:
         wanted = f"via:neighbour verdict:block addr:{neighbour.address(version)}"
         told = till(partial(ask, "history", filter=wanted))
         check(f"phone to phone over IPv{version}: refused by the gate, and told", told and error != "it connects", error)
+
+
+def judged() -> None:
+    """By the product's own two commands, while nobody but its packs has said what is allowed."""
+    status, told = box.consentry("doctor", "--json")
+    failed = [row for row in told if row["state"] == "fail"]
+    check(f"doctor: none of its {len(told)} findings is a failure", len(told) > 15 and status == 0, failed)
+    status, told = box.consentry("selftest", "--json")
+    wrong = [row for row in told if row["state"] not in {"held", "seen"}]
+    check(f"selftest: of {len(told)} tries nothing gets through", len(told) > 20 and status == 0, wrong)
+    check("... and one that is let through is seen", any(row["state"] == "seen" for row in told), told)
 
 
 def leaving(phone: Phone) -> None:
@@ -210,6 +242,33 @@ def radio() -> None:
     check("a bridge that is deleted comes back with its radio", till(lambda: (sysfs / "brport").exists() and box.is_up()))
 
 
+def asleep(phone: Phone) -> None:
+    """All processes freeze, and the kernel stops the access point behind hostapd's back (cfg80211_leave_all), as it does
+    when a box sleeps. Its devices stay awake here: the share that this machine lives on would not come back.
+    """
+    before = phone.joined()
+    Path("/sys/power/pm_test").write_text("freezer")
+    Path("/sys/module/suspend/parameters/pm_test_delay").write_text("2")
+    Path("/sys/power/state").write_text("freeze")
+    run("iw", "dev", RADIO, "ap", "stop")
+    check("after a nap the access point is put up again", till(lambda: box.is_up() and phone.joined() > before), said("keeper")[-300:])
+    check("... and the gate goes on", till(lambda: state() == "ENFORCING" and phone.resolve("example.com", RESOLVER)), state())
+
+
+def unplugged(phone: Phone) -> None:
+    """A radio on USB: pulled out, another one plugged in that cannot be an access point, then one that can."""
+    before, mac = phone.joined(), Path("/sys/class/net", RADIO, "address").read_text().strip()
+    hwsim.pull_out(0)
+    check("a radio that is pulled out is said", till(lambda: "is not there" in box.children()["hostapd"]), box.children())
+    other = hwsim.plug_in(mac, modes=hwsim.STATION)
+    told = till(lambda: "cannot be an access point" in box.children()["hostapd"])
+    check("... one whose driver knows no access points, too", told, f"{box.children()} {said('keeper')[-500:]}")
+    hwsim.pull_out(other)
+    hwsim.plug_in(mac)
+    check("... and one that is plugged in is used at once", till(lambda: box.is_up() and phone.joined() > before), box.children())
+    check("... by the gate, too", till(lambda: state() == "ENFORCING" and phone.resolve("example.com", RESOLVER)), state())
+
+
 def removal(before: dict[str, str]) -> None:
     run(sys.executable, "-P", "-m", "firewall.cli", "off", "--remove")
     after = box.traces()
@@ -229,14 +288,17 @@ def main() -> int:
     check("the access point is up", till(box.is_up), f"{box.children()} {said('keeper')[-300:]}")
     process = box.start_gateway()
     joining(phones)
-    check("the internet is there", till(internet_is_ready, 120), said("internet")[-300:])
+    check("the internet is there", till(internet_is_ready), said("internet")[-300:])
     gateway(process, phones)
     isolation(*phones)
+    judged()
     scenario(phones[0])
     offloading(*phones)
     flushing(phones[0])
     leaving(phones[1])
     radio()
+    asleep(phones[0])
+    unplugged(phones[0])
     removal(before)
     return verdict()
 

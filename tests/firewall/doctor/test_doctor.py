@@ -334,6 +334,11 @@ def test_what_radios_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     again = World(world.run_dir, world.plan_file)
     monkeypatch.setattr(again, "run", lambda *words: Ran(0, told[" ".join(words)], ""))
     assert one(radio.radios(again)).state == "fail"
+    told["iw list"] = IW
+    monkeypatch.setattr(again, "there", lambda _: False)
+    assert "2.4 GHz only" in [*radio.radios(again)][-1].says
+    monkeypatch.setattr(again, "there", lambda _: True)
+    assert "2.4 GHz only" not in [*radio.radios(again)][-1].says
 
 
 # -- the box -----------------------------------------------------------------------------------------------------------------
