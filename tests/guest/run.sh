@@ -129,7 +129,7 @@ boot() { # more of QEMU's words
         -drive "file=$disk,format=raw,if=virtio,readonly=on" \
         -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
         -virtfs "local,path=$OUT,mount_tag=out,security_model=none" "$@" \
-        -append "console=ttyS0 panic=-1 quiet systemd.show_status=0 guest.root=$root guest.boot=$boot guest.script=$script" \
+        -append "console=ttyS0 panic=-1 acpi=noirq quiet systemd.show_status=0 guest.root=$root guest.boot=$boot guest.script=$script" \
         </dev/null || true
 }
 if [ "$kind" = reboot ]; then
