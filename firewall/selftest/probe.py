@@ -11,6 +11,7 @@ import secrets
 import socket
 import struct
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from firewall.backends.linux.nftables import run
@@ -52,6 +53,8 @@ class Phone:
 
     def _plug_in(self) -> None:
         side = self.side
+        with self._space.inside(), suppress(FileNotFoundError):  # its address and its router are those it is given here
+            Path("/proc/sys/net/ipv6/conf/default/accept_ra").write_text("0")
         self._undo = side.plug_in(self.port, self.mac, f"/proc/{os.getpid()}/fd/{self._space.fd}")
         with self._space.inside():
             do("ip", "link", "set", "lo", "up")
