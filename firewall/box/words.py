@@ -50,8 +50,8 @@ _HOSTAPD: Final = (
         f"another channel, or your country: {_SETUP} --channel 6 --country DE",
     ),
     (
-        ("Failed to set country code", "Invalid country_code", "invalid country_code"),
-        "the country is not accepted", f"{_SETUP} --country DE, with the two letters of yours",
+        ("Failed to set country code", "Invalid country_code", "without setting the country_code"),
+        "the country is missing, or not accepted", f"{_SETUP} --country DE, with the two letters of yours",
     ),
     (
         ("Radar detected", "DFS-RADAR-DETECTED", "DFS start_dfs_cac() failed", "DFS radar"),

@@ -1,4 +1,4 @@
-"""The texts are real ones: of hostapd 2.10 as people posted them in public trackers, of dnsmasq 2.90 as it ends here."""
+"""The texts are real ones: of hostapd 2.10 in the guest and as people posted them in public trackers, of dnsmasq 2.90 here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ SAID = {
     "rfkill, begun": (["rfkill: WLAN soft blocked", "wlan0: INTERFACE-DISABLED ", "Failed to set beacon parameters", "wlan0: Could not connect to kernel driver", "Interface initialization failed"], "switched off (rfkill)", "rfkill unblock"),
     "another hostapd": (["nl80211: kernel reports: Match already configured", "nl80211: Could not configure driver mode", "nl80211 driver initialization failed."], "busy", "wpa_supplicant@wlan0"),
     "radar": (["Frequency 5500 (primary) not allowed for AP mode, flags: 0x10095b NO-IR RADAR", "Primary frequency not allowed", "Could not select hw_mode and channel. (-3)"], "may not use this channel", "--channel 6"),
+    "channel 13 in the US": (["wlan0: interface state UNINITIALIZED->COUNTRY_UPDATE", "Frequency 2472 (primary) not allowed for AP mode, flags: 0x1", "Primary frequency not allowed", "wlan0: IEEE 802.11 Configured channel (13) or frequency (2472) (secondary_channel=0) not found from the channel list of the current mode (1) IEEE 802.11g", "wlan0: IEEE 802.11 Hardware does not support configured channel", "Could not select hw_mode and channel. (-3)", "wlan0: interface state COUNTRY_UPDATE->DISABLED", "wlan0: AP-DISABLED "], "may not use this channel", "--country DE"),
+    "channel 52, unheard": (["Frequency 5260 (primary) not allowed for AP mode, flags: 0x10979 RADAR", "Primary frequency not allowed", "Could not select hw_mode and channel. (-3)"], "may not use this channel", "--channel 6"),
+    "no country": (["Cannot enable IEEE 802.11d without setting the country_code", "1 errors found in configuration file '/run/consentry/hostapd.conf'", "Failed to set up interface with /run/consentry/hostapd.conf", "Failed to initialize interface"], "the country is missing", "--country DE"),
     "kernel": (["nl80211: 'nl80211' generic netlink not found", "Failed to initialize driver 'nl80211'", "wl0: AP-DISABLED "], "has no Wi-Fi", "modprobe mac80211"),
     "gone": (["Could not read interface wlan0 flags: No such device", "nl80211: Driver does not support authentication/association or connect commands", "nl80211: deinit ifname=wlan0 disabled_11b_rates=0"], "is not there", "plug it in"),
     "settings": (["Line 9: invalid line 'xx'", "1 errors found in configuration file '/run/consentry/hostapd.conf'", "Failed to set up interface with /run/consentry/hostapd.conf"], "does not accept its settings", "setup"),
