@@ -20,7 +20,7 @@ from firewall.cli.selftest import table  # noqa: E402
 from firewall.doctor.finding import Finding  # noqa: E402
 from firewall.doctor.rivals import REMEDIES  # noqa: E402
 from firewall.selftest.tries import Here, tries  # noqa: E402
-from firewall.selftest.verdict import HELD, SEEN, Outcome, Row, judge, refused_at_all  # noqa: E402
+from firewall.selftest.verdict import DECIDED, HELD, SEEN, Outcome, Row, judge, refused_at_all  # noqa: E402
 from tui.setup import Setup  # noqa: E402
 
 WIDTH: Final = 100
@@ -47,6 +47,10 @@ FINDINGS: Final = (
     Finding("clock", "pass", "21 Nov 2026 19:40, synchronised"),
     Finding("disk", "pass", "21804 MB are left at /var/lib/consentry; the history has 3 of at most 2048 MB"),
 )
+REFUSED_BY: Final = {
+    "dot": "bypass/1", "doh": "bypass/2", "doh-address": "bypass/3", "tls": "xiaomi/2", "http": "xiaomi/2",
+    "quic": "xiaomi/2", "doq": "bypass/2", "routed": "baseline/3",
+}  # the rules of packs, as one sees them there
 FOUND: Final = Found(
     (Radio("wlan0", "brcmfmac", wpa3=False, channels={"2.4": (1, 6, 11), "5": (36, 40, 44, 48)}),),
     wired=("eth0",), uplink="eth0", taken=("192.168.1.0/24",), country="DE", managers=("NetworkManager",),
@@ -61,10 +65,12 @@ def selftest() -> str:
     """Of a gate that holds."""
     numbers = itertools.count()
     rows = [Row("control", family, "let through on purpose", SEEN, "was seen leaving by eth0") for family in (4, 6)]
-    well = Outcome(answered=True, connected=True, said=True)
+    rows += [Row("ears", family, "the other phone listens", SEEN, "heard this box") for family in (4, 6)]
     for family, size in ((4, 4), (6, 16)):
         here = Here(bytes(size), bytes(size), bytes(size))
-        rows += [judge(one, well) for one in tries(family, here, lambda: b"%016x" % next(numbers))]
+        for one in tries(family, here, lambda: b"%016x" % next(numbers)):
+            by = REFUSED_BY.get(one.name, "strict/1" if one.name in DECIDED else "")
+            rows.append(judge(one, Outcome(answered=True, connected=True, said=True, refused=by)))
     rows.append(refused_at_all(rows))
     told = (
         ("killed", "the gateway killed", "291 tries, nothing left, healed after 1.9 s"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import socket
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -19,7 +20,7 @@ from firewall.selftest import hellos, packets, strikes
 from firewall.selftest.probe import Phone
 from firewall.selftest.side import BRIDGE, SelfTestError, Side, told
 from firewall.selftest.tries import SOME_PORT, Here, Try, nobody, tries
-from firewall.selftest.verdict import BLIND, SEEN, VOID, Outcome, Row, believed, judge, refused_at_all
+from firewall.selftest.verdict import BLIND, DECIDED, SEEN, VOID, Outcome, Row, believed, judge, refused_at_all
 from firewall.selftest.witness import Witness
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class Session:
             rows += await self._judged(made)
             rows.append(refused_at_all(rows))
             # After the others: what is changed for it makes the gate load its rules anew.
-            rows[:0] = believed([await self._control(family, probe) for family in families]) if known else [UNSEEN]
+            controls = believed([await self._control(family, probe) for family in families]) if known else [UNSEEN]
+            rows[:0] = [*controls, *[await self._ears(family, peer) for family in families]]
             if self._disrupt and families:
                 rows += await strikes.all_of_them(self._gate, self._witness, probe, families, far, self._say)
         finally:
@@ -187,6 +189,21 @@ class Session:
             return Row("control", family, title, SEEN, f"was seen leaving by {wan}")
         return Row("control", family, title, BLIND, f"was not seen at {wan}: nothing can be judged")
 
+    async def _ears(self, family: int, peer: Phone) -> Row:
+        """What this box says to the other phone: whoever hears nothing proves nothing by it."""
+        to, title, token = peer.address(family), "the other phone listens", secrets.token_hex(8).encode()
+        assert to is not None
+        until, heard = time.monotonic() + CONTROL_SECONDS, False
+        with socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as s:
+            while not heard and time.monotonic() < until:
+                with suppress(OSError):
+                    s.sendto(token, (str(ip_address(to)), SOME_PORT))
+                await asyncio.sleep(0.1)
+                heard = any(token in frame for frame in peer.received())
+        if heard:
+            return Row("ears", family, title, SEEN, "heard this box")
+        return Row("ears", family, title, BLIND, "heard nothing: it cannot be judged what phones hear of each other")
+
     # -- trying and judging ------------------------------------------------------------------------------------------
 
     def _made(self, family: int, probe: Phone, peer: Phone, far: bytes | None) -> list[Try]:
@@ -228,35 +245,36 @@ class Session:
             self._seen[one].left = self._witness.left(one)
             self._seen[one].ways = ", ".join(self._witness.ways(one))
             self._seen[one].knocked = one in self._witness.knocked
-        left = [one for one in made if self._seen[one].left]
-        if left:
-            await self._ask_why(left)
+        await self._ask_why([one for one in made if one.name in DECIDED or self._seen[one].left])
         return [judge(one, self._seen[one]) for one in made]
 
-    async def _ask_why(self, left: list[Try]) -> None:
-        """Whether a rule of the owner's let them, as the history says, and the rules where they can be asked."""
+    async def _ask_why(self, tried: list[Try]) -> None:
+        """Which rule let them, or refused them, as the history says. An opening is believed if the rules say it too."""
         until = time.monotonic() + HISTORY_SECONDS  # what is shown at once is stored a little later
         found: dict[Try, dict[str, Any]] = {}
-        while len(found) < len(left) and time.monotonic() < until:
+        while len(found) < len(tried) and time.monotonic() < until:
             await asyncio.sleep(0.5)
             rows = self._gate.ask("history", filter=f"phone:{NAMES[0]} last:10m", limit=2_000).items
             rows = [row for row in reversed(rows) if row["first"] >= self._began]  # the newest last
-            found = {one: row for one in left for row in rows if _is_of(row, one)}
+            found = {one: row for one in tried for row in rows if _is_of(row, one)}
         for one, row in found.items():
-            seen = self._seen[one]
-            seen.watched = row["verdict"] == "watch"
-            if row["verdict"] in {"allow", "consent"} and self._confirmed(one):
+            seen, verdict = self._seen[one], row["verdict"]
+            seen.watched = verdict == "watch"
+            if verdict in {"ask", "block"}:
+                seen.refused = row["rule"]
+            elif (seen.left or seen.heard) and verdict in {"allow", "consent"} and self._confirmed(one):
                 seen.allowed = row["rule"] or "default"
 
     def _confirmed(self, one: Try) -> bool:
-        if not one.means:
-            return True
-        told = self._gate.ask("explain", phone=NAMES[0], what=one.means).done
+        told = self._gate.ask("explain", phone=NAMES[0], what=one.asked, proto=one.proto).done
         return told["verdict"] in {"allow", "consent"}
 
 
 def _is_of(row: dict[str, Any], one: Try) -> bool:
     """A row is about a name, where one is known, wherever it was tried; else about an address."""
+    name = re.sub(r":\d+$", "", one.means)
     if row["name"]:
-        return bool(row["name"] == re.sub(r":\d+$", "", one.means))
+        return bool(row["name"] == name)
+    if one.shared and name and name[0].isalpha():
+        return False  # another try goes to the same address without one
     return row["dst"] == str(ip_address(one.dst)) and (not one.port or row["dport"] == one.port)

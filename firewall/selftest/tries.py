@@ -48,7 +48,15 @@ class Try:
     token: bytes  # is in what must not leave
     packets: tuple[bytes, ...] = ()
     says: bytes = b""
-    means: str = ""  # what the rules may be asked about it: a name or an address, with its port
+    means: str = ""  # the name that it says, with its port; "" if it says none
+    proto: str = "tcp"  # as rules call it
+
+    @property
+    def asked(self) -> str:
+        """What the rules are asked about it: a name or an address, with its port."""
+        if self.means or not self.port:
+            return self.means or str(ip_address(self.dst))
+        return f"[{ip_address(self.dst)}]:{self.port}"
 
     @property
     def shared(self) -> bool:
@@ -103,9 +111,9 @@ def _connections(family: int, here: Here, token: Callable[[], bytes]) -> Iterato
 def _datagrams(family: int, here: Here, token: Callable[[], bytes]) -> Iterator[Try]:
     src, numbers = here.src, iter(range(60, 99))
 
-    def one(name: str, title: str, port: int, make: Make, means: str = "") -> Try:
+    def one(name: str, title: str, port: int, make: Make, means: str = "", proto: str = "udp") -> Try:
         word, dst = token(), nobody(family, next(numbers))
-        return Try(name, family, title, "frames", dst, port, word, make(dst, word), means=means)
+        return Try(name, family, title, "frames", dst, port, word, make(dst, word), means=means, proto=proto)
 
     def udp(port: int, says: Callable[[bytes], bytes], source: bytes = src) -> Make:
         return lambda dst, word: (packets.udp(source, dst, 40_000 + port % 7, port, says(word)),)
@@ -129,11 +137,11 @@ def _datagrams(family: int, here: Here, token: Callable[[], bytes]) -> Iterator[
     )
     yield one(
         "syn", "data in a SYN", 443,
-        lambda dst, word: (packets.tcp(src, dst, 40_443, 443, packets.SYN, word * 4),),
+        lambda dst, word: (packets.tcp(src, dst, 40_443, 443, packets.SYN, word * 4),), proto="tcp",
     )
     yield one(
         "stray", "data without a handshake", 443,
-        lambda dst, word: (packets.tcp(src, dst, 40_444, 443, packets.PUSH_ACK, word),),
+        lambda dst, word: (packets.tcp(src, dst, 40_444, 443, packets.PUSH_ACK, word),), proto="tcp",
     )
     if family == 6:
         yield one(
@@ -145,12 +153,13 @@ def _datagrams(family: int, here: Here, token: Callable[[], bytes]) -> Iterator[
 def _others(family: int, here: Here, token: Callable[[], bytes]) -> Iterator[Try]:
     src, numbers = here.src, iter(range(100, 120))
     word, dst = token(), nobody(family, next(numbers))
-    yield Try("ping", family, "ping with data in it", "frames", dst, 0, word, (packets.ping(src, dst, word),))
+    echo = (packets.ping(src, dst, word),)
+    yield Try("ping", family, "ping with data in it", "frames", dst, 0, word, echo, proto="icmp")
     for name, number in TUNNELS:
         word, dst = token(), nobody(family, next(numbers))
-        packet = packets.ip(src, dst, number, bytes(8) + word)
-        yield Try(name.lower(), family, f"another protocol ({name})", "frames", dst, 0, word, (packet,))
+        title, sent = f"another protocol ({name})", (packets.ip(src, dst, number, bytes(8) + word),)
+        yield Try(name.lower(), family, title, "frames", dst, 0, word, sent, proto=str(number))
     for name, title in (("neighbour", "phone to phone, direct"), ("routed", "phone to phone, by the gateway")):
         word = token()
         packet = packets.udp(src, here.peer, 40_999, SOME_PORT, word)
-        yield Try(name, family, title, "neighbour", here.peer, SOME_PORT, word, (packet,))
+        yield Try(name, family, title, "neighbour", here.peer, SOME_PORT, word, (packet,), proto="udp")

@@ -32,6 +32,7 @@ class Outcome:
     knocked: bool = False  # its SYN was seen leaving
     heard: bool = False  # by the other phone
     allowed: str = ""  # the rule that let it pass, as the history says and the rules confirm
+    refused: str = ""  # the rule that refused it, as the history says
     watched: bool = False  # the gate let it pass because it only watches
 
 
@@ -49,25 +50,27 @@ def judge(one: Try, seen: Outcome) -> Row:
     def row(state: Word, says: str) -> Row:
         return Row(one.name, one.family, one.title, state, says)
 
-    if seen.heard:
-        return row(THROUGH, "another phone received it")
-    if seen.left:
+    def held(says: str) -> Row:
+        return row(HELD, f"{says} ({seen.refused})" if seen.refused else says)
+
+    if seen.heard or seen.left:
         packets = f"{seen.left} packet{'s' * (seen.left > 1)} with payload left by {seen.ways}"
+        what = "another phone received it" if seen.heard else packets
         if seen.watched:
-            return row(THROUGH, f"{packets}: the gate only watches")
+            return row(THROUGH, f"{what}: the gate only watches")
         allowed = seen.allowed and one.name not in NEVER
-        return row(OPEN, f"rule {seen.allowed} allows it") if allowed else row(THROUGH, packets)
+        return row(OPEN, f"rule {seen.allowed} allows it") if allowed else row(THROUGH, what)
     if not one.way.endswith("question") and not seen.said:
         if one.way == "connection" and seen.error:
             if not seen.knocked:
-                return row(HELD, f"at the first packet ({seen.error})")
+                return held(f"at the first packet ({seen.error})")
             return row(VOID, f"no server answered ({seen.error})")
         return row(VOID, seen.error or "it was not sent")
     if one.way.endswith("question"):
-        return row(HELD, "our resolver answered" if seen.answered else "no answer, and nothing left")
+        return held("our resolver answered" if seen.answered else "no answer, and nothing left")
     if one.way == "connection":
-        return row(HELD, "handshake only: nothing it said left")
-    return row(HELD, "nothing left" if one.way == "frames" else "not received")
+        return held("handshake only: nothing it said left")
+    return held("nothing left" if one.way == "frames" else "not received")
 
 
 def believed(controls: list[Row]) -> list[Row]:
@@ -93,10 +96,12 @@ def refused_at_all(rows: Iterable[Row]) -> Row:
 
 
 # What no rule can let through.
-NEVER: Final = frozenset(("dns", "dns-tcp", "lone-fragment", "spoof", "syn", "stray", "neighbour", "routed"))
+NEVER: Final = frozenset(("dns", "dns-tcp", "lone-fragment", "spoof", "syn", "stray", "neighbour"))
 
 # Tries whose fate is the rules'; the others are refused whatever the rules say.
-DECIDED: Final = frozenset(("dot", "doh", "doh-address", "tls", "http", "bare", "quic", "doq", "bare-udp", "ping"))
+DECIDED: Final = frozenset(
+    ("dot", "doh", "doh-address", "tls", "http", "bare", "quic", "doq", "bare-udp", "ping", "routed"),
+)
 
 
 def passed(rows: Iterable[Row]) -> bool:

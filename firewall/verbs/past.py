@@ -146,9 +146,10 @@ class PastVerbs:
         else:
             assert addr is not None
             answered = gateway.names.chains(phone, addr, boot)
-        there = addr or UNLISTED
+        there, proto = addr or UNLISTED, text(args, "proto", "tcp")
+        port = place.port if proto in {"tcp", "udp"} else None
         seen = Observation(
-            called, "tcp", there, place.port, answered, group=phone.group, place=self._app.places.look_up(there),
+            called, proto, there, port, answered, group=phone.group, place=self._app.places.look_up(there),
             consents=gateway.consents.of(phone, NEXT_FLOW, boot),
             signs=(Sign.NEIGHBOUR,) if self._app.backend.mac_of(there) else (),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from judge import Lab, fresh_name, lines, wait_for
 from firewall.backends.linux.marks import PASS
 from firewall.lab.cli import settings_of
 from firewall.lab.lab import Lab as Wires
+from firewall.selftest.verdict import DECIDED
 
 pytestmark = pytest.mark.lab
 
@@ -55,7 +57,9 @@ def test_a_sound_gate_holds_everything_also_while_it_is_hurt(lab: Lab) -> None:
     status, rows = selftest(lab)
     assert {key: row["says"] for key, row in rows.items() if row["state"] not in {"held", "seen"}} == {}
     assert status == 0
-    assert {rows["control", 4]["state"], rows["control", 6]["state"]} == {"seen"}  # the witness does see what passes
+    assert {rows[name, family]["state"] for name in ("control", "ears") for family in (4, 6)} == {"seen"}  # who judges does see and hear
+    assert {name for (name, _), row in rows.items() if re.search(r"\([a-z-]+/\d+\)$", row["says"])} == DECIDED  # and the gate says so, too
+    assert rows["routed", 6]["says"] == "not received (baseline/3)"
     assert {("dns", 4), ("dot", 6), ("doh", 4), ("quic", 6), ("bare", 4), ("neighbour", 4), ("routed", 6), ("spoof", 4), ("tls", 6)} <= rows.keys()
     assert "our resolver answered" in rows["dns", 4]["says"]
     assert all("handshake only" in rows[name, 4]["says"] for name in ("tls", "http", "bare", "doh"))  # it came so far, and no further
@@ -87,7 +91,7 @@ def test_rules_that_allow_everything(lab: Lab) -> None:
     finally:
         lab.consentry("rules", "undo")
     assert (status, through(rows)) == (1, {("rules", 0)})
-    assert rows["tls", 4]["state"] == "open"
+    assert rows["tls", 4]["state"] == rows["bare-udp", 6]["state"] == rows["routed", 4]["state"] == "open"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from firewall.selftest.tries import Here, Try, nobody, tries
 from firewall.selftest.verdict import DECIDED, NEVER
+from firewall.verbs.args import parse_place
 
 HERE = {
     4: Here(socket.inet_aton("10.77.0.250"), socket.inet_aton("10.77.0.251"), socket.inet_aton("93.184.216.34")),
@@ -31,6 +32,19 @@ def test_each_can_be_told_from_all_others(family: int) -> None:
             assert len(packet) > 20
         if not one.packets:
             assert one.token in one.says, one.name
+
+
+def test_what_the_rules_are_asked_about_each() -> None:
+    """As `parse_place` reads it: a name or an address, with its port where it has one."""
+    asked = {one.name: (one.asked, one.proto) for one in made(6)}
+    assert asked["tls"] == ("api.account.xiaomi.com:443", "tcp")
+    assert asked["bare"] == ("[2606:2800::1]:80", "tcp")
+    assert asked["bare-udp"] == ("[2001:db8:5e1f::3e]:9999", "udp")
+    assert asked["routed"] == ("[2001:db8:77::251]:9999", "udp")
+    assert asked["ping"][1] == "icmp"
+    assert asked["gre"] == ("2001:db8:5e1f::67", "47")
+    for one in (*made(4), *made(6)):
+        assert parse_place(one.asked).port == (one.port or 443), one.name
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -22,6 +22,7 @@ UDP = Try("bare-udp", 4, "", "frames", b"", 9, b"t")
 TCP = Try("tls", 4, "", "connection", b"", 443, b"t")
 DNS = Try("dns", 4, "", "datagram question", b"", 53, b"t")
 PEER = Try("neighbour", 4, "", "neighbour", b"", 9, b"t")
+ROUTED = Try("routed", 4, "", "neighbour", b"", 9, b"t")
 SPOOF = Try("spoof", 4, "", "frames", b"", 9, b"t")
 
 
@@ -41,6 +42,12 @@ SPOOF = Try("spoof", 4, "", "frames", b"", 9, b"t")
     (DNS, Outcome(), HELD, "nothing left"),
     (PEER, Outcome(said=True), HELD, "not received"),
     (PEER, Outcome(said=True, heard=True), THROUGH, "another phone"),
+    (PEER, Outcome(said=True, heard=True, allowed="k3f7"), THROUGH, "another phone"),  # no rule is about what goes past the gate
+    (ROUTED, Outcome(said=True, heard=True), THROUGH, "another phone"),
+    (ROUTED, Outcome(said=True, heard=True, allowed="k3f7"), OPEN, "k3f7"),
+    (ROUTED, Outcome(said=True, refused="baseline/3"), HELD, "not received (baseline/3)"),
+    (TCP, Outcome(connected=True, said=True, refused="r1"), HELD, "handshake only: nothing it said left (r1)"),
+    (TCP, Outcome(said=True, left=1, refused="r1"), THROUGH, "left"),  # whatever the history says
 ])
 def test_one_word_for_each(one: Try, seen: Outcome, word: str, says: str) -> None:
     row = judge(one, seen)
