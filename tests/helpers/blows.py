@@ -144,12 +144,12 @@ def stop_for(lab: Lab, seconds: float) -> Callable[[], float]:
 
 
 def answers(lab: Lab, *, after: int = 0) -> bool:
-    """Whether phone2 gets a page now, and the gate says that it enforces, in another process than `after`."""
+    """Whether phone2 gets a page over IPv4 and IPv6 now, and the gate says that it enforces, in another process than `after`."""
     done = lab.consentry("status", "--json", check=False)
     if done.returncode or json.loads(done.stdout)["state"] != "ENFORCING" or json.loads(done.stdout)["pid"] == after:
         return False
-    page = ["ip", "netns", "exec", lab.namespaces["phones"][1], "curl", "-s", "-m", "1", "-o", "/dev/null", "http://198.51.100.44/"]
-    return subprocess.run(page, check=False).returncode == 0
+    page = ["ip", "netns", "exec", lab.namespaces["phones"][1], "curl", "-s", "-m", "1", "--fail-early", "http://198.51.100.44/", "http://[2001:db8:feed::44]/"]
+    return subprocess.run(page, check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def ruleset(lab: Lab) -> list[str]:

@@ -1,7 +1,7 @@
 """A box at home: two phones' cables, two ways to the internet, and an /etc, /run and /var/lib of its own, all in namespaces.
 
-    phone1 eth0 -- port1 [box] up1 -- eth0 [away1] 198.51.100.1
-    phone2 eth0 -- port2 [box] up2 -- eth0 [away2] 198.51.100.1
+    phone1 eth0 -- port1 [box] up1 -- eth0 [away1] 198.51.100.1, 2001:db8:5e::1
+    phone2 eth0 -- port2 [box] up2 -- eth0 [away2] 198.51.100.1, 2001:db8:5e::1
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import families
 from judge import fresh_name, wait_for
 
 HELPERS = Path(__file__).parent
-SERVER = "198.51.100.1"  # both ways lead there; what answers says which one it was
+SERVERS = "198.51.100.1", "2001:db8:5e::1"  # both ways lead there; what answers says which one it was
 KNOCK = """
 import errno, socket, sys
 s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
@@ -51,7 +52,8 @@ class HomeBox:
                 f"ip -n {phone} link set eth0 up; ip -n {away} link set eth0 up",
                 f"ip -n {box} link set port{n} up; ip -n {box} link set up{n} up",
                 f"ip -n {away} addr add 10.{n}.0.1/24 dev eth0; ip -n {box} addr add 10.{n}.0.2/24 dev up{n}",
-                f"ip -n {away} addr add {SERVER}/32 dev lo",
+                f"ip -n {away} addr add 2001:db8:{n}::1/64 dev eth0 nodad; ip -n {box} addr add 2001:db8:{n}::2/64 dev up{n} nodad",
+                *(f"ip -n {away} addr add {server} dev lo" for server in SERVERS),
             ]
         script += [f"ip -n {self.name}-box addr add 10.9.0.2/24 dev port1", f"ip -n {self.name}-box route add 10.99.0.0/24 via 10.9.0.1"]
         # Not what other labs keep there: it comes and goes.
@@ -63,9 +65,15 @@ class HomeBox:
         )
         assert self._house.stdout is not None
         assert self._house.stdout.readline() == "ready\n"
+        families.watch(self._phones)
+
+    @property
+    def _phones(self) -> list[str]:
+        return [f"{self.name}-phone{number}" for number in (1, 2)]
 
     def down(self) -> None:
         """A supervisor may start another gateway meanwhile, so until none is left."""
+        families.leave(self._phones)
         roles = [f"{self.name}-{role}" for role in ("box", "phone1", "phone2", "away1", "away2")]
         for role in roles:
             while pids := subprocess.run(["ip", "netns", "pids", role], capture_output=True, text=True, check=False).stdout.split():
@@ -169,11 +177,14 @@ class HomeBox:
             ip -n {away} addr flush dev eth0
             ip -n {away} link set eth0 master sw0
             ip -n {away} addr add 10.1.0.1/24 dev sw0
+            ip -n {away} addr add 2001:db8:1::1/64 dev sw0 nodad
             ip link add eth0 netns {phone} address 02:00:00:00:01:02 type veth peer name p2 netns {away}
             ip -n {away} link set p2 master sw0 up
             ip -n {phone} link set eth0 up
             ip netns exec {away} sh -c 'for f in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 >$f; done'
         """], check=True)
+        families.leave([phone])
+        families.watch([phone])
 
     def lease(self, phone: str, host: str = "") -> dict[str, str]:
         """Come in, ask for an address as a phone does, and use it."""

@@ -14,8 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import families
 from typed import typist
+
+from firewall.lab.lab import Lab as Wires
 
 STORM = Path(__file__).with_name("storm.py")
 PATIENCE = 3  # two tests at once on two cores are slow; what has to be quick is measured and asserted by itself
@@ -79,6 +83,12 @@ class Lab:
 
     def phone(self, *words: str, phone: str = "phone1", check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return self.consentry("lab", "exec", phone, "--", *words, check=check, timeout=timeout)
+
+    def fetch(self, *urls: str, phone: str = "phone1", seconds: float = 5, more: str = "") -> set[bool]:
+        """Whether a phone gets these pages, all at once; those of names over IPv4 and IPv6. {True}, {False}, or not alike."""
+        tries = [(url, family) for url in urls for family in (("",) if families.named(urlsplit(url).hostname) else ("-4", "-6"))]
+        script = "".join(f"(curl {family} -s -g -m {seconds} -o /dev/null {more} '{url}'; echo $?) & " for url, family in tries) + "wait"
+        return {status == "0" for status in self.phone("sh", "-c", script, phone=phone).stdout.split()}
 
     def play(self, scenario: str) -> list[dict[str, Any]]:
         return [row for row in lines(self.consentry("lab", "play", scenario, "--json", timeout=180).stdout) if "step" in row]
@@ -148,10 +158,27 @@ def lab_up(rules: Path | None = None, phones: int = 2, *, one_wire: bool = False
     name = fresh_name()
     more = [*(["--rules", str(rules)] if rules else []), *(["--one-wire"] if one_wire else [])]
     consentry("lab", "up", "--phones", str(phones), *more, lab=name)
+    spaces = [f"{name}-phone{number}" for number in range(1, phones + 1)]
     try:
+        families.watch(spaces)
         yield Lab(name)
     finally:
+        families.leave(spaces)
         consentry("lab", "down", lab=name)
+
+
+@contextmanager
+def wires_up(phones: int = 2) -> Iterator[Wires]:
+    """A lab without its gate."""
+    built = Wires(fresh_name())
+    spaces = [f"{built.name}-phone{number}" for number in range(1, phones + 1)]
+    try:
+        built.up(phones)
+        families.watch(spaces)
+        yield built
+    finally:
+        families.leave(spaces)
+        built.down()
 
 
 class TooLate(AssertionError):

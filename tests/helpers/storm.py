@@ -37,20 +37,23 @@ def request(host: str, token: str) -> bytes:
     return f"GET /up?t={token} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
 
 
-KINDS = {
+KINDS = {  # each over IPv4 and IPv6
     "listed-http4": ("tcp", LISTED4, 80, lambda t: request("friendly.example", t)),
+    "listed-http6": ("tcp", LISTED6, 80, lambda t: request("friendly.example", t)),
+    "listed-raw4": ("tcp", LISTED4, 4444, lambda t: t.encode()),
     "listed-raw6": ("tcp", LISTED6, 4444, lambda t: t.encode()),
     "listed-udp4": ("udp", LISTED4, 5555, lambda t: t.encode()),
+    "listed-udp6": ("udp", LISTED6, 5555, lambda t: t.encode()),
     "host4": ("tcp", FRIEND4, 80, lambda t: request("api.account.xiaomi.com", t)),
     "host6": ("tcp", FRIEND6, 80, lambda t: request("policy.app.xiaomi.com", t)),
     "sni4": ("tcp", FRIEND4, 8443, lambda t: hello("api.account.xiaomi.com", t)),
     "sni6": ("tcp", FRIEND6, 8443, lambda t: hello("contactapi.micloud.xiaomi.net", t)),
-    "listed-udp6": ("udp", LISTED6, 5555, lambda t: t.encode()),
 }
 GOOD = {
     "good-http4": ("tcp", FRIEND4, 80, lambda t: request("friendly.example", t)),
     "good-http6": ("tcp", FRIEND6, 80, lambda t: request("friendly.example", t)),
     "good-udp4": ("udp", FRIEND4, 5555, lambda t: t.encode()),
+    "good-udp6": ("udp", FRIEND6, 5555, lambda t: t.encode()),
 }
 
 
@@ -70,7 +73,7 @@ async def attempt(how: str, addr: str, port: int, data: bytes) -> bool:
 
 
 async def main(seconds: float, rate: int, out: str) -> None:
-    turns = itertools.cycle([(k, v, False) for k, v in KINDS.items()] + [(k, v, True) for k, v in GOOD.items()])
+    turns = itertools.cycle([(k, v, k in GOOD) for k, v in (KINDS | GOOD).items()])
     began = time.monotonic()
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)

@@ -1,6 +1,6 @@
 """Uploads that go on until they are refused, and the sink that notes when what arrived: `uploads.py sink FILE` outside,
-`uploads.py send PROTO HOST PORT [wait]` on the phone (PROTO tcp, udp, or http: requests on one connection; who waits says
-"ready" and begins at a line). A token is 1,000 bytes, every 10 ms; CLOCK_MONOTONIC is one for all.
+`uploads.py send PROTO HOST PORT [wait]` on the phone (PROTO tcp, udp, or http: requests on one connection; http6 if HOST is a
+name; who waits says "ready" and begins at a line). A token is 1,000 bytes, every 10 ms; CLOCK_MONOTONIC is one for all.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def sink(file: str) -> None:
 
 def send(proto: str, host: str, port: int) -> None:
     """Until the connection is reset; datagrams go on for ever, whoever refuses them."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host or proto == "http6" else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM)
     s.connect((host, port))
-    head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n" if proto == "http" else ""
+    head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n" if proto.startswith("http") else ""
     while True:
         if proto != "udp":
             try:

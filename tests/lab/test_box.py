@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from judge import Lab, fresh_name, wait_for
+from judge import Lab, wait_for, wires_up
 
 from firewall.backends.linux import marks
 from firewall.box import units
@@ -31,11 +31,9 @@ START = "import sys; from firewall import start; from firewall.lab.cli import *;
 @pytest.fixture(scope="module")
 def wires() -> Iterator[Wires]:
     """A gateway that boots: it forwards already, as where Docker runs, and nothing of ours is there yet."""
-    built = Wires(fresh_name())
-    built.up(2)
-    forward(built)
-    yield built
-    built.down()
+    with wires_up() as built:
+        forward(built)
+        yield built
 
 
 def forward(wires: Wires) -> None:
@@ -124,8 +122,7 @@ def test_after_a_power_cut_what_was_seen_and_said_is_there(wires: Wires, tmp_pat
             told = systemd.recv(4096).decode()
         assert "WATCHDOG=1" in told
         assert re.search("^STATUS=ENFORCING", told, re.MULTILINE)
-    lab.phone("curl", "-s", "-m", "5", "-o", "/dev/null", "http://example.com/")
-    lab.phone("curl", "-s", "-m", "5", "-o", "/dev/null", "http://api.account.xiaomi.com/", check=False)
+    assert (lab.fetch("http://example.com/"), lab.fetch("http://api.account.xiaomi.com/")) == ({True}, {False})
     lab.consentry("phones", "group", "phone2", "guests")
     wait_for(lambda: len(lab.history("name:example.com")) and len(lab.history("verdict:refused")))
     assert json.loads(lab.consentry("status", "--json").stdout)["probe"] == ""

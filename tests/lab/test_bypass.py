@@ -66,8 +66,9 @@ def ways(mark: str) -> Ways:
         ):
             token = f"{mark}-{word}-v{4 + 2 * number}"
             found[token] = proto, addr, port, data(token)
-    token = f"{mark}-tencent-v4"
-    found[token] = "tcp", "119.29.29.98", 80, asks(token, "/d?dn=www.example.net&t=")
+    for family, tencent in ((4, "119.29.29.98"), (6, "64:ff9b::119.29.29.98")):
+        token = f"{mark}-tencent-v{family}"
+        found[token] = "tcp", tencent, 80, asks(token, "/d?dn=www.example.net&t=")
     return found
 
 
@@ -139,8 +140,8 @@ def test_private_dns_that_is_automatic_falls_back_and_strict_is_told(lab: Lab) -
         assert answers(lab, ("example.com", "A"), at=at) == [(0, ["93.184.216.34"])]
     assert not [row for row in lab.sinks() if row["dport"] == 853 and "probe" in row["payload"]]
 
-    said = {"strict": ("tcp", FRIENDS[1], 853, tls("strict", "my.resolver.example"))}
-    assert say(lab, said | {"again": said["strict"]}, "phone2") == {"strict": "reset", "again": "reset"}
+    said = {at: ("tcp", at, 853, tls("strict", "my.resolver.example")) for at in FRIENDS}
+    assert say(lab, said, "phone2") == dict.fromkeys(FRIENDS, "reset")
 
     def told() -> str:
         return json.loads(lab.consentry("status", "--json").stdout)["trouble"] or ""
@@ -160,7 +161,7 @@ def test_an_https_record_leads_nowhere_around_the_rules(lab: Lab) -> None:
     assert "ech" not in listed
     assert alias == ["0 modern.example.com."]
     # who goes by a hint is known by the name it was asked for
-    said = {"hinted": ("udp", "93.184.216.35", 7777, b"hinted")}
-    assert say(lab, said) == {"hinted": "answered"}
-    rows = wait_for(lambda: lab.history("addr:93.184.216.35 last:5m"), 3)
-    assert (rows[0]["name"], rows[0]["via"]) == ("modern.example.com", "dns")
+    hints = "93.184.216.35", "2606:2800:220:1:248:1893:25c8:1947"
+    assert say(lab, {at: ("udp", at, 7777, b"hinted") for at in hints}) == dict.fromkeys(hints, "answered")
+    (row,) = wait_for(lambda: [row for row in lab.history("port:7777 last:5m") if row["count"] == len(hints)], 3)
+    assert (row["name"], row["via"]) == ("modern.example.com", "dns")

@@ -283,16 +283,18 @@ def test_12_once_is_one_connection(house: House, family: int) -> None:
 def test_everything_is_one_question_and_an_answer_takes_it_out_of_the_inbox(house: House) -> None:
     lab, rules = house
     rules()
-    for family in (4, 6, 4):
+    for family in (4, 6) * 2:
         assert not passes(lab, family, "policy.app.xiaomi.com")
     before = wait_for(lambda: asks(lab)["xiaomi-app-inventory"], 5)
     assert before["count"] >= 3
     assert before["names"][0]["name"] == "policy.app.xiaomi.com"
     given = grant(lab, "service:xiaomi-app-inventory", "15m")
     wait_for(lambda: "xiaomi-app-inventory" not in asks(lab), 5)
-    assert passes(lab, 4, "policy.app.xiaomi.com")
+    for family in (4, 6):
+        assert passes(lab, family, "policy.app.xiaomi.com")
     revoke(lab, given["id"])
-    assert not passes(lab, 4, "policy.app.xiaomi.com")
+    for family in (4, 6):
+        assert not passes(lab, family, "policy.app.xiaomi.com")
     again = wait_for(lambda: asks(lab).get("xiaomi-app-inventory"), 5)
     assert again["phone"] == "phone1"
 

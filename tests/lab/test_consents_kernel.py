@@ -33,7 +33,7 @@ SOON = 5.0  # s; the goal is 1, and what is measured stands in the output
 @contextmanager
 def talking(lab: Lab) -> Iterator[None]:
     """TCP and UDP, IPv4 and IPv6, and requests in cleartext."""
-    what = [(proto, addr, "8443") for proto in ("tcp", "udp") for addr in FAR] + [("http", HOST, "80")]
+    what = [(proto, addr, "8443") for proto in ("tcp", "udp") for addr in FAR] + [(proto, HOST, "80") for proto in ("http", "http6")]
     command = ["ip", "netns", "exec", lab.namespaces["phones"][0], sys.executable, str(UPLOADS), "send"]
     senders = [
         subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -87,10 +87,10 @@ def ends(lab: Lab) -> dict[str, float]:
 
 
 def judged(pcap: Path, end: dict[str, float], what: str) -> dict[str, float]:
-    """How long after its end the last token of each upload arrived; the control: all five had been running."""
+    """How long after its end the last token of each upload arrived; the control: all six had been running."""
     late = {name: round(max(times) - end[name], 3) for name, times in sorted(arrivals(pcap).items())}
     print(f"\n{what}: last token after the end, s: {late}")
-    assert set(late) == {"tcp4:8443", "tcp6:8443", "udp4:8443", "udp6:8443", "tcp4:80"}, late
+    assert set(late) == {"tcp4:8443", "tcp6:8443", "udp4:8443", "udp6:8443", "tcp4:80", "tcp6:80"}, late
     assert max(late.values()) < SOON, late
     return late
 
@@ -118,7 +118,7 @@ def test_a_consent_ends_whoever_is_dead(tmp_path: Path, how: str) -> None:
         most = min(row["left"] for row in given(lab))
         lab.consentry("lab", "time", f"+{int(most) - BEFORE}s")
         with talking(lab):
-            wait_for(lambda: len(arrivals(pcap)) == 5)
+            wait_for(lambda: len(arrivals(pcap)) == 6)
             time.sleep(3)  # until what passes is remembered for a next process
             end = ends(lab)
             asleep = strike(lab, how)
@@ -143,7 +143,7 @@ def test_a_revocation_and_the_end_of_its_time_stop_what_runs(tmp_path: Path) -> 
             with lab.capture(tmp_path / f"{what}.pcap") as pcap:
                 grant(lab)
                 with talking(lab):
-                    wait_for(lambda: len(arrivals(pcap)) == 5)
+                    wait_for(lambda: len(arrivals(pcap)) == 6)
                     end = time.time()
                     if words:
                         lab.consentry(*words)

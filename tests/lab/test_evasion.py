@@ -300,4 +300,4 @@ def table() -> list[tuple[str, str, str, str]]:
 def test_the_docs_say_what_becomes_of_each() -> None:
     text = (Path(__file__).parents[2] / "docs/evasion.md").read_text("utf-8")
     told = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in re.findall(r"^\| E\d+ .*$", text, re.MULTILINE)]
-    assert [row for row in told if row[0] not in {"E22", "E25"}] == table()
+    assert [row for row in told if row[0] not in {"E22", "E25", "E27"}] == table()

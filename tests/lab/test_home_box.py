@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import frames
 import pytest
 from dhcp import message
-from homebox import SERVER, HomeBox, home_box
+from homebox import SERVERS, HomeBox, home_box
 from judge import wait_for
 from plans import PLAN
 from play import packed
@@ -43,9 +43,11 @@ def box() -> Iterator[HomeBox]:
 
 
 def leads(box: HomeBox, way: int) -> None:
-    """The way to the internet is this one, and a phone gets there, this way."""
-    box.run("sh", "-c", f"ip route del default; ip route add default via 10.{way}.0.1 dev up{way}", check=False)
-    wait_for(lambda: box.knock("phone1", SERVER) == "ECONNREFUSED", 20)
+    """The way to the internet is this one, and a phone gets there, this way, over IPv4 and IPv6."""
+    script = "ip {0} route del default; ip {0} route add default via {1} dev up{2}"
+    box.run("sh", "-c", "; ".join(script.format(*words, way) for words in (("-4", f"10.{way}.0.1"), ("-6", f"2001:db8:{way}::1"))), check=False)
+    for server in SERVERS:
+        wait_for(lambda server=server: box.knock("phone1", server) == "ECONNREFUSED", 20)
     table = box.run("nft", "list", "chain", "inet", "consentry", "nat_out").stdout
     assert f'oifname "up{way}"' in table
 
@@ -210,15 +212,22 @@ def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_
     with home_box() as box:
         box.share_the_wire()
         box.run("ip", "route", "add", "default", "via", "10.1.0.1")
+        box.run("ip", "-6", "route", "add", "default", "via", "2001:db8:1::1")
         box.consentry("setup", "--mode", "one-armed", "--enforce")
+        gate6 = next(one["local"] for one in box.shown("-6", "addr", "show", "dev", "consentry0", "scope", "global")[0]["addr_info"])
         box.file("/var/lib/consentry/rules.toml").write_text('[[rule]]\naction = "allow"\nmatch = ""\n')
-        box.at("phone2", "sh", "-c", "ip addr add 192.168.77.50/24 dev eth0; ip route add default via 192.168.77.1")
-        wait_for(lambda: box.knock("phone2", SERVER) == "ECONNREFUSED")
+        box.at("phone2", "sh", "-ec", f"""
+            ip addr add 192.168.77.50/24 dev eth0; ip addr add {gate6}50/64 dev eth0 nodad
+            ip route add default via 192.168.77.1; ip -6 route add default via {gate6}
+        """)
+        for server in SERVERS:
+            wait_for(lambda server=server: box.knock("phone2", server) == "ECONNREFUSED")
         assert box.file("/sys/class/net/consentry0/address").read_text().strip() in box.at("phone2", "ip", "neigh").stdout
         assert box.status["wan"] == "up1"
         wire = box.file("/sys/class/net/up1/address").read_text().strip()
-        box.at("phone2", "ip", "neigh", "replace", "192.168.77.1", "lladdr", wire, "dev", "eth0", "nud", "permanent")
-        assert box.knock("phone2", SERVER) == "nothing"
+        for gate, server in zip(("192.168.77.1", gate6), SERVERS, strict=True):
+            box.at("phone2", "ip", "neigh", "replace", gate, "lladdr", wire, "dev", "eth0", "nud", "permanent")
+            assert box.knock("phone2", server) == "nothing"
         # Its owner writes another plan, and changes his mind: what the first one made goes; then writes nonsense.
         box.consentry("setup", "--mode", "inline", "--radio", "port1")
         assert "10.9.0.2" not in box.run("ip", "addr").stdout

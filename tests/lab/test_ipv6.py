@@ -6,9 +6,12 @@ Whole frames, made by hand on a phone. What may pass has the same form as what m
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
+import families
 import frames
 import pytest
 from frames import DESTINATION, FRAGMENT, HOP_BY_HOP, PADDING, ROUTING, behind, loose, pieces, route, with_options
@@ -20,9 +23,17 @@ MAC = bytes.fromhex("020000000101")
 PHONE = {4: "10.77.0.10", 6: "2001:db8:77::10"}
 FRIEND = {4: "198.51.100.90", 6: "2001:db8:feed::90"}
 LISTED = {4: "42.62.48.181", 6: "2001:dc7::77"}
-FORMS = {
-    "mapped": "::ffff:{}", "nat64": "64:ff9b::{}", "own-nat64": "2001:db8:64::{}", "6to4": "2002:{}::1", "teredo": "2001:0:102:304:8000:1:{}",
+FORMS = {  # what it is, and how it looks
+    "mapped": ("v4-mapped", "::ffff:{}"), "nat64": ("behind the NAT64 prefix that all know (64:ff9b::/96)", "64:ff9b::{}"),
+    "own-nat64": ("behind this network's own NAT64 prefix", "2001:db8:64::{}"), "6to4": ("in 6to4", "2002:{}::1"),
+    "teredo": ("as a Teredo client", "2001:0:102:304:8000:1:{}"), "served": ("as the server of a Teredo address", "2001:0:{}:8000:1:39cc:9ba5"),
 }
+HEADERS = [  # what, what becomes of it to a listed address or port, and to a friend's
+    ("IPv6 extension headers in front of what counts: one, several, seven", "decided by address", "arrives"),
+    ("a fragment header alone, fragments, fragments in reverse", "decided by address", "arrives"),
+    ("a port in a fragment behind the first one (RFC 7112), or behind nine headers", "refused", "refused too"),
+    ("IPv6 routing headers, IPv4 source routes and other options", "refused", "refused too"),
+]
 _ports = itertools.count(41_000)
 
 
@@ -33,13 +44,7 @@ def udp(token: str, dst: str, port: int = 5555) -> bytes:
 def clad(form: str, addr: str) -> str:
     """An IPv4 address in an IPv6 one."""
     number = int(IPv4Address(addr)) ^ (0xFFFFFFFF if form == "teredo" else 0)
-    return str(IPv6Address(FORMS[form].format(f"{number >> 16:x}:{number & 0xFFFF:x}")))
-
-
-def served(server: str) -> str:
-    """A friend's Teredo address that names this server."""
-    number = int(IPv4Address(server))
-    return str(IPv6Address(f"2001:0:{number >> 16:x}:{number & 0xFFFF:x}:8000:1:39cc:9ba5"))
+    return str(IPv6Address(FORMS[form][1].format(f"{number >> 16:x}:{number & 0xFFFF:x}")))
 
 
 def six(token: str, dst: str, port: int) -> dict[str, list[bytes]]:
@@ -93,7 +98,8 @@ def test_no_header_and_no_fragment_hides_an_address_or_a_port(lab: Lab, family: 
         detours["late."] = [behind(udp("late.", FRIEND[6]), (DESTINATION, PADDING), (ROUTING, route(LISTED[6])))]
         hidden = behind(udp("hidden.", FRIEND[6], 853), *[(DESTINATION, PADDING)] * 7)
         detours["hidden."] = pieces(hidden, 8, 56, ident=1)  # the port is in the last one: no host takes that (RFC 7112)
-        detours["nine."] = [behind(udp("nine.", LISTED[6]), *[(DESTINATION, PADDING)] * 9)]
+        nine = [(DESTINATION, PADDING)] * 9
+        detours |= {f"nine-{who}.": [behind(udp(f"nine-{who}.", to[6]), *nine)] for who, to in (("listed", LISTED), ("friend", FRIEND))}
     else:
         options = {"loose.": loose(LISTED[4]), "strict.": b"\x89" + loose(LISTED[4])[1:], "record.": b"\x07\x07\x04" + bytes(5), "nop.": b"\x01" * 4}
         detours = {token: [with_options(udp(token, FRIEND[4]), option)] for token, option in options.items()}
@@ -110,20 +116,32 @@ def test_an_ipv4_address_in_other_clothes_is_the_same_address(lab: Lab) -> None:
     def held() -> bool:
         return all(
             lab.gateway("nft", "get", "element", "inet", "consentry", "refused6", f"{{ {clad(form, LISTED[4])} }}", check=False).returncode == 0
-            for form in FORMS if form != "teredo"
+            for form in FORMS if form not in {"teredo", "served"}
         )
 
     wait_for(held)  # our upstream has told where this network's own translator is
     assert "2001::/32" in lab.gateway("nft", "list", "chain", "inet", "consentry", "lists").stdout
     listed = {f"clad-{form}.": [udp(f"clad-{form}.", clad(form, LISTED[4]))] for form in FORMS}
     friend = {f"free-{form}.": [udp(f"free-{form}.", clad(form, FRIEND[4]))] for form in FORMS}
-    for said, server in ((listed, LISTED[4]), (friend, FRIEND[4])):
-        token = f"served-by-{server}."
-        said[token] = [udp(token, served(server))]
-        token = f"plain-{server}."
-        said[token] = [udp(token, server)]
+    listed["plain4."], friend["free4."] = [udp("plain4.", LISTED[4])], [udp("free4.", FRIEND[4])]
     send(lab, listed | friend)
     wait_for(lambda: arrived(lab, friend) == set(friend))
     time.sleep(0.5)
     assert arrived(lab, listed) == set()
     wait_for(lambda: {row["dst"] for row in lab.history("addr:42.62.48.0/24 verdict:refused last:5m")} >= {clad(form, LISTED[4]) for form in FORMS if form != "own-nat64"}, 3)
+
+
+def test_the_judge_of_both_families_hears_what_goes_through_the_gate_and_nothing_else(lab: Lab) -> None:
+    """Else a test that uses one IP version only would not be found (helpers/families.py)."""
+    near = ("10.77.0.1", "10.77.0.11", "2001:db8:77::1", "fe80::1", "ff02::1", "224.0.0.251")
+    for places, heard in ((near, set()), ([FRIEND[4]], {4}), ([clad("mapped", LISTED[4])], {6}), ([*near, LISTED[6]], {6}), (FRIEND.values(), {4, 6})):
+        families.crossed()
+        frames.send(lab.namespaces["phones"][0], *(udp("heard.", place) for place in places))
+        assert families.crossed() == heard
+
+
+def test_the_docs_say_what_becomes_of_each() -> None:
+    text = (Path(__file__).parents[2] / "docs/evasion.md").read_text("utf-8")
+    told = [tuple(cell.strip() for cell in line.strip("|").split("|")[1:]) for line in re.findall(r"^\| E27 .*$", text, re.MULTILINE)]
+    forms = [(f"a listed IPv4 address {what}", "decided by address", "arrives") for what, _ in FORMS.values()]
+    assert told == [*forms, *HEADERS]

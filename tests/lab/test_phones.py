@@ -297,17 +297,26 @@ def _named_and_grouped(lab: Lab) -> None:
     port = "port2"
     lab.gateway("bridge", "fdb", "add", "8c:be:be:00:00:05", "dev", port, "master", "static")
     for words in ("ip link set eth0 down", "ip link set eth0 address 8c:be:be:00:00:05", "ip addr flush dev eth0", "ip link set eth0 up",
-                  "ip addr add 10.77.0.55/24 dev eth0", "ip route add default via 10.77.0.1"):
+                  "ip addr add 10.77.0.55/24 dev eth0", "ip route add default via 10.77.0.1",
+                  "ip addr add 2001:db8:77::55/64 dev eth0 nodad", "ip -6 route replace default via 2001:db8:77::1"):
         lab.phone(*words.split(), phone="phone2")
-    sends(lab, 4, "stranger", phone="phone2")
+
+    def both(token: str) -> list[str]:
+        for family in (4, 6):
+            sends(lab, family, f"{token}{family}", phone="phone2")
+        return [f"{token}{family}" for family in (4, 6)]
+
+    refused = both("stranger")
     wait_for(lambda: "phone-0005" in lab.consentry("phones").stdout, 5)
     new = phone("phone-0005")
-    assert (new["group"], new["vendor"], new["random"], new["macs"], new["addresses"]) == ("strict", "Xiaomi Communications Co Ltd", False, ["8c:be:be:00:00:05"], ["10.77.0.55"])
+    assert (new["group"], new["vendor"], new["random"], new["macs"]) == ("strict", "Xiaomi Communications Co Ltd", False, ["8c:be:be:00:00:05"])
+    wait_for(lambda: {"10.77.0.55", "2001:db8:77::55"} <= set(phone("phone-0005")["addresses"]))
     assert phone("phone1")["random"] is True
     lab.consentry("phones", "name", "phone-0005", "Redmi 1S")
     lab.consentry("phones", "group", "Redmi 1S", "home")
-    sends(lab, 4, "athome", phone="phone2")
-    wait_for(lambda: lab.arrived("athome"))
+    passed = both("athome")
+    wait_for(lambda: all(map(lab.arrived, passed)))
+    assert not any(map(lab.arrived, refused))
     told = json.loads(lab.consentry("phones", "watch", "Redmi 1S", "--json").stdout)
     assert (told["mode"], told["named"]) == ("watch", True)
     refused = lab.consentry("phones", "name", "Redmi 1S", "phone1", check=False)
@@ -319,7 +328,7 @@ def _named_and_grouped(lab: Lab) -> None:
     told = json.loads(lab.consentry("phones", "as-all", "phone2", "--json").stdout)
     assert told["mode"] == ""
     assert json.loads(lab.consentry("phones", "watch", "--json").stdout) == {"mode": "watch"}
-    sends(lab, 4, "watched", phone="phone2", port=5555)
-    wait_for(lambda: lab.arrived("watched"))
+    watched = both("watched")
+    wait_for(lambda: all(map(lab.arrived, watched)))
     lab.consentry("phones", "enforce")
     assert json.loads(lab.consentry("phones", "forget", "phone2", "--json").stdout) == {"forgotten": "phone2"}

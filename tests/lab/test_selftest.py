@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from judge import Lab, fresh_name, lines, wait_for
+from judge import Lab, lines, wait_for, wires_up
 
 from firewall.backends.linux.marks import PASS
 from firewall.lab.cli import settings_of
-from firewall.lab.lab import Lab as Wires
 from firewall.selftest.verdict import DECIDED
 
 pytestmark = pytest.mark.lab
@@ -96,9 +95,7 @@ def test_rules_that_allow_everything(lab: Lab) -> None:
 
 @pytest.fixture
 def unmended() -> Iterator[Lab]:
-    wires = Wires(fresh_name())
-    try:
-        wires.up(1)
+    with wires_up(1) as wires:
         settings = settings_of(wires).write()
         Path(settings_of(wires).state_dir).mkdir()
         other = subprocess.Popen(wires.gateway_argv([sys.executable, "-P", "-c", UNMENDED, str(settings)]), stdin=subprocess.DEVNULL)
@@ -109,8 +106,6 @@ def unmended() -> Iterator[Lab]:
         finally:
             other.kill()
             other.wait()
-    finally:
-        wires.down()
 
 
 @contextmanager

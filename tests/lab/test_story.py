@@ -56,13 +56,13 @@ def test_history_and_explain_say_which_phone_what_where_which_rule_and_why(lab: 
 
 
 def test_an_episode_is_in_the_history_within_two_seconds(lab: Lab) -> None:
-    assert lab.phone("curl", "-s", "-m", "3", "http://tracking.miui.com/", check=False).returncode != 0
+    assert lab.fetch("http://tracking.miui.com/", seconds=3) == {False}
     wait_for(lambda: lab.history("name:tracking.miui.com verdict:refused last:1m"), 2.5)
 
 
 def test_many_tries_are_one_episode_with_a_count(lab: Lab) -> None:
-    for _ in range(7):
-        lab.phone("curl", "-s", "-m", "3", "http://data.mistat.xiaomi.com/", check=False)
+    for _ in range(4):
+        lab.fetch("http://data.mistat.xiaomi.com/", seconds=3)
     rows = wait_for(lambda: [r for r in lab.history("name:data.mistat.xiaomi.com") if r["count"] >= 7], 5)
     assert len(rows) == 1
 

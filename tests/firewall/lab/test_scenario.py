@@ -56,7 +56,14 @@ def test_the_moved_one_is_the_same_but_moved() -> None:
 def test_the_bare_one_asks_no_name_for_an_upload() -> None:
     uploads = [a.to for step in scenario.load(scenario.find("redmi-1s-2014-bare")).steps if step.upload for a in step.attempts()]
     assert uploads
-    assert all("42.62.48." in to for to in uploads)
+    assert all("42.62.48." in to or "[64:ff9b::2a3e:30" in to for to in uploads)
+
+
+@pytest.mark.parametrize("name", [name for name in scenario.names() if name != "everyday"])
+def test_what_is_uploaded_is_uploaded_over_both_ip_versions(name: str) -> None:
+    for step in scenario.load(scenario.find(name)).steps:
+        versions = {6 if "[" in a.to else 4 if a.to.split("/")[2 * ("/" in a.to)][0].isdigit() else a.ip for a in step.attempts()}
+        assert not step.upload or versions == {4, 6}, step
 
 
 def test_places_and_versions_are_taken_in_turn(tmp_path: Path) -> None:
