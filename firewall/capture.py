@@ -19,7 +19,7 @@ Window = tuple[float, int, bytes, int, int]  # the same; where in these bytes th
 
 LARGEST_FRAME: Final = 1 << 18  # bytes; libpcap's MAXIMUM_SNAPLEN
 LARGEST_BLOCK: Final = 1 << 24  # bytes; libpcap's limit for a block of pcapng
-CHUNK: Final = 1 << 18  # bytes read at a time
+CHUNK: Final = 1 << 16  # bytes read at a time; of larger pieces each comes from the kernel as new pages, to be filled
 MOST_INTERFACES: Final = 65_536  # of one section
 
 _GZIP: Final = b"\x1f\x8b"

@@ -122,7 +122,8 @@ class Gateway:
             self._rejudge.go_on(now)
         if self.consents.changed:
             self._keep_exempt()
-        out.events += list(self._notices.of(out.events))
+        if out.events:
+            out.events += list(self._notices.of(out.events))
         return Turn(out.commands, out.events, self._wake_at(now))
 
     def live(self, now: Now) -> Iterator[tuple[Observation, Decision]]:
@@ -449,5 +450,8 @@ class Gateway:
     def _wake_at(self, now: Now) -> float | None:
         if self._rejudge.going_on:
             return now.boot
-        wanted = self.flows.next_due(), self.enforced.retry_at, self.consents.next_end
-        return min((time for time in wanted if time is not None), default=None)
+        due = self.flows.next_due()
+        for time in (self.enforced.retry_at, self.consents.next_end):
+            if time is not None and (due is None or time < due):
+                due = time
+        return due

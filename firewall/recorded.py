@@ -105,8 +105,8 @@ class Recorded:
     """One flow, from its first packet on."""
 
     __slots__ = (
-        "answered", "asked", "asks", "begun", "decision", "down", "first", "isn", "kept", "key", "listener", "mac", "order",
-        "said", "shown", "unfinished", "up", "verdict", "watch",
+        "answered", "asked", "asks", "begun", "decision", "down", "first", "isn", "kept", "key", "listener", "mac",
+        "order", "said", "shown", "unfinished", "up", "verdict", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, first: float) -> None:

@@ -86,6 +86,8 @@ class Observation(NamedTuple):
         known = None not in (self.phone, self.group, self.proto, self.addr, self.place, self.consents)
         if known and not self.names_open and self.port is not None:
             return ()
+        if known and self.port is not None:
+            return ("the name",)  # of all that are held, nearly always
         facts = {
             "the phone": self.phone is None,
             "its group": self.group is None,

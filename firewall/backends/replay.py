@@ -13,17 +13,16 @@ from itertools import count
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from firewall import commands, events, inputs
+from firewall import commands, events, inputs, overheard
 from firewall.backends.model import Sets, answers, sized, without_syn
 from firewall.capture import CaptureError
 from firewall.commands import Watch
-from firewall.dissect import NOT_MINE, dns, ip, link, svcb
+from firewall.dissect import NOT_MINE, ip, link
 from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import Order, Segment
 from firewall.flow import HELD_SECONDS
 from firewall.inputs import Author, FlowKey, Now
 from firewall.recorded import Listener, Recorded, Side
-from firewall.resolver.rebinding import is_home, is_local
 from firewall.speech import MORE, Speech
 from rules.verdict import Verdict
 
@@ -49,7 +48,6 @@ ERRORS: Final = {
 }
 
 PLAIN_IPV4: Final = 0x45  # version 4, no options
-CHANGES: Final = ip.SYN | ip.FIN | ip.RST
 
 # In an Ethernet frame: what is in it, version; length, fragment, protocol, addresses and ports as one key, and of TCP
 # the data offset and the flags
@@ -99,8 +97,8 @@ class Replay:
 
     def _play(self, windows: Iterable[Window], progress: Callable[[], None] | None) -> Iterator[Recorded]:
         """Most packets belong to flows that nobody asks about any more: they are counted where they lie, not copied."""
-        tcp_sides, udp_sides = self._sides[ip.TCP], self._sides[ip.UDP]
-        tcp, udp, changes, ethernet, mask = ip.TCP, ip.UDP, CHANGES, link.ETHERNET, PROGRESS - 1
+        sides, tcp, ethernet, mask = self._sides, ip.TCP, link.ETHERNET, PROGRESS - 1
+        syn, opens, changes = ip.SYN, ip.SYN | ip.ACK, ip.SYN | ip.FIN | ip.RST
         ipv4, ipv6, least4, least6 = link.ETHER_IPV4, link.ETHER_IPV6, _IPV4.size, _IPV6.size
         four, six = _IPV4.unpack_from, _IPV6.unpack_from
         packets = size = 0
@@ -126,19 +124,19 @@ class Replay:
                 self._tick(time)
             side = None
             if ether == ipv4:
-                if first == PLAIN_IPV4 and not fragment & 0x3FFF and (proto == tcp or proto == udp):  # noqa: PLR1714
-                    side = (tcp_sides if proto == tcp else udp_sides).get(key)
+                if first == PLAIN_IPV4 and not fragment & 0x3FFF and (known := sides.get(proto)) is not None:
+                    side = known.get(key)
                     payload = length - 20
             elif end - start >= least6:
                 payload, proto, key, offset, flags = six(data, start)
-                if proto == tcp or proto == udp:  # noqa: PLR1714
-                    side = (tcp_sides if proto == tcp else udp_sides).get(key)
+                if (known := sides.get(proto)) is not None:
+                    side = known.get(key)
                     length = payload + 40
             if side is not None:
-                if proto == tcp:
-                    counted = not flags & changes and (side.quiet or payload == offset >> 4 << 2)
+                if side.quiet:
+                    counted = proto != tcp or flags & opens != syn
                 else:
-                    counted = side.quiet
+                    counted = proto == tcp and payload == offset >> 4 << 2 and not flags & changes
                 if counted:
                     side.bytes += length
                     side.last = time
@@ -222,7 +220,7 @@ class Replay:
         flow.decision = event.decision
 
     def _packet(self, time: float, frame: bytes, side: Side | None) -> None:
-        """What the fast lane does not know what to do with: `frame` is of Ethernet, `side` whose packet it is, if known."""
+        """What is not only counted. `frame` is of Ethernet; `side`: whose packet it is, if that is known."""
         now = self._now = max(self._now, time)
         whole = frame[ETHERNET_HEADER:] if side else self._fragments.add(frame[ETHERNET_HEADER:], now)
         if whole is None:
@@ -252,11 +250,12 @@ class Replay:
         side.bytes += packet.end
         side.last = time
         if flow.asks and packet.proto == ip.UDP:
-            (self._asked if up else self._answered)(flow, whole[packet.payload : packet.end])
+            self._talk(flow, whole[packet.payload : packet.end], up=up)
         elif up and not side.quiet:
             self._upload(flow, whole, packet)
         elif flow.asks and not up:
-            self._messages(flow, whole[packet.payload : packet.end], self._answered)
+            for message in overheard.messages(whole[packet.payload : packet.end]):
+                self._talk(flow, message, up=False)
 
     def _side_of(self, packet: ip.Packet) -> Side | None:
         flow = self._flows.get(packet.flow())
@@ -333,7 +332,8 @@ class Replay:
         for known, (raw, l4, start, end) in segments:
             data = raw[start + known : end]
             if flow.asks:
-                self._messages(flow, data, self._asked)
+                for message in overheard.messages(data):
+                    self._talk(flow, message, up=True)
                 continue
             if order.gaps:
                 order.gaps = 0
@@ -395,47 +395,19 @@ class Replay:
 
     # -- names -------------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _messages(flow: Recorded, data: bytes, read: Callable[[Recorded, bytes], None]) -> None:
-        """DNS over TCP: a length before each message (RFC 1035, 4.2.2). Those that are whole in a segment are read."""
-        at = 0
-        while at + 2 < len(data):
-            length = data[at] << 8 | data[at + 1]
-            read(flow, data[at + 2 : at + 2 + length])
-            at += 2 + length
-
-    def _asked(self, flow: Recorded, message: bytes) -> None:
-        question = dns.question(message)
-        if question is NOT_MINE or isinstance(question, dns.Unsupported):
+    def _talk(self, flow: Recorded, message: bytes, *, up: bool) -> None:
+        """A DNS question, or the answer to one: our resolver would have heard it."""
+        told = overheard.question(flow, message) if up else overheard.answer(flow, message)
+        if told is None:
             return
-        flow.asked[question.name] = None
         self._asking = flow
-        self._deliver((inputs.QuerySeen(flow, flow.mac, flow.key.src, question.name, question.qtype),))
+        self._deliver((told,))
         self._asking = None
-
-    def _answered(self, flow: Recorded, message: bytes) -> None:
-        """Learnt as our resolver would have: what it would have taken out is not learnt."""
-        if len(message) < dns.HEADER:
-            return
-        asked = message[:2] + b"\1\0\0\1\0\0\0\0\0\0" + message[dns.HEADER :]
-        answer = dns.answer(message, asked, any_case=True)
-        if answer is NOT_MINE or answer.truncated:
-            return
-        chain = tuple(dns.text(wire) for wire in answer.chain)
-        flow.asked.setdefault(chain[0])
-        targets, hints = svcb.told(message)
-        told = (*answer.addresses, *hints)
-        addresses = tuple(addr for addr in told if is_home(chain[0]) or not is_local(addr))
-        if not addresses:
-            return
-        chain += targets
-        self._asking = flow
-        self._deliver((inputs.AnswerSeen(flow, flow.mac, flow.key.src, chain, addresses, answer.ttl, bool(hints)),))
-        self._asking = None
-        phone = self._gateway.phones.of(flow.mac, self._now)
-        if chain not in self._gateway.names.chains(phone, addresses[0], self._now):
-            # refused by one of its names; in the recording the phone was told the address all the same
-            self._gateway.names.learn(phone, chain, addresses, answer.ttl, self._now)
+        if isinstance(told, inputs.AnswerSeen):
+            phone, names = self._gateway.phones.of(flow.mac, self._now), self._gateway.names
+            if told.chain not in names.chains(phone, told.addresses[0], self._now):
+                # refused by one of its names; in the recording the phone was told the address all the same
+                names.learn(phone, told.chain, told.addresses, told.ttl, self._now)
 
 
 def _back(packet: ip.Packet) -> FlowKey:

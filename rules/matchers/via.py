@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rules.index import Case
-    from rules.observation import Observation
 
 WORDS = (
     "dns",  # our DNS answered the phone with this address
@@ -50,25 +49,6 @@ class ViaMatcher:
         return None
 
     def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002
-        seen = case.seen
-        if not ways(seen).isdisjoint(self.values):
+        if not case.ways.isdisjoint(self.values):
             return Answer.YES
-        return Answer.NOT_YET if seen.names_open else Answer.NO
-
-
-def ways(seen: Observation) -> set[str]:
-    """The words that hold. While names may still come, only those that no further name can take away."""
-    found = {str(name.source) for name in seen.said}
-    if seen.answered:
-        found.add("dns")
-    named = bool(found)
-    found.update(str(sign) for sign in seen.signs)
-    if seen.names_open:
-        return found
-    if len(seen.answered) > 1 and not seen.said:
-        found.add("ambiguous")
-    if seen.unfinished:
-        found.add("unfinished")
-    elif not named:
-        found.add("none")
-    return found
+        return Answer.NOT_YET if case.seen.names_open else Answer.NO

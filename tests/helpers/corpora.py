@@ -76,7 +76,7 @@ def packs() -> Policy:
 def replayed(frames: Iterable[Frame], file: str = "") -> Iterator[dict]:
     """Rows as `consentry replay` without --rules makes them; nobody looks at places here."""
     one = Replay(Gateway(Everybody()), packs(), all_names=True)
-    for flow in one.play((time, link, frame, 0, len(frame)) for time, link, frame in frames):
+    for flow in one.play((*frame, 0, len(frame[2])) for frame in frames):
         yield flow.to_json(file)
 
 

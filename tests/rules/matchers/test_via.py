@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rules.expression import ExpressionError, parse_rule
-from rules.matchers.via import WORDS, ways
+from rules.index import ways
+from rules.matchers.via import WORDS
 from rules.observation import Sign, Source
 
 

@@ -1,0 +1,50 @@
+"""[pure] The DNS of a recording, told to the gate as our resolver would have told it: what was asked, and learnt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firewall.dissect import NOT_MINE, dns, svcb
+from firewall.inputs import AnswerSeen, QuerySeen
+from firewall.resolver.rebinding import is_home, is_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from firewall.recorded import Recorded
+
+
+def messages(data: bytes) -> Iterator[bytes]:
+    """DNS over TCP: a length before each message (RFC 1035, 4.2.2). Those that are whole in a segment."""
+    at = 0
+    while at + 2 < len(data):
+        length = data[at] << 8 | data[at + 1]
+        yield data[at + 2 : at + 2 + length]
+        at += 2 + length
+
+
+def question(flow: Recorded, message: bytes) -> QuerySeen | None:
+    """What a phone asks in it; None if nothing."""
+    asked = dns.question(message)
+    if not isinstance(asked, dns.Question):
+        return None
+    flow.asked[asked.name] = None
+    return QuerySeen(flow, flow.mac, flow.key.src, asked.name, asked.qtype)
+
+
+def answer(flow: Recorded, message: bytes) -> AnswerSeen | None:
+    """What a phone learns from it; what our resolver would have taken out is not learnt. None if nothing."""
+    if len(message) < dns.HEADER:
+        return None
+    asked = message[:2] + b"\1\0\0\1\0\0\0\0\0\0" + message[dns.HEADER :]
+    found = dns.answer(message, asked, any_case=True)
+    if found is NOT_MINE or found.truncated:
+        return None
+    chain = tuple(dns.text(wire) for wire in found.chain)
+    flow.asked.setdefault(chain[0])
+    targets, hints = svcb.told(message) if not found.addresses else ((), ())  # it is of one type
+    told = found.addresses or hints
+    addresses = tuple(addr for addr in told if not is_local(addr) or is_home(chain[0]))
+    if not addresses:
+        return None
+    return AnswerSeen(flow, flow.mac, flow.key.src, chain + targets, addresses, found.ttl, bool(hints))
