@@ -181,13 +181,8 @@ class Index:
             all_open = possible & _common(said, every)
         listed = bool((touched | where | broken) & refusing)
         return Case(
-<<<<<<< HEAD
             seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, touched, who | where,
             who_yet | nowhere_yet, broken, bool(said or asked), listed, ways(seen),
-=======
-            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, who | where, who_yet | nowhere_yet, broken,
-            bool(said or asked), listed, ways(seen),
->>>>>>> bc51b2a (Deciding something new costs a tenth less; a recording's DNS is read in a room of its own)
         )
 
     def _place(self, seen: Observation) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """[pure] The ClientHello of TLS over datagrams (DTLS 1.0 and 1.2: RFC 6347, 4.2; 1.3: RFC 9147, 5).
 
-Its message is cut into fragments that say where they belong. Each message is numbered; a client says a second hello when
-its server wants a cookie, and begins with the first number again when it connects anew.
+Its message is cut into fragments that say where they belong. Each message is numbered; a client says a second hello
+when its server wants a cookie, and begins with the first number again when it connects anew.
 """
 
 from __future__ import annotations

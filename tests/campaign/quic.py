@@ -1,4 +1,4 @@
-"""`make campaign`, QUIC's part: what is held is not lost, and what others say is not broken. Some ten minutes.
+"""`make unbroken`, QUIC's part: what is held is not lost, and what others say is not broken. Some ten minutes.
 
 5,000 hellos of three datagrams through masquerade, in four ways; every agreed QUIC hello of ../shared/data/pcaps said again
 live, through a gate whose rules need the name; Chromium over HTTP/3, where it is installed. Judged by the sinks. Writes
@@ -145,7 +145,7 @@ def main(chosen: list[str]) -> int:
                     print(line, flush=True)
                     lines.append(line if line.startswith(" ") else f"* {line}")
     if not chosen:
-        head = f"`make campaign` on {time.strftime('%F %H:%M')}, {commit}, Linux {os.uname().release}, {os.cpu_count()} cores."
+        head = f"`make unbroken` on {time.strftime('%F %H:%M')}, {commit}, Linux {os.uname().release}, {os.cpu_count()} cores."
         load = f"The machine's load afterwards: {os.getloadavg()[1]:.1f}."
         (HERE / "quic.md").write_text("\n".join(["# QUIC at length", "", head, load, "", *lines]) + "\n")
     return any("broken" in line for line in lines)

@@ -1,4 +1,4 @@
-"""`make campaign`, the other half: what must not be broken is not. A few minutes.
+"""`make unbroken`, the other half: what must not be broken is not. A few minutes.
 
 Every agreed hello and request of ../shared/data/pcaps over TCP said again live, through a gate whose rules need the name;
 two hundred hellos of three stacks, and of Chromium and Go where these are installed; and what is said while another phone
@@ -90,7 +90,7 @@ def flooded(lab: Lab) -> Iterator[str]:
 
 
 def main() -> int:
-    lines = ["# What must not be broken", "", f"`make campaign` on {time.strftime('%F %H:%M')}.", ""]
+    lines = ["# What must not be broken", "", f"`make unbroken` on {time.strftime('%F %H:%M')}.", ""]
     for part in (relived, stacks, browsers, flooded):
         with tempfile.TemporaryDirectory() as folder:
             rules = Path(folder, "rules.toml")

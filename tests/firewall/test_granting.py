@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +25,20 @@ from firewall.state import StoredPhone
 from rules.consent import Subject
 from rules.observation import Observation
 from rules.verdict import Decision, Verdict
+
+
+def slow(house: House, then=lambda: None) -> tuple[threading.Event, threading.Event]:
+    """A disk that takes its time over the next grant: whether that has begun, and the word to go on."""
+    begun, go, add = threading.Event(), threading.Event(), house.state.add_consents
+
+    def waits(new):
+        begun.set()
+        assert go.wait(60)
+        then()
+        return add(new)
+
+    house.state.add_consents = waits
+    return begun, go
 
 
 @pytest.fixture
@@ -103,12 +118,12 @@ async def test_two_owners_with_different_answers_to_one_question(house: House) -
 async def test_a_try_while_one_owner_answers_gives_the_question_to_no_other(house: House) -> None:
     house.tries("anna", ACCOUNT)
     (question,) = house.inbox.questions
-    add = house.state.add_consents
-    house.state.add_consents = lambda new: (time.sleep(0.2), add(new))[1]
+    begun, go = slow(house)
     first = asyncio.ensure_future(grant(house, answered=question))
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(begun.wait, 60)
     house.tries("anna", ACCOUNT)
     assert question.taken == "is being answered by anna"
+    go.set()
     given = await first
     assert question.taken == f"has been answered already: consent {given.id} by anna"
 
@@ -162,11 +177,14 @@ async def test_a_later_end_prolongs_and_an_earlier_one_is_refused(house: House) 
 
 async def test_what_is_revoked_while_it_is_prolonged_is_over(house: House) -> None:
     await grant(house, life=Life.M15)
-    add = house.state.add_consents
-    house.state.add_consents = lambda new: (time.sleep(0.2), add(new))[1]
+    begun, go = slow(house)
     longer = asyncio.ensure_future(grant(house, BEN))
-    await asyncio.sleep(0.05)
-    await house.granting.revoke([1], ANNA)
+    await asyncio.to_thread(begun.wait, 60)
+    revoking = asyncio.ensure_future(house.granting.revoke([1], ANNA))
+    while house.granting.active:  # what passes is cut at once; that it is stored waits for the grant
+        await asyncio.sleep(0)
+    go.set()
+    await revoking
     with pytest.raises(Refused, match="ended at the same moment"):
         await longer
     assert (house.granting.active, house.state.consents(), list(house.gateway.consents)) == ([], (), [])
@@ -187,13 +205,13 @@ async def test_a_once_prolongs_nothing_by_which_others_pass(house: House) -> Non
 
 async def test_a_once_whose_flow_comes_while_it_is_prolonged_stays_that_flows(house: House) -> None:
     given = await grant(house, life=Life.ONCE)
-    add = house.state.add_consents
-    house.state.add_consents = lambda new: (time.sleep(0.2), add(new))[1]
+    begun, go = slow(house)
     longer = asyncio.ensure_future(grant(house, BEN, life=Life.H1))
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(begun.wait, 60)
     flow = FlowKey(6, b"\x0a\x4d\0\x0a", 1, b"\x2a\x3e\x30\x09", 443)
     house.gateway.consents.settle(flow, 1, (given.id,), house.time.boot)
     house.see(FlowDecided(0.0, flow.src, flow, Observation("anna", "tcp", flow.dst, 443), Decision(Verdict.CONSENT, "", "", "", 1, 1)))
+    go.set()
     with pytest.raises(Refused, match="ended at the same moment"):
         await longer
     await house.granting.store()
@@ -298,13 +316,17 @@ async def test_a_year_forward_or_back_in_the_middle_of_a_consent(house: House) -
 async def test_revoking_cuts_first_and_is_said_when_it_is_stored(house: House) -> None:
     """Also behind a disk that is busy with somebody else's grant."""
     given, order = await grant(house), []
-    deliver, save, add = house.deliver, house.state.save_consents, house.state.add_consents
+    deliver, save = house.deliver, house.state.save_consents
     house.granting._deliver = lambda batch: (order.append("cut"), deliver(batch))
-    house.state.save_consents = lambda known: (time.sleep(0.2), save(known), order.append("stored"))
-    house.state.add_consents = lambda new: (time.sleep(0.3), order.append("granted"), add(new))[2]
+    house.state.save_consents = lambda known: (save(known), order.append("stored"))
+    begun, go = slow(house, lambda: order.append("granted"))
     other = asyncio.ensure_future(grant(house, slot=2))
-    await asyncio.sleep(0.05)
-    await house.granting.revoke([given.id], BEN)
+    await asyncio.to_thread(begun.wait, 60)
+    revoking = asyncio.ensure_future(house.granting.revoke([given.id], BEN))
+    while order != ["cut"]:
+        await asyncio.sleep(0)
+    go.set()
+    await revoking
     order.append("said")
     await other
     assert order == ["cut", "granted", "cut", "stored", "said"]  # the second is the grant's own delivery

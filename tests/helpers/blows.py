@@ -7,24 +7,27 @@ phone did; and whether the history says what happened.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
+import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from judge import Lab, TooLate, environment
+from judge import Lab, TooLate, environment, wait_for
 
 from firewall.lab.topology import GATEWAY4, GATEWAY6, ROUTER4, ROUTER6
 
 HELPERS = Path(__file__).parent
+PIDFD_GETFD, SO_PROTOCOL, SOL_NETLINK, MEMBERSHIPS, NETFILTER = 438, 38, 270, 9, 12  # pidfd_getfd(2), socket(7), netlink(7)
 BRIDGE = "02:00:00:00:00:01"
 
 
@@ -89,7 +92,8 @@ def strike(
                 report.times += 1
                 over = over if isinstance(over, float) else began
                 while not healed():
-                    assert time.monotonic() < over + patience, f"{what}: blow {report.times} is not healed after {patience} s"
+                    if time.monotonic() > over + patience:
+                        raise TooLate(f"{what}: blow {report.times} is not healed after {patience} s")
                     time.sleep(0.02)
                 report.recovery.append(max(0.0, time.monotonic() - over))
                 windows.append((at, time.time() + 0.3))
@@ -198,5 +202,104 @@ def recreate_lan(lab: Lab) -> Callable[[], float]:
         lab.gateway("sh", "-c", f"ip link del lan0; ip link add lan0 address {BRIDGE} type bridge; {plug} ip link set lan0 up")
         links_again(lab)
         return time.monotonic()
+
+    return blow
+
+
+def flood(lab: Lab, kind: str, rate: int, seconds: float, say: Callable[[str], None] = lambda _: None) -> Callable[[], float]:
+    """By phone1 (flood.py)."""
+
+    def blow() -> float:
+        process = as_phone(lab, "phone1", "flood.py", kind, rate, seconds, stdout=subprocess.PIPE)
+        sent = int(process.communicate(timeout=seconds + 60)[0])
+        say(f"{kind}: {sent} sent")
+        assert sent > 0.5 * rate * seconds
+        return time.monotonic()
+
+    return blow
+
+
+def fill_conntrack(lab: Lab, seconds: float) -> Callable[[], float]:
+    """The connection table is really full for so long."""
+
+    def blow() -> float:
+        process = on_gateway(lab, sys.executable, str(HELPERS / "fill_conntrack.py"))
+        assert process.stdout is not None
+        there, most = map(int, process.stdout.readline().split())
+        assert there >= most
+        time.sleep(seconds)
+        out, err = process.communicate("\n", timeout=60)
+        assert process.returncode == 0, err
+        assert int(out) < 100_000
+        return time.monotonic()
+
+    return blow
+
+
+def starve(lab: Lab, group: Path) -> Callable[[], float]:
+    """In this memory group, with a hog: the kernel kills the gateway."""
+
+    def blow() -> float:
+        pid = gateway_pid(lab)
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+        for one in (pid, os.getpid()):
+            (group / "cgroup.procs").write_text(str(one))
+        hog = subprocess.Popen([sys.executable, "-c", "x = [bytearray(1 << 20) for _ in range(200)]"], stderr=subprocess.DEVNULL)
+        (group.parent / "cgroup.procs").write_text(str(os.getpid()))
+        wait_for(lambda: not Path(f"/proc/{pid}").exists(), 20)
+        hog.kill()
+        hog.wait()
+        return time.monotonic()
+
+    return blow
+
+
+@contextmanager
+def memory_group() -> Iterator[Path | None]:
+    """One of 48 MiB; None where none can be made."""
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(root, f"ck-{os.getpid()}")
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(48 << 20))
+        except OSError:
+            group.rmdir()
+            continue
+        try:
+            yield group
+        finally:
+            wait_for(lambda there=group / "cgroup.procs": not there.read_text().strip(), 10)
+            group.rmdir()
+        return
+    yield None
+
+
+def hard_of_hearing(lab: Lab) -> int:
+    """The sockets on which the kernel tells the gateway of changes get the smallest buffer there is: how many."""
+    pid, done = gateway_pid(lab), 0
+    pidfd = os.pidfd_open(pid)
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        if not os.readlink(fd).startswith("socket:"):
+            continue
+        with socket.socket(fileno=ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, pidfd, int(fd.name), 0)) as theirs:
+            if theirs.family == socket.AF_NETLINK and theirs.getsockopt(socket.SOL_SOCKET, SO_PROTOCOL) == NETFILTER and theirs.getsockopt(SOL_NETLINK, MEMBERSHIPS):
+                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+                done += 1
+    os.close(pidfd)
+    return done
+
+
+def too_much_to_hear(lab: Lab) -> Callable[[], None]:
+    """Another program makes so many changes at once that what tells of them is lost (ENOBUFS); one is a rule before ours."""
+    many = ", ".join(f"172.16.{n // 256}.{n % 256}" for n in range(5_000))
+    text = f"table ip noise {{ set much {{ type ipv4_addr; elements = {{ {many} }}; }}; }}\ninsert rule inet consentry decide accept\n"
+
+    def blow() -> None:
+        command = ["ip", "netns", "exec", lab.namespaces["gateway"], "nft", "-f", "-"]
+        subprocess.run(command, input=text, text=True, check=True, timeout=60)
+        lab.gateway("nft", "delete table ip noise")
 
     return blow

@@ -7,10 +7,13 @@ kind, a datagram of the phone's, a frame that the phone makes by hand.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from judge import TooLate
 
 GATEWAY = """
 import asyncio, os, re, socket, subprocess, sys, tempfile, time
@@ -58,6 +61,13 @@ def nft(*words, given=None):
     assert done.returncode == 0, done.stderr
     return done.stdout
 
+class TooLate(AssertionError):
+    pass  # the parent makes judge.TooLate of it
+
+def by(until, *told):
+    if time.monotonic() > until:
+        raise TooLate(*told)
+
 FIRST = []   # commands of the same turn, before its verdicts
 ANSWER = {}   # port -> (verdict, watch); everything else is allowed
 
@@ -71,7 +81,7 @@ async def main():
         async def come(kind, after=0):
             until = time.monotonic() + 20
             while not any(isinstance(i, kind) for i in seen[after:]):
-                assert time.monotonic() < until, (kind, seen[after:])
+                by(until, (kind, seen[after:]))
                 await asyncio.sleep(0.005)
         async def frame(data):
             await asyncio.to_thread(subprocess.run, PHONE + [FRAME.format(data.hex())], check=True)
@@ -142,4 +152,5 @@ def run_on_gateway(box: tuple[str, str], body: str) -> None:
         ["ip", "netns", "exec", gateway, sys.executable, "-c", GATEWAY.replace("{body}", body), phone],
         capture_output=True, text=True, timeout=100, check=False,
     )
-    assert done.stdout.endswith("kept\n"), done.stderr[-3000:]
+    if not done.stdout.endswith("kept\n"):
+        raise (TooLate if re.search(r"^(\w+\.)?TooLate\b", done.stderr, re.MULTILINE) else AssertionError)(done.stderr[-3000:])

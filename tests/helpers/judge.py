@@ -185,6 +185,12 @@ class TooLate(AssertionError):
     """What should come did not in time. On a loaded machine that is no news: such a test, and no other, is tried again."""
 
 
+def in_time(seconds: float, most: float) -> None:
+    """What was measured is short enough. Not for what only computes: that is measured in time.thread_time()."""
+    if seconds >= most:
+        raise TooLate(f"it took {seconds:.2f} s, {most} s are allowed")
+
+
 def wait_for(what: Any, seconds: float = 10.0) -> Any:
     """The first true value of `what()`, within a generous time."""
     until = time.monotonic() + PATIENCE * seconds

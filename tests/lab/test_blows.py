@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import blows
 import pytest
-from judge import Lab, lab_up, wait_for
+from judge import Lab, TooLate, lab_up, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 PATIENT = 15.0  # seconds to be well again, on a machine that does other things too; what was measured is printed
@@ -25,7 +23,8 @@ def held(report: blows.Report, *, recovery: float, few: int = 5) -> None:
     print(report.row())
     assert not report.leaked, report.leaked[:5]
     assert report.tried_hurt >= few, "nothing was tried while it was hurt"
-    assert max(report.recovery) <= recovery
+    if max(report.recovery) > recovery:
+        raise TooLate(f"well again after {max(report.recovery):.1f} s")
 
 
 def said(lab: Lab, *words: str) -> str:
@@ -39,7 +38,9 @@ def test_stopped_for_three_seconds(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_a_chain_deleted_a_rule_inserted_a_set_element_flipped(lab: Lab, tmp_path: Path) -> None:
-    """By another program: found within a second, put right, and said with whose doing it was."""
+    """By another program: found within a second (5 on a busy machine; the measured time is printed), put right, and said
+    with whose doing it was.
+    """
     whole = blows.ruleset(lab)
     nft = lambda *words: lambda: lab.gateway("nft", *words)  # noqa: E731
     strokes = [
@@ -50,7 +51,8 @@ def test_a_chain_deleted_a_rule_inserted_a_set_element_flipped(lab: Lab, tmp_pat
     ]
     assert any("42.62.48.0/24" in line for line in whole)
     report = blows.strike(lab, tmp_path, "tampered", strokes, lambda: blows.ruleset(lab) == whole, rate=30)
-    held(report, recovery=PATIENT, few=10)
+    print(f"found and put right after {report.row()['recovery_p50']} s, at most {report.row()['recovery_max']} s")
+    held(report, recovery=5.0, few=10)
     assert report.success >= 0.99
     assert "put right" in said(lab, "the ruleset, by nft (pid ")
 
@@ -93,17 +95,6 @@ def test_a_second_gateway_refuses_and_the_first_is_unharmed(lab: Lab, tmp_path: 
     assert not lab.arrived("second-gateway")
 
 
-def flood(lab: Lab, kind: str, rate: int, seconds: float) -> Callable[[], float]:
-    """By phone1."""
-
-    def blow() -> float:
-        process = blows.as_phone(lab, "phone1", "flood.py", kind, rate, seconds, stdout=subprocess.PIPE)
-        assert int(process.communicate(timeout=30)[0]) > 0.5 * rate * seconds
-        return time.monotonic()
-
-    return blow
-
-
 def not_starved(report: blows.Report) -> None:
     held(report, recovery=PATIENT)
     assert len(report.other) > 60
@@ -112,7 +103,7 @@ def not_starved(report: blows.Report) -> None:
 
 def test_one_phones_floods_do_not_starve_another(lab: Lab, tmp_path: Path) -> None:
     """5,000 questions a second and 10,000 SYN from phone1, while phone2 goes on."""
-    floods = [flood(lab, "dns", 5_000, 4), flood(lab, "syn", 5_000, 2)]
+    floods = [blows.flood(lab, "dns", 5_000, 4), blows.flood(lab, "syn", 5_000, 2)]
     not_starved(blows.strike(lab, tmp_path, "floods", floods, lambda: blows.answers(lab), rate=10, other=20))
     queue = json.loads(lab.consentry("status", "--json").stdout)["queue"]
     assert queue["lost"] == 0
@@ -121,76 +112,36 @@ def test_one_phones_floods_do_not_starve_another(lab: Lab, tmp_path: Path) -> No
 def test_a_phone_that_invents_macs_does_not_starve_another(tmp_path: Path) -> None:
     """4,000 new senders a second, each with a SYN or a question, on a wire where nothing stops them."""
     with lab_up(one_wire=True) as lab:
-        floods = [flood(lab, "macs", 4_000, 4)]
+        floods = [blows.flood(lab, "macs", 4_000, 4)]
         not_starved(blows.strike(lab, tmp_path, "macs", floods, lambda: blows.answers(lab), rate=10, other=20))
         crowd = lab.gateway("nft", "list", "counter", "inet", "consentry", "crowd").stdout
         assert int(crowd.split("packets ")[1].split()[0]) > 5_000
 
 
 def test_a_connection_table_that_is_really_full(lab: Lab, tmp_path: Path) -> None:
-    filler: list[subprocess.Popen[str]] = []
-
-    def fill() -> None:
-        process = blows.on_gateway(lab, sys.executable, str(blows.HELPERS / "fill_conntrack.py"))
-        assert process.stdout is not None
-        there, most = map(int, process.stdout.readline().split())
-        assert there >= most
-        filler.append(process)
-        time.sleep(2.5)
-
-    def empty() -> float:
-        out, err = filler[0].communicate("\n", timeout=60)
-        assert filler[0].returncode == 0, err
-        assert int(out) < 100_000
-        return time.monotonic()
-
-    report = blows.strike(lab, tmp_path, "conntrack full", [lambda: (fill(), empty())[1]], lambda: blows.answers(lab), rate=30, patience=30)
+    report = blows.strike(lab, tmp_path, "conntrack full", [blows.fill_conntrack(lab, 2.5)], lambda: blows.answers(lab), rate=30, patience=30)
     held(report, recovery=PATIENT)
     assert said(lab, "the connection table is full")
 
 
+def test_changes_that_cannot_all_be_told_hide_none(lab: Lab, tmp_path: Path) -> None:
+    """ENOBUFS (b48): what the kernel tells is lost, so the whole is compared."""
+    whole = blows.ruleset(lab)
+    assert blows.hard_of_hearing(lab)
+    report = blows.strike(lab, tmp_path, "ENOBUFS", [blows.too_much_to_hear(lab)] * 2, lambda: blows.ruleset(lab) == whole, rate=30)
+    held(report, recovery=PATIENT)
+    assert "put right: the ruleset" in said(lab, "by somebody who made many changes")
+
+
 def test_killed_for_lack_of_memory(lab: Lab, tmp_path: Path) -> None:
     """The kernel's own choice, in a memory group with a hog: it comes back within seconds and says what it was."""
-    group = memory_group()
-    if group is None:
-        pytest.skip("no writable memory cgroup here")
-    try:
+    with blows.memory_group() as group:
+        if group is None:
+            pytest.skip("no writable memory cgroup here")
         before = blows.gateway_pid(lab)
-
-        def starve() -> float:
-            Path(f"/proc/{before}/oom_score_adj").write_text("1000")
-            for pid in (before, os.getpid()):
-                (group / "cgroup.procs").write_text(str(pid))
-            hog = subprocess.Popen([sys.executable, "-c", "x = [bytearray(1 << 20) for _ in range(200)]"], stderr=subprocess.DEVNULL)
-            home = group.parent
-            (home / "cgroup.procs").write_text(str(os.getpid()))
-            wait_for(lambda: not Path(f"/proc/{before}").exists(), 20)
-            hog.kill()
-            hog.wait()
-            return time.monotonic()
-
-        report = blows.strike(lab, tmp_path, "OOM", [starve], lambda: blows.answers(lab, after=before))
+        report = blows.strike(lab, tmp_path, "OOM", [blows.starve(lab, group)], lambda: blows.answers(lab, after=before))
         held(report, recovery=PATIENT)
         assert said(lab, "the gateway before this one was killed by SIGKILL, for lack of memory")
-    finally:
-        wait_for(lambda: not (group / "cgroup.procs").read_text().strip(), 10)
-        group.rmdir()
-
-
-def memory_group() -> Path | None:
-    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-        group = Path(root, f"ck-{os.getpid()}")
-        try:
-            group.mkdir()
-        except OSError:
-            continue
-        try:
-            (group / limit).write_text(str(48 << 20))
-        except OSError:
-            group.rmdir()
-        else:
-            return group
-    return None
 
 
 def test_six_deaths_within_a_minute_lock_and_the_owner_resumes(tmp_path: Path) -> None:
@@ -248,50 +199,14 @@ def test_the_clock_leaps_a_year_ahead_and_ten_back(tmp_path: Path, monkeypatch) 
 
 def test_hostile_bytes_on_the_real_socket_leave_the_next_question_its_answer(lab: Lab) -> None:
     """b58 to b69: each over UDP and TCP, IPv4 and IPv6; none gets an answer it should not, and a good question does."""
-    code = """
-import os, socket, struct, time
-good = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"\\x01y\\x08friendly\\x07example\\0\\0\\1\\0\\1"
-head = lambda qd=1, flags=0x100, ar=0: struct.pack("!6H", 7, flags, qd, 0, 0, ar)
-tail = b"\\0\\1\\0\\1"
-hostile = {
-    "pointer cycle": head() + b"\\x03abc\\xc0\\x11" + b"x" * 17 + b"\\xc0\\x0c" + tail,
-    "640 questions": head(640) + (b"\\xc0\\x0c" + tail) * 640,
-    "no question": head(0), "two questions": head(2) + b"\\x01a\\0" + tail + b"\\x01b\\0" + tail, "65535 questions": head(65535) + b"\\x01a\\0" + tail,
-    "name too long": head() + (b"\\x3f" + b"a" * 63) * 4 + b"\\0" + tail, "label type 0x40": head() + b"\\x41a\\0" + tail, "label type 0x80": head() + b"\\x81a\\0" + tail,
-    "pointer to header": head() + b"\\xc0\\x00" + tail, "pointer to itself": head() + b"\\xc0\\x0c" + tail, "pointer ahead": head() + b"\\xc0\\x12" + tail + b"\\0",
-    "a response": head(flags=0x8180) + b"\\x01a\\0" + tail, "half a header": b"\\0\\1\\1", "nothing": b"",
-    "two OPT": head(ar=2) + b"\\x01a\\0" + tail + (b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0\\0\\0") * 2,
-    "200 options": head(ar=1) + b"\\x01a\\0" + tail + b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0" + struct.pack("!H", 800) + b"\\xff\\x01\\0\\0" * 200,
-    "length that lies": head(ar=1) + b"\\x01a\\0" + tail + b"\\0\\0\\x29\\x04\\xd0\\0\\0\\0\\0\\xff\\xff",
-}
-answered, idle = [], []
-for family, gate in ((socket.AF_INET, "10.77.0.1"), (socket.AF_INET6, "2001:db8:77::1")):
-    u = socket.socket(family, socket.SOCK_DGRAM); u.settimeout(0.1); u.connect((gate, 53))
-    for what, data in hostile.items():
-        u.send(data)
-        try: answered.append((what, u.recv(4096)[3] & 15))
-        except TimeoutError: pass
-        t = socket.create_connection((gate, 53), 3); t.settimeout(0.1)
-        try: t.send(len(data).to_bytes(2, "big") + data); t.recv(1)
-        except OSError: pass
-        t.close()
-    for start in (b"\\0\\0", b"\\xff\\xff", b"\\0"):
-        t = socket.create_connection((gate, 53), 3); t.send(start)
-    for _ in range(100):
-        t = socket.socket(family); t.setblocking(False); t.connect_ex((gate, 53)); idle.append(t)
-    u.settimeout(2)
-    began = time.monotonic(); u.send(good)
-    while u.recv(4096)[:2] != b"\\0\\7": pass
-    for t in idle: t.close()
-    print(sorted(answered), f"{(time.monotonic() - began) * 1e3:.0f} ms")
-"""
     pid = blows.gateway_pid(lab)
-    out = lab.phone(sys.executable, "-c", code).stdout
+    out = lab.phone(sys.executable, str(blows.HELPERS / "hostile_dns.py")).stdout
     print(out)
     assert out.count(" ms") == 2
     assert "pointer" not in out
     assert "questions" not in out
     assert "a response" not in out
     assert "label type" not in out
+    assert "('an update', 4)" in out  # not implemented (RFC 1035, 4.1.1)
     assert blows.gateway_pid(lab) == pid
     assert "Traceback" not in Path("/run/consentry", lab.name, "state", "gateway.log").read_text()

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+from judge import in_time
+
 from tui.app import Consentry
 
 
@@ -82,7 +84,7 @@ async def test_the_first_frame_is_quick(tmp_path):
     app = Consentry(tmp_path / "none.sock", lab=False)
     async with app.run_test() as pilot:
         await pilot.pause()
-        assert time.monotonic() - began < 5.0  # a loaded machine; measured by bench/
+        in_time(time.monotonic() - began, 5.0)  # a loaded machine; measured by bench/
 
 
 async def test_phones_that_come_and_go_are_told(screen, gate):

@@ -128,10 +128,10 @@ CNAMES_4000 = ASKED[:2] + b"\x81\x80" + struct.pack("!HHHH", 1, 4000, 0, 0) + AS
 ], ids=["41-byte pointer cycle", "43 questions", "4,000 CNAMEs"])
 def test_killers_are_refused_at_once(read, data, size):
     assert abs(len(data) - size) < 32
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(100):
         assert read(data) is NOT_MINE
-    assert (time.perf_counter() - began) / 100 < 0.001
+    assert (time.thread_time() - began) / 100 < 0.001
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
@@ -229,9 +229,9 @@ def test_pointers_cost_a_bounded_time():
         here = len(data)
         data += b"\1x" + struct.pack("!H", 0xC000 | before) + struct.pack("!HHIH", 1, 1, 60, 4) + bytes(4)
         before = here
-    began = time.perf_counter()
+    began = time.thread_time()
     assert dns.answer(bytes(data), ASKED) is NOT_MINE
-    assert time.perf_counter() - began < 0.02
+    assert time.thread_time() - began < 0.02
 
 
 VALID = reply(

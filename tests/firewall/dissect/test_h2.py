@@ -99,10 +99,10 @@ def test_another_beginning(data):
 
 @pytest.mark.parametrize("block", [b"\x20" * 16_000, b"\x00\x00\x00" * 5_000, b"\x7f" + b"\xff" * 16_000, b"\x40\x01a\x01b" * 3_000, b"\x82" * 16_000])
 def test_what_is_meant_to_cost_time_costs_little(block):
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for _ in range(5):
         Requests().feed(PREFACE + frame(h2.HEADERS, block, h2.END_HEADERS))
-    assert (time.perf_counter() - begun) / 5 < 0.2
+    assert (time.thread_time() - begun) / 5 < 0.2
 
 
 FRAMES = st.builds(

@@ -270,10 +270,10 @@ def test_a_hello_behind_more_noise_than_is_tried_stays_begun():
 ])
 def test_what_is_meant_to_cost_time_costs_little(packet):
     reader = Initials()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for _ in range(20):
         reader.feed(packet)
-    assert (time.perf_counter() - begun) / 20 < 0.02
+    assert (time.thread_time() - begun) / 20 < 0.02
 
 
 # -- anything --------------------------------------------------------------------------------------------------------

@@ -132,18 +132,18 @@ async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
     await come(Applied)
     await asyncio.to_thread(subprocess.run, PHONE + [MANY], check=True)
-    until = time.monotonic() + 8
+    until = time.monotonic() + 20
     while len(backend.flows()) < 200:
-        assert time.monotonic() < until, len(backend.flows())
+        by(until, len(backend.flows()))
         await asyncio.sleep(0.05)
     deafen(backend)
     shown("conntrack", "-F")
     await asyncio.sleep(0.3)
     assert 0 < len(ends()) < 200, len(ends())
     await sends("AF_INET", "198.51.100.7")
-    until = time.monotonic() + 8
+    until = time.monotonic() + 20
     while not backend.flows():
-        assert time.monotonic() < until
+        by(until)
         await asyncio.sleep(0.05)
     told = len(ends())
     shown("conntrack", "-F")
@@ -158,9 +158,9 @@ async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
     await come(Applied)
     await asyncio.to_thread(subprocess.run, PHONE + [MANY], check=True)
-    until = time.monotonic() + 8
+    until = time.monotonic() + 20
     while len(backend.flows()) < 200:
-        assert time.monotonic() < until, len(backend.flows())
+        by(until, len(backend.flows()))
         await asyncio.sleep(0.05)
     before = len(seen)
     shown("conntrack", "-F")  # nobody listens until both are there: more ends than a turn tells, and behind them a packet
@@ -209,9 +209,9 @@ async def check(backend, seen, come, sends, frame):
     assert "budgets" not in nft("list", "chain", "inet", "consentry", "permit")
     assert await flood("INET", "198.51.100.7", 600) == 600
     await come(Strained)
-    until = time.monotonic() + 8
+    until = time.monotonic() + 20
     while "budgets" not in nft("list", "chain", "inet", "consentry", "permit"):
-        assert time.monotonic() < until
+        by(until)
         await asyncio.sleep(0.02)
     got = await flood("INET", "198.51.100.7", 4000)
     assert 900 <= got <= 2500, got
@@ -219,7 +219,7 @@ async def check(backend, seen, come, sends, frame):
     assert "packets 0 " not in nft("list", "counter", "inet", "consentry", "strained")
     shown("conntrack", "-F")
     while "budgets" in nft("list", "chain", "inet", "consentry", "permit"):
-        assert time.monotonic() < until + 10
+        by(until + 10)
         await asyncio.sleep(0.05)
     assert not any(isinstance(i, (Tampered, CommandFailed)) for i in seen)
 """
