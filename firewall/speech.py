@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -270,7 +271,7 @@ class Speech:
         if found:
             names = [] if fresh else list(self._said)
             for request in found:
-                names += [Name(host, _HTTP) for host in request.hosts]
+                names += _of_http(request.hosts)
                 if request.addresses:
                     self._addresses += request.addresses
                 if request.method == "CONNECT":
@@ -287,6 +288,11 @@ class Speech:
         signs = tuple(dict.fromkeys(self._signs)) if self._signs else ()
         word = "http" if isinstance(requests, http.Requests) else "h2"
         return Heard(self._said, not requests.opaque, requests.unsure, signs, self._addresses, word)
+
+
+@lru_cache(maxsize=4_096)  # phones name the same few again and again, and what is the same object is found sooner
+def _of_http(hosts: tuple[str, ...]) -> tuple[Name, ...]:
+    return tuple([Name(host, _HTTP) for host in hosts])
 
 
 class Datagrams:

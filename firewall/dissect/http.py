@@ -17,6 +17,7 @@ LONGEST_METHOD = 32  # bytes; the longest registered one, UPDATEREDIRECTREF, has
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110, 5.6.2
 _METHOD = re.compile(_TOKEN + rb"{1,%d}[ \t\v\f]" % LONGEST_METHOD)
+_PLAIN_LINE = re.compile(rb"([A-Z]{1,20}) ([!-~]+) (HTTP/1\.[01])\r?")  # as nearly all are
 _METHOD_BEGUN = re.compile(_TOKEN + rb"{0,%d}\Z" % LONGEST_METHOD)
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]{1,2}")  # whatever it claims to be, a lenient server answers as HTTP/1.1
 _HEAD_END = re.compile(rb"\n\r?\n")  # behind the last line's CR: a bare LF may end a line as well (RFC 9112, 2.2)
@@ -239,6 +240,10 @@ def _may_begin_request(begun: bytearray) -> bool:
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
     """Method, target, version. Lenient servers take any white space for the separator (RFC 9112, 3)."""
+    plain = _PLAIN_LINE.fullmatch(line)
+    if plain is not None:
+        method, target, version = plain.groups()
+        return method, target, version
     words = line.split()
     if len(words) < 3 or _METHOD.match(line) is None or _VERSION.fullmatch(words[-1]) is None:
         return None
