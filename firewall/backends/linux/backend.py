@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from firewall.settings import Settings
 
 A_TURN: Final = 64  # messages of one source, so that no source starves another
-MOST_AT_ONCE: Final = 256  # packets, before others have their turn: while they keep coming the loop costs the most
 LOOK_SECONDS: Final = 1.0  # between looks whether anything has changed, should a notification have been lost
 WHOLE_LOOK_SECONDS: Final = 30.0  # between whole looks at everything, changed or not
 _ANSWER: Final = marks.PERMIT | marks.ASK
@@ -181,8 +180,8 @@ class LinuxBackend:
     # -- what the kernel tells ---------------------------------------------------------------------------------------
 
     def _read_queue(self, queue: nfnl.Queue) -> None:
-        left = MOST_AT_ONCE
-        while left > 0 and (found := queue.packets(A_TURN)):
+        left = A_TURN  # while packets keep coming the event loop costs the most
+        while left > 0 and (found := queue.packets(left)):
             left -= len(found)
             self._read_ended(self._ends)  # first: ports are used again, and a packet is not of what has ended before it
             self._deliver([self._shown(packet) for packet in found])
