@@ -8,16 +8,21 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.commands import Watch
+from firewall.dissect import tls
+from firewall.dissect.order import CONTRADICTS
 from firewall.speech import NOTHING_NEW, Heard, Said, Speech, listener
 from rules.observation import Name, Sign, Source
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
-    from firewall.dissect.order import Order
+    from firewall.dissect.order import Order, Segment
     from firewall.inputs import FlowKey
     from rules.verdict import Decision
 
 DNS: Final = 53
+CHANGE: Final = 20  # TLS: ChangeCipherSpec (RFC 8446, 5)
+MOST_OTHERWISE: Final = 16  # names of one flow
+MOST_READINGS: Final = 16  # of one flow, each as long as what is remembered of it
 TCP: Final = 6
 RELISTENED: Final = 32  # segments that are looked at for a hello behind what said no name; datagrams of a flow
 SILENT: Final = "nothing was asked: only a handshake, or packets of one direction"
@@ -106,7 +111,8 @@ class Recorded:
 
     __slots__ = (
         "answered", "asked", "asks", "begun", "decision", "down", "first", "isn", "kept", "key", "listener", "mac",
-        "order", "said", "shown", "unfinished", "up", "verdict", "watch",
+        "order", "other", "otherwise", "readings", "said",
+        "shown", "unfinished", "up", "verdict", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, first: float) -> None:
@@ -118,6 +124,9 @@ class Recorded:
         self.isn: int | None = None  # of the opener, if its SYN, or the answer to it, was seen
         self.order: Order | None = None
         self.listener: Listener | None = None
+        self.other: Listener | None = None  # hears the stream as it is if the last to speak was right
+        self.otherwise: tuple[Name, ...] = ()  # what such a one heard
+        self.readings = 0  # of them, from the beginning
         self.shown = 0  # packets that were shown to the gate
         self.begun = b""  # what was said while the gate was undecided
         self.kept: tuple[bytes, bytes] | None = None  # headers and payload of what will be
@@ -130,6 +139,38 @@ class Recorded:
         self.answered: tuple[tuple[str, ...], ...] = ()
         self.unfinished = False
         self.asked: dict[str, None] = {}  # names asked for, if this is a talk with a DNS server
+
+    def mark(self, verdict: Verdict, watch: Watch) -> None:
+        """As the kernel's connection is. While the server's answer is waited for, what it says is looked at."""
+        self.verdict, self.watch = verdict, watch
+        self.down.quiet = not self.asks and watch is not Watch.BEGUN
+
+    def looked_at(self, data: bytes) -> bool:
+        """Whether the kernel shows Python this payload of a watched flow.
+
+        Behind the server's answer only what may be one more hello, as gate.nft has it (goes_on): a handshake, or a
+        change of ciphers with one behind it. Anything else ends the watch.
+        """
+        if self.watch is not Watch.BEGUN or not self.down.quiet:
+            return True
+        if data[0] == tls.HANDSHAKE or (data[0] == CHANGE and data[6:7] in (b"", b"\x16")):
+            self.down.quiet = False
+            return True
+        self.watch = Watch.NONE
+        return False
+
+    def hear_otherwise(self, text: bytearray, segments: list[tuple[int, Segment]]) -> None:
+        """`text`: the stream as it is if the last to speak was right, with these segments, the newest, in it."""
+        if any(known == CONTRADICTS for known, _ in segments):
+            self.readings += 1
+            self.other = Listener(self.key.proto) if self.readings <= MOST_READINGS else None
+            said = [bytes(text)]
+        else:
+            said = [raw[start + known : end] for known, (raw, _, start, end) in segments]
+        if self.other is not None:
+            for data in said:
+                self.other.hear(data)
+            self.otherwise = tuple(dict.fromkeys((*self.otherwise, *self.other.said)))[:MOST_OTHERWISE]
 
     def to_json(self, file: str) -> dict[str, Any]:
         """One row (docs/cli.md)."""
@@ -160,7 +201,7 @@ class Recorded:
         if self.asked:
             return [Name(name, Source.DNS) for name in self.asked], "dns"
         listener = self.listener
-        said = (*self.said, *listener.said) if listener else self.said
+        said = (*self.said, *listener.said, *self.otherwise) if listener else self.said
         found = dict.fromkeys((*said, *(Name(name, Source.DNS) for chain in self.answered for name in chain)))
         names = [*found, *listener.literals] if listener else list(found)
         if said:

@@ -19,7 +19,7 @@ from firewall.capture import CaptureError
 from firewall.commands import Watch
 from firewall.dissect import NOT_MINE, ip, link
 from firewall.dissect.fragments import Fragments
-from firewall.dissect.order import Order, Segment
+from firewall.dissect.order import CONTRADICTS, Order, Segment
 from firewall.flow import HELD_SECONDS
 from firewall.inputs import Author, FlowKey, Now
 from firewall.recorded import Listener, Recorded, Side
@@ -196,13 +196,11 @@ class Replay:
         if isinstance(command, commands.GiveVerdict):
             flow = self._waiting.pop(command.id, None)
             if flow is not None and command.verdict is not Verdict.HELD:  # else: dropped, and undecided as before
-                flow.verdict = command.verdict
-                # what a recording says in two ways is not shown to the gate: no answer is waited for
-                flow.watch = Watch.NONE if command.watch is Watch.BEGUN else command.watch
+                flow.mark(command.verdict, command.watch)
         elif isinstance(command, commands.MarkFlow):
             marked = self._flows.get(command.flow)
             if marked is not None:
-                marked.verdict, marked.watch = command.verdict, command.watch
+                marked.mark(command.verdict, command.watch)
         elif isinstance(command, commands.Reconcile):
             self._sets.load(command.desired)
             self._back.append(inputs.Applied(command.desired.generation))
@@ -253,7 +251,9 @@ class Replay:
             self._talk(flow, whole[packet.payload : packet.end], up=up)
         elif up and not side.quiet:
             self._upload(flow, whole, packet)
-        elif flow.asks and not up:
+        elif not (up or flow.asks):
+            side.quiet |= packet.payload < packet.end
+        elif not up:
             for message in overheard.messages(whole[packet.payload : packet.end]):
                 self._talk(flow, message, up=False)
 
@@ -330,6 +330,9 @@ class Replay:
         assert listener is not None
         assert order is not None
         for known, (raw, l4, start, end) in segments:
+            if known == CONTRADICTS:
+                self._contradicted(flow, raw, raw[start:end])
+                continue
             data = raw[start + known : end]
             if flow.asks:
                 for message in overheard.messages(data):
@@ -338,11 +341,21 @@ class Replay:
             if order.gaps:
                 order.gaps = 0
                 listener.lost(data)
-            if self._wanted(flow):
+            if self._wanted(flow) and flow.looked_at(data):
                 self._show(flow, raw[:start], l4, data, known)
             elif not self._heard_enough(flow):
                 listener.hear(data)
+        if order.otherwise is not None and not flow.asks:
+            flow.hear_otherwise(order.otherwise, segments)
         flow.up.quiet = not self._wanted(flow) and self._heard_enough(flow)
+
+    def _contradicted(self, flow: Recorded, raw: bytes, data: bytes) -> None:
+        """Something else was read in its place: the gate has to see it as it came."""
+        if self._wanted(flow) and flow.looked_at(data):
+            if flow.kept:
+                (head, data), flow.kept = flow.kept, None
+                self._ask(flow, sized(head + data))
+            self._ask(flow, raw)
 
     @staticmethod
     def _wanted(flow: Recorded) -> bool:

@@ -76,6 +76,63 @@ def test_a_name_learnt_before_the_flow_counts_and_one_that_is_long_past_does_not
         assert rows[-1]["via"] == via
 
 
+GOOD, EVIL = (captures.records(captures.hello(name, pad=700)) for name in ("www.example.com", "bad.example.com"))
+CHANGE = b"\x14\x03\x03\0\x01\x01"
+
+
+def said_twice(*parts: tuple[int, int, bytes] | bytes) -> dict:
+    """The row of a flow whose phone says parts (where they begin and end, and of what); bytes are the server's."""
+    talk = captures.Talk().shake()
+    begin = talk.seq
+    for part in parts:
+        if isinstance(part, bytes):
+            talk.answer(part)
+        else:
+            start, end, text = part
+            talk.up(captures.PSH | captures.ACK, text[start:end], seq=begin + start)
+    frames = ((time, 1, frame) for time, frame in captures.on("ethernet", talk.packets))
+    (row,) = corpora.replayed(frames)
+    return row
+
+
+def names(row: dict) -> set[str]:
+    return {name["name"] for name in row["names"]}
+
+
+@pytest.mark.parametrize("parts", [
+    [(0, 400, GOOD), (0, 400, EVIL), (400, 900, GOOD)],
+    [(0, 400, EVIL), (0, 400, GOOD), (400, 900, GOOD)],
+    [(0, 400, GOOD), (0, 500, EVIL), (500, 900, GOOD)],
+    [(30, 400, GOOD), (30, 400, EVIL), (0, 30, GOOD), (400, 900, GOOD)],
+    [(50, 400, EVIL), (100, 400, GOOD), (0, 100, GOOD), (400, 900, GOOD)],
+    [(0, 900, GOOD), (0, 900, EVIL)],
+    [(0, 900, GOOD), (0, 400, EVIL), (400, 900, GOOD)],
+    [(0, 900, GOOD), b"hello", (0, 900, EVIL)],  # it could be the second hello
+], ids=lambda parts: " ".join(f"{'good' if part[2] is GOOD else 'evil'}{part[0]}-{part[1]}" if isinstance(part, tuple) else "answer" for part in parts))
+def test_what_is_said_in_two_ways_is_refused_as_live_and_both_names_are_told(parts: list) -> None:
+    row = said_twice(*parts)
+    assert (row["verdict"], row["rule"]) == ("block", "baseline/1")
+    assert names(row) == {"www.example.com", "bad.example.com"}
+
+
+@pytest.mark.parametrize("parts", [
+    [(0, 400, GOOD), (0, 500, GOOD), (200, 900, GOOD), (0, 900, GOOD)],
+    [(0, 900, GOOD), (len(GOOD) - 1, len(GOOD), b"x" * 900), b"hello"],  # one byte: a sign of life
+    [(0, 900, GOOD), b"hello", (len(GOOD), 1_000, b"\x17" * 1_000), (0, 900, EVIL)],  # what was judged was answered
+])
+def test_what_is_said_twice_alike_or_after_the_answer_is_not(parts: list) -> None:
+    row = said_twice(*parts)
+    assert row["verdict"] == "allow"
+    assert names(row) == {"www.example.com"}
+
+
+def test_a_second_hello_behind_the_answer_is_heard_and_judged_with_the_first() -> None:
+    more = GOOD + CHANGE + captures.records(captures.hello("cdn.example.com"))
+    row = said_twice((0, len(GOOD), GOOD), b"once more", (len(GOOD), len(more), more))
+    assert names(row) == {"www.example.com", "cdn.example.com"}
+    assert row["verdict"] == "allow"
+
+
 def test_there_are_enough_recordings_of_our_own() -> None:
     assert len(captures.CASES) >= 30
 
