@@ -15,7 +15,9 @@ from hypothesis.database import DirectoryBasedExampleDatabase, MultiplexedDataba
 
 # What `make fuzz` found is kept beside the tests, and tried first by every later run.
 FOUND = DirectoryBasedExampleDatabase(Path(__file__).parent / "fuzz")
-settings.register_profile("default", database=MultiplexedDatabase(DirectoryBasedExampleDatabase(".hypothesis/examples"), ReadOnlyDatabase(FOUND)))
+KNOWN = MultiplexedDatabase(DirectoryBasedExampleDatabase(".hypothesis/examples"), ReadOnlyDatabase(FOUND))
+# No deadline for an example: what it takes is the machine's load, and what must be quick is measured in bench/.
+settings.register_profile("default", deadline=None, database=KNOWN, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", max_examples=5_000, deadline=None, database=FOUND, print_blob=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
 
