@@ -24,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import corpora
+import families
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from judge import BY_NAME, Lab, lab_up, wait_for
@@ -141,7 +142,7 @@ def main(chosen: list[str]) -> int:
             rules = Path(folder, "rules.toml")
             rules.write_text(BY_NAME)
             with lab_up(rules) as lab:
-                for line in PARTS[name](Quietly(lab.name)):
+                for line in families.told(PARTS[name](Quietly(lab.name))):
                     print(line, flush=True)
                     lines.append(line if line.startswith(" ") else f"* {line}")
     if not chosen:

@@ -1,5 +1,5 @@
 """Run inside a phone: `clients.py MARK COUNT`: COUNT connections over TLS of each of three stacks, in as many shapes as
-they have, each to a name of its own with a token of its own. The names that were not served are printed, one a line.
+they have, over IPv4 and IPv6, each to a name of its own with a token of its own. The names that were not served are printed, one a line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHAPES = [
     ["-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA256:RSA+SHA256"], ["-status"], ["-max_send_frag", "512"], ["-split_send_frag", "512"], ["-no_ticket"],
     ["-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"], ["-legacy_renegotiation"],
 ]  # fmt: skip
-CURL = [[], ["--http1.1"], ["--http1.1", "--tls-max", "1.2"], ["--http1.1", "--tls13-ciphers", "TLS_AES_256_GCM_SHA384"], ["-4"], ["-6"], ["--http1.1", "--no-alpn"], ["--no-sessionid"]]
+CURL = [[], ["--http1.1"], ["--http1.1", "--tls-max", "1.2"], ["--http1.1", "--tls13-ciphers", "TLS_AES_256_GCM_SHA384"], ["--http1.1", "--no-alpn"], ["--no-sessionid"]]
 
 
 def words(mark: str, stack: str, number: int) -> tuple[str, str]:
@@ -32,6 +32,11 @@ def request(host: str, path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
 
 
+def way(number: int, shapes: int) -> int:
+    """IPv4 and IPv6 in turn, and every second time the other way round: each shape gets both."""
+    return (4, 6)[(number + number // shapes) % 2]
+
+
 def python(host: str, path: str, number: int) -> bool:
     protocols, version, ciphers = list(itertools.product(PROTOCOLS, VERSIONS, CIPHERS))[number % 18]
     context = ssl.create_default_context()
@@ -39,18 +44,20 @@ def python(host: str, path: str, number: int) -> bool:
     context.set_ciphers(ciphers)
     if protocols:
         context.set_alpn_protocols([word for word in protocols if word != "h2"])
-    with socket.create_connection((host, 443), 20) as s, context.wrap_socket(s, server_hostname=host) as tls:
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}[way(number, 18)]
+    place = socket.getaddrinfo(host, 443, family, socket.SOCK_STREAM)[0][4]
+    with socket.create_connection(place[:2], 20) as s, context.wrap_socket(s, server_hostname=host) as tls:
         tls.sendall(request(host, path))
         return path.encode() in b"".join(iter(lambda: tls.recv(9_999), b""))
 
 
 def openssl(host: str, path: str, number: int) -> bool:
-    argv = ["openssl", "s_client", "-quiet", *SHAPES[number % len(SHAPES)], "-connect", f"{host}:443", "-servername", host]
+    argv = ["openssl", "s_client", "-quiet", f"-{way(number, len(SHAPES))}", *SHAPES[number % len(SHAPES)], "-connect", f"{host}:443", "-servername", host]
     return path.encode() in subprocess.run(argv, input=request(host, path), capture_output=True, timeout=60, check=False).stdout
 
 
 def curl(host: str, path: str, number: int) -> bool:
-    argv = ["curl", "-s", "-m", "20", *CURL[number % len(CURL)], f"https://{host}{path}"]
+    argv = ["curl", "-s", "-m", "20", f"-{way(number, len(CURL))}", *CURL[number % len(CURL)], f"https://{host}{path}"]
     return path.encode() in subprocess.run(argv, capture_output=True, timeout=60, check=False).stdout
 
 

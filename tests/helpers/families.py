@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from firewall.spaces import inside
@@ -71,6 +71,13 @@ def crossed() -> set[int]:
     found = _ended | {family for taps in _taps.values() for family, tap in taps.items() if _heard(tap)}
     _ended.clear()
     return found
+
+
+def told(lines: Iterable[str]) -> Iterator[str]:
+    """What a part of the campaign says, and at its end that it tried one version only, if it did."""
+    yield from lines
+    if len(found := crossed()) == 1:
+        yield f"    broken: only IPv{found.pop()} was tried"
 
 
 def _heard(tap: socket.socket) -> bool:
