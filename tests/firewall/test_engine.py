@@ -48,6 +48,14 @@ def test_commands_keep_their_order_across_receivers() -> None:
     assert log == [("backend", ["RefuseAddress"]), ("resolver", ["SendAnswer", "ForwardQuery"]), ("backend", ["GiveVerdict"])]
 
 
+def test_what_is_all_for_one_receiver_goes_out_once_and_together() -> None:
+    verdicts = [GiveVerdict(number, Verdict.ALLOW) for number in range(3)]
+    engine, _, log, _ = build(Turn(verdicts, [], None), Turn([ForwardQuery(1), SendAnswer(1)], [], None), Turn([], [], None))
+    for _ in range(3):
+        engine.deliver([Tick()])
+    assert log == [("backend", ["GiveVerdict"] * 3), ("resolver", ["ForwardQuery", "SendAnswer"])]
+
+
 def test_a_batch_that_arrives_while_commands_are_carried_out_waits() -> None:
     engine, gateway, log, events = build(Turn([ForwardQuery(1)], ["first"], None), Turn([SendAnswer(1)], ["second"], None))
     engine.parts[1].then = lambda: engine.deliver(["answer"])
