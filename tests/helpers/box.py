@@ -1,4 +1,5 @@
 """The backend by itself, in closed namespaces: a phone, a gateway, somebody outside. A test is a body that runs on the gateway.
+What a phone sends in it, it sends over IPv4 and over IPv6 (BOTH).
 
 The body defines `async def check(backend, seen, come, sends, frame)`: what the backend delivered, waiting for more of a
 kind, a datagram of the phone's, a frame that the phone makes by hand.
@@ -26,8 +27,10 @@ from pathlib import Path
 from rules.verdict import Verdict
 
 PHONE = ["ip", "netns", "exec", sys.argv[1], sys.executable, "-c"]
-MAC, LEARNT = bytes.fromhex("020000000002"), socket.inet_aton("198.51.100.200")
+MAC, LEARNT, LEARNT6 = bytes.fromhex("020000000002"), socket.inet_aton("198.51.100.200"), socket.inet_pton(10, "2001:db8:7::200")
 NETWORK = ((socket.inet_aton("42.62.48.0"), socket.inet_aton("42.62.48.255")),)
+NETWORK6 = ((socket.inet_pton(10, "2001:dc7::"), socket.inet_pton(10, "2001:dc7::ff")),)
+BOTH = (("AF_INET", "198.51.100.7"), ("AF_INET6", "2001:db8:7::7"))   # somebody whom nobody refuses
 SEND = "import socket; socket.socket(socket.{}, socket.SOCK_DGRAM).sendto(b'x', ('{}', 9999))"
 
 A4, A6 = socket.inet_aton("10.77.0.10"), socket.inet_pton(10, "fd77::10")

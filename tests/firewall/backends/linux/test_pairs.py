@@ -173,78 +173,91 @@ async def check(backend, seen, come, sends, frame):
 
 WATCHED = """
 async def check(backend, seen, come, sends, frame):
-    backend.carry_out([Reconcile(KernelState(1, False, NETWORK, (), True, (7,)))])
+    backend.carry_out([Reconcile(KernelState(1, False, NETWORK, NETWORK6, True, (7,)))])
     await come(Applied)
-    await sends("AF_INET", "42.62.48.9")
-    await asyncio.sleep(0.3)
-    assert not any(isinstance(i, PacketSeen) for i in seen)
-    backend.carry_out([RefuseAddress(MAC, LEARNT, 600), AdmitPair(MAC, A4, 7)])
-    for to in ("42.62.48.9", "198.51.100.200"):
+    listed = ("AF_INET", "42.62.48.9"), ("AF_INET6", "2001:dc7::9")
+    for one in listed:
         before = len(seen)
-        await sends("AF_INET", to)
+        await sends(*one)
+        await come(RefusedSeen, before)
+    assert not any(isinstance(i, PacketSeen) for i in seen)
+    backend.carry_out([RefuseAddress(MAC, LEARNT, 600), RefuseAddress(MAC, LEARNT6, 600), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
+    for one in (*listed, ("AF_INET", "198.51.100.200"), ("AF_INET6", "2001:db8:7::200")):
+        before = len(seen)
+        await sends(*one)
         await come(PacketSeen, before)
 """
 
 RENAMED = """
 async def check(backend, seen, come, sends, frame):
-    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
+    address = "ip addr replace fd77::1/64 dev {} nodad"   # an interface that goes down loses it
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
     await come(Applied)
     nft("-f", "-", given='table inet spy { chain f { type filter hook forward priority 400; counter; }; }')
-    await sends("AF_INET", "198.51.100.7")
-    await come(PacketSeen)
-    assert "packets 1 " in nft("list", "table", "inet", "spy")
+    for one in BOTH:
+        before = len(seen)
+        await sends(*one)
+        await come(PacketSeen, before)
+    assert "packets 2 " in nft("list", "table", "inet", "spy")
     before = len(seen)
-    for words in ("ip link set lan0 down", "ip link set lan0 name other0", "ip link set other0 up"): shown(*words.split())
-    for _ in range(3): await sends("AF_INET", "198.51.100.7")
+    for words in ("ip link set lan0 down", "ip link set lan0 name other0", "ip link set other0 up", address.format("other0")): shown(*words.split())
+    for one in BOTH * 3: await sends(*one)
     await come(Tampered, before)
-    for _ in range(3): await sends("AF_INET", "198.51.100.7")
+    for one in BOTH * 3: await sends(*one)
     assert any("other0" in i.what for i in seen[before:] if isinstance(i, Tampered)), seen[before:]
     await asyncio.sleep(0.2)
-    assert "packets 1 " in nft("list", "table", "inet", "spy")
+    assert "packets 2 " in nft("list", "table", "inet", "spy")
     before = len(seen)
-    for words in ("ip link set other0 down", "ip link set other0 name lan0", "ip link set lan0 up"): shown(*words.split())
+    for words in ("ip link set other0 down", "ip link set other0 name lan0", "ip link set lan0 up", address.format("lan0")): shown(*words.split())
     await come(Tampered, before)
-    await sends("AF_INET", "198.51.100.7")
-    await come(PacketSeen, before)
-    assert "PERMANENT" in shown("ip", "neigh", "show", "10.77.0.10")
+    for one in BOTH:
+        before = len(seen)
+        await sends(*one)
+        await come(PacketSeen, before)
+    for addr in ("10.77.0.10", "fd77::10"):
+        assert "PERMANENT" in shown("ip", "neigh", "show", addr)
 """
 
 MADE_ANEW = """
 async def check(backend, seen, come, sends, frame):
-    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
     await come(Applied)
     before = len(seen)
     for words in ("ip link set lan0 down", "ip link set lan0 name port0", "ip link add lan0 type bridge", "ip addr flush dev port0",
-        "ip link set port0 master lan0", "ip link set port0 up", "ip link set lan0 up", "ip addr add 10.77.0.1/24 dev lan0"): shown(*words.split())
+        "ip link set port0 master lan0", "ip link set port0 up", "ip link set lan0 up", "ip addr add 10.77.0.1/24 dev lan0",
+        "ip addr add fd77::1/64 dev lan0 nodad"): shown(*words.split())
     await come(Tampered, before)
     until = time.monotonic() + 20
-    while "PERMANENT" not in shown("ip", "neigh", "show", "10.77.0.10", "dev", "lan0"):
+    while any("PERMANENT" not in shown("ip", "neigh", "show", addr, "dev", "lan0") for addr in ("10.77.0.10", "fd77::10")):
         by(until, seen[before:])
         await asyncio.sleep(0.05)
-    before = len(seen)
     subprocess.run(PHONE[:4] + ["ip", "neigh", "flush", "dev", "eth0"])
-    await sends("AF_INET", "198.51.100.7")
-    await come(PacketSeen, before)
-    assert backend.mac_of(A4) == MAC
+    for one in BOTH:
+        before = len(seen)
+        await sends(*one)
+        await come(PacketSeen, before)
+    assert backend.mac_of(A4) == backend.mac_of(A6) == MAC
 """
 
 THE_OTHER_SIDE_ANEW = """
 async def check(backend, seen, come, sends, frame):
-    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7)])
+    backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
     await come(Applied)
     switch = Path("/proc/sys/net/ipv4/conf/wan0/src_valid_mark")
     assert switch.read_text() == "1\\n"
     before = len(seen)
-    for words in ("ip link del wan0", "ip link add wan0 type bridge", "ip link set wan0 up", "ip route add default dev wan0"): shown(*words.split())
+    for words in ("ip link del wan0", "ip link add wan0 type bridge", "ip link set wan0 up", "ip route add default dev wan0",
+        "ip -6 route add default dev wan0"): shown(*words.split())
     await come(Tampered, before)
     until = time.monotonic() + 20
     while switch.read_text() != "1\\n":
         by(until, seen[before:])
         await asyncio.sleep(0.05)
     assert not any(isinstance(i, CommandFailed) for i in seen), seen
-    before = len(seen)
-    await sends("AF_INET", "198.51.100.7")
-    await come(PacketSeen, before)
+    for one in BOTH:
+        before = len(seen)
+        await sends(*one)
+        await come(PacketSeen, before)
 """
 
 
