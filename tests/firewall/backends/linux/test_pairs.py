@@ -72,12 +72,14 @@ CROWD = """
 async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A6, 7)])
     await come(Applied)
-    far = socket.inet_pton(10, "2001:db8:7::7")
+    far = {4: socket.inet_aton("198.51.100.7"), 16: socket.inet_pton(10, "2001:db8:7::7")}
     def flood(addr):
-        flows = [udp(MAC, addr(n), far, 10_000 + n, b"payload%d" % n) for n in range(600)]
+        flows = [udp(MAC, addr(n), far[len(addr(n))], 10_000 + n, b"payload%d" % n) for n in range(600)]
         code = "import socket, sys; s = socket.socket(17, 3); s.bind(('eth0', 0)); [s.send(bytes.fromhex(l)) for l in sys.stdin]"
         return asyncio.to_thread(subprocess.run, PHONE + [code], input="\\n".join(f.hex() for f in flows), text=True, check=True)
-    for addr, least, most in ((lambda n: A6, 600, 600), (lambda n: A6[:12] + (n + 99).to_bytes(4), 190, 450)):
+    # the flows of a phone that is known; then those of one under ever new addresses, of both kinds
+    new = lambda n: A4[:3] + bytes((30 + n // 2 % 200,)) if n % 2 else A6[:12] + (n + 99).to_bytes(4)
+    for addr, least, most in ((lambda n: A6, 600, 600), (new, 190, 450)):
         before = len(seen)
         await flood(addr)
         await asyncio.sleep(0.3)

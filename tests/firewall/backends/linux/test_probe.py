@@ -51,8 +51,10 @@ async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True))])
     await come(Applied)
     nft("-f", "-", given=f'table inet other {{ chain early {{ type filter hook prerouting priority -300; iifname "lan0" meta mark set {marks.PROBE}; }}; }}')
-    await sends("AF_INET", "198.51.100.7")
-    await come(PacketSeen)
+    for one in BOTH:
+        before = len(seen)
+        await sends(*one)
+        await come(PacketSeen, before)
     assert not any(isinstance(i, ProbeSeen) for i in seen)  # also if another program gives its packets our probe's mark
 """
 
