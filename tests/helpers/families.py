@@ -5,8 +5,7 @@ network; nobody has to read along. After a test tests/lab/conftest.py asks which
 new test sends what it sends once over each:
 
 * by a parameter `family` of 4 and 6, the lab being the file's, where a test takes no time of its own;
-* else both within the test, best at the same time: `Lab.fetch`, or a list of addresses;
-* or it says why one is enough: `@pytest.mark.one_family("why")`.
+* else both within the test, best at the same time: `Lab.fetch`, or a list of addresses.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def both_families(request: pytest.FixtureRequest) -> Iterator[None]:
     """What crosses the gate over one IP version is tried over the other, too: helpers/families.py says how."""
     yield
     crossed = families.crossed()
-    if not crossed or not request.node.stash.get(PASSED, False) or request.node.get_closest_marker("one_family"):
+    if not crossed or not request.node.stash.get(PASSED, False):
         return
     wanted = {4, 6}
     for mark in request.node.iter_markers("parametrize"):
