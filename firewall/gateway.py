@@ -30,7 +30,7 @@ from firewall.notices import Notices
 from firewall.presence import Presence
 from firewall.rejudge import Out, Rejudge
 from firewall.speech import NEIGHBOUR, NO_NAME, UNFINISHED, Heard
-from rules.networks import embedded
+from firewall.translated import Translated
 from rules.observation import NOWHERE
 from rules.verdict import Verdict
 
@@ -62,12 +62,10 @@ class Gateway:
         self.names = NameTable()
         self.flows = FlowTable()
         self.consents = Consents()
-        # prefixes of this network's own translators, and what its routers say of them
-        self._nat64: dict[type, tuple[bytes, ...]] = {inputs.TranslatorsFound: (), inputs.RoutersTold: ()}
-        self._place = place
-        self.judge = Judge(phones, self.names, self.consents, self._where)
+        self._translated = Translated(place)
+        self.judge = Judge(phones, self.names, self.consents, self._translated.place)
         self.names.weighs = lambda phone, chain, addr: self.judge.weighs(phone, chain, addr, self._out.now.boot)
-        self.enforced = Enforced(phones, self.names, self.consents, self._where)
+        self.enforced = Enforced(phones, self.names, self.consents, self._translated.place)
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"
         self._out = Out()
@@ -324,8 +322,7 @@ class Gateway:
 
     def _policy_replaced(self, seen: inputs.PolicyReplaced, now: Now) -> None:
         policy = self.judge.policy = seen.policy
-        if any(self._nat64.values()):
-            policy.translate(*self._nat64.values())
+        self._translated.teach(policy)
         self._kept = ""
         self._out.events.append(events.PolicyChanged(now.wall, policy.revision, len(policy.rules), seen.who))
         self._judge_all_again()
@@ -347,16 +344,8 @@ class Gateway:
         self._judge_all_again()
 
     def _translators_found(self, seen: inputs.TranslatorsFound | inputs.RoutersTold, now: Now) -> None:
-        self._nat64[type(seen)] = seen.nat64
-        if self.policy is not None:
-            self.policy.translate(*self._nat64.values())
+        self._translated.learn(seen, self.policy)
         self._places_replaced(inputs.PlacesReplaced(), now)
-
-    def _where(self, addr: bytes) -> Place:
-        """A translator has an address for each IPv4 machine; where that one stands is asked."""
-        own = self._nat64[inputs.TranslatorsFound]
-        inner = embedded(addr, own) if own and len(addr) == 16 else None
-        return self._place(inner or addr)
 
     def _remembered(self, seen: inputs.Remembered, now: Now) -> None:
         """What a gateway before this one knew. Judged again when there are rules."""
