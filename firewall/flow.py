@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING
 from firewall.commands import MarkFlow, Watch
 from firewall.dissect import NOT_MINE, ip, tls
 from firewall.inputs import LiveFlow
-from firewall.speech import DEAF, NO_NAME, NO_NAME_YET, NOTHING_NEW, UNFINISHED, Datagrams, Heard, Speech, listener
+from firewall.speech import (
+    DEAF,
+    HELLO_LIKELY,
+    LONGEST_BEGIN,
+    NO_NAME,
+    NO_NAME_YET,
+    NOTHING_NEW,
+    UNFINISHED,
+    Datagrams,
+    Heard,
+    Speech,
+    listener,
+)
 from firewall.stream import FAR, SEQUENCE, Place, Remembered, Stream
 from rules.verdict import Verdict
 
@@ -37,9 +49,8 @@ MOST_MIDWAY = 1 << 14  # flows that the kernel was told to ask about once more, 
 TCP, UDP = 6, 17
 _RST, _URG = ip.RST, ip.URG
 
-# Stands between two hellos and means nothing (RFC 8446, 5 and D.4).
-_CHANGE = re.compile(rb"\x14\x03[\x00-\x04]\x00\x01\x01", re.DOTALL)
-_CHANGE_SIZE = 6
+# Stands between two hellos and means nothing, however often (RFC 8446, 5 and D.4).
+_CHANGES = re.compile(rb"(?:\x14\x03[\x00-\x04]\x00\x01\x01)+")
 
 
 class Hearing(Enum):
@@ -54,7 +65,7 @@ class Flow:
     """One flow, from its first payload packet to the end that conntrack tells."""
 
     __slots__ = (
-        "answered", "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac",
+        "answered", "behind", "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac",
         "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "up", "watch",
     )
 
@@ -72,6 +83,7 @@ class Flow:
         self.said = NO_NAME.said
         self.signs = NO_NAME.signs
         self.unfinished = False
+        self.behind = 0, b""  # where the last segment behind what was judged ended, and with what
         self.answered: tuple[tuple[str, ...], ...] = ()  # by DNS, when it was judged
         self.may_say_more = False
         self.resumed = False  # by an earlier process: where in its stream it is, nobody knows
@@ -253,14 +265,19 @@ class FlowTable:
         stream = flow.stream
         assert stream.next is not None
         data = data[max(-ahead, 0) :]  # the rest is said again, in the same words
-        if ahead <= 0 and _CHANGE.match(data):
-            stream.follow(stream.next, data[:_CHANGE_SIZE])
-            self._remember(flow, data[:_CHANGE_SIZE])
-            data = data[_CHANGE_SIZE:]
+        if ahead <= 0 and (changes := _CHANGES.match(data)):
+            stream.follow(stream.next, changes[0])
+            self._remember(flow, changes[0])
+            data = data[changes.end() :]
             if not data:
                 return Place.KNOWN
         if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
             return stream.follow(stream.next, data) if ahead <= 0 else Place.ODD
+        end, tail = flow.behind
+        seen = tail + data if end == ahead else data
+        if HELLO_LIKELY.search(seen):
+            return Place.ODD  # behind what a server reads over: early data that it has refused (RFC 8446, 4.2.10)
+        flow.behind = ahead + len(data), seen[-LONGEST_BEGIN:]
         if ahead > FAR:
             flow.watch = Watch.NONE
         return Place.BEHIND

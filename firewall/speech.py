@@ -67,8 +67,8 @@ _TLS_FIRST = (b"\x16", b"\x15")
 _REQUEST = re.compile(rb"(?m)^[A-Z]{1,20} [^\n]+ HTTP/1\.[0-9]\r?\n")  # in text that began otherwise
 _HELLO_FIRST = re.compile(rb"\x16(?:\x03|\Z)")  # in text, where nothing else begins like it
 # Its first bytes among any others, perhaps behind empty records.
-_HELLO_LIKELY = re.compile(rb"\x16\x03[\x00-\x04](?:\0\0\x16\x03[\x00-\x04]){,4}[\x00-\x40](?s:.)\x01")
-_LONGEST_BEGIN = 26  # bytes of the latter
+HELLO_LIKELY = re.compile(rb"\x16\x03[\x00-\x04](?:\0\0\x16\x03[\x00-\x04]){,4}[\x00-\x40](?s:.)\x01")
+LONGEST_BEGIN = 26  # bytes of the latter
 _LONGEST_LINE = 2_048  # bytes of a request's first line that comes in pieces
 _MOST_HELLOS = 8  # in one piece of text, that are tried
 _HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
@@ -156,7 +156,7 @@ class Speech:
             if hello is not NOT_MINE:
                 heard = said_by(hello, Source.SNI)
                 return heard if tls.one_record(data) else self._others(data, heard)
-            if _HELLO_LIKELY.match(data):
+            if HELLO_LIKELY.match(data):
                 return UNFINISHED  # its lengths contradict each other, and what its server makes of them nobody knows
         elif first == _XIAOMI_FIRST:
             framed = self._xiaomi(data)
@@ -188,7 +188,7 @@ class Speech:
             return NO_NAME._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
         self._requests = None
         text = _TEXT.match(data)
-        self._in_clear = _HELLO_FIRST if text else _HELLO_LIKELY
+        self._in_clear = _HELLO_FIRST if text else HELLO_LIKELY
         left = sys.maxsize if _MAY_START_TLS.match(data) else MOST_TEXT if text else MOST_BINARY
         self._left, self._pieces = left - len(data), (sys.maxsize if text else MOST_PIECES) - 1
         return self._listen(data)
@@ -211,8 +211,8 @@ class Speech:
             return heard
         if heard is MORE:
             self._begun = data
-        elif self._in_clear is _HELLO_LIKELY:
-            self._tail = data[-_LONGEST_BEGIN:]
+        elif self._in_clear is HELLO_LIKELY:
+            self._tail = data[-LONGEST_BEGIN:]
         else:
             self._tail = data[data.rfind(b"\n") + 1 :][-_LONGEST_LINE:]
         return heard
@@ -319,10 +319,11 @@ class Datagrams:
             return MORE
         if found is NOT_MINE:
             return self._unlike_quic(data)
+        if strange := self._initials.unknown:
+            word = f"quic {strange.version:#010x}"
+            self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), protocol=word))
         if isinstance(found, quic.Unknown):
-            word = f"quic {found.version:#010x}"
-            heard = self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), protocol=word))
-            return MORE if self._initials.begun else heard
+            return self._hellos((), Source.QUIC, "quic")
         if not found:
             if self._heard is None:
                 return self._keep(NO_NAME_YET._replace(protocol="quic"))

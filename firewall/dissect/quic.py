@@ -131,13 +131,14 @@ class Initials:
     fifth connection beside four unfinished ones, or a datagram full of what cannot be opened stays begun for ever.
     """
 
-    __slots__ = ("_connections", "_failures", "_lost", "_opened", "_seen")
+    __slots__ = ("_connections", "_failures", "_lost", "_opened", "_seen", "unknown")
 
     def __init__(self) -> None:
         self._connections: dict[tuple[int, bytes], _Connection] = {}
         self._failures = 0  # with the datagram at hand
         self._lost = False
         self._opened: int | None = None  # a version that nobody has, and that could be read all the same
+        self.unknown: Unknown | None = None  # in the datagrams at hand, perhaps beside hellos
         self._seen = False  # a packet of a version that can be read
 
     @property
@@ -177,6 +178,7 @@ class Initials:
                     break
         else:
             self._lost = self._seen = True
+        self.unknown = unknown
         if hellos:
             return tuple(hellos)
         if unknown or not self._seen:
@@ -255,8 +257,9 @@ def _next_packet(data: bytes, at: int) -> _Packet | None:
     first, version = data[at], int.from_bytes(data[at + 1 : at + 5])
     scheme = _SCHEMES.get(version)
     known = scheme is not None
-    # Anything may begin like this. But no server answers a client of QUIC that does not fill its first datagram.
-    if not known and (at or not version or not first & _FIXED or size < SMALLEST or data[5] < 8):
+    # Anything may begin like this. But no server answers a client of QUIC that does not fill its first datagram; behind
+    # another packet so much more is the next one of a train.
+    if not known and (not version or not first & _FIXED or size - at < SMALLEST or data[at + 5] < 8):
         return None
     ids = at + 5
     dcid_end = ids + 1 + data[ids]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import socket
 
 import captures
@@ -228,6 +229,28 @@ def test_the_oldest_flow_makes_room(table, monkeypatch) -> None:
         table.open(key(n), b"m", "phone1")
     assert [flow.key.sport for flow in table] == [2, 3, 4]
     assert len(table) == 3
+
+
+@pytest.mark.parametrize("cuts", [(), (37,), (9,), (9, 38), (9, 39, 41), (3, 42)])
+def test_a_second_hello_behind_early_data_is_odd_wherever_it_is_cut(table, wire, cuts) -> None:
+    """A server that has asked for it reads over the data that came early (RFC 8446, 4.2.10); EARLY has 37 bytes."""
+    first, said = wire.hello("a.example"), b"\x17\x03\x03\0\x20" + bytes(32) + wire.hello("miui.com")
+    flow = table.open(key(), b"m", "phone1")
+    assert isinstance(say(table, flow, wire, first, 100), Heard)
+    judge(table, flow, Watch.BEGUN)
+    found = [say(table, flow, wire, said[at:end], 100 + len(first) + at, first=False) for at, end in itertools.pairwise((0, *cuts, len(said)))]
+    assert any(one is Hearing.WAIT or (isinstance(one, Heard) and one.unfinished) for one in found)
+
+
+def test_what_is_no_hello_goes_on_behind_one(table, wire) -> None:
+    first = wire.hello("a.example")
+    flow = table.open(key(), b"m", "phone1")
+    say(table, flow, wire, first, 100)
+    judge(table, flow, Watch.BEGUN)
+    at = 100 + len(first)
+    for said in (b"\x14\x03\x03\0\1\1" * 2, b"\x17\x03\x03\1\0" + bytes(256), bytes(range(256))):
+        assert say(table, flow, wire, said, at, first=False) is Hearing.SAME
+        at += len(said)
 
 
 # -- what is kept of what was said --------------------------------------------------------------------------------------

@@ -404,6 +404,15 @@ def test_a_hello_of_dtls_is_read_whatever_came_before(before: list[bytes]) -> No
     assert speech.hear(b"\x17\xfe\xfd\0\1" + bytes(50)) is NOTHING_NEW
 
 
+def test_a_strange_version_beside_a_hello_is_told_with_it() -> None:
+    strange = bytes.fromhex("c0abcdef0108") + bytes(8) + b"\x08" + bytes(8) + bytes(1_177)
+    friend = initial(crypto(0, message(server_name(b"a.example"))))
+    for train in (friend + strange, strange + friend):
+        heard = Datagrams().hear(train)
+        assert names(heard) == ["a.example"]
+        assert heard.signs == (Sign.STRANGE_QUIC,)
+
+
 @pytest.mark.parametrize(("data", "sign"), [(QUESTION, Sign.DNS_ELSEWHERE), (b"\1\0\0\0" + bytes(144), Sign.TUNNEL)])
 def test_what_a_flow_is_shows_behind_noise_too(data: bytes, sign: Sign) -> None:
     speech = Datagrams()

@@ -28,6 +28,7 @@ PORTS = (20_000, 29_999)
 PORT = {"tls": 8443, "http": 80}
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 MD5 = b"\x13\x12" + bytes(16) + b"\1\1"  # RFC 2385; no server without a key takes it
+RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")  # RFC 8446, 4.1.3
 DIES = 2  # hops: behind the gate, and before the server
 RULES = f"table inet hostile {{ chain in {{ type filter hook input priority 0; tcp dport {PORTS[0]}-{PORTS[1]} drop; }}; }}"
 ports = itertools.count(PORTS[0] + os.getpid() % 5_000)
@@ -449,6 +450,27 @@ def after_a_change(*cuts: int) -> Callable[[Raw, str, bytes, bytes], None]:
 TRICKS |= {"after_a_change": after_a_change(), "after_a_change_alone": after_a_change(6)}
 
 
+def asked_again(before: bytes, *cuts: int) -> Callable[[Raw, str, bytes, bytes], None]:
+    """TLS only: the echo of a hello with this random looks like a HelloRetryRequest; `before` is what its server reads over."""
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        good = good[:11] + RETRY + good[43:]
+        said = before + evil
+        if c.open():
+            c.send(0, good)
+            time.sleep(PAUSE)
+            for at, end in itertools.pairwise((0, *cuts, len(said))):
+                c.send(len(good) + at, said[at:end])
+                time.sleep(PAUSE)
+    return send
+
+
+EARLY = b"\x17\x03\x03\0\x20" + bytes(32)
+TRICKS |= {
+    "asked_again": asked_again(b""), "after_changes": asked_again(b"\x14\x03\x03\0\1\1" * 3), "after_early_data": asked_again(EARLY),
+    "after_early_data_alone": asked_again(EARLY, len(EARLY)), "after_a_change_and_early_data": asked_again(b"\x14\x03\x03\0\1\1" + EARLY),
+}
+
+
 @trick
 def late(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     if c.open():
@@ -476,7 +498,10 @@ def small_records(c: Raw, _: str, good: bytes, evil: bytes) -> None:
         c.send(0, b"".join(b"\x16\x03\x01" + struct.pack("!H", len(part)) + part for part in (message[n : n + 60] for n in range(0, len(message), 60))))
 
 
-TLS_ONLY = {"small_records", "last_byte_again", "after_a_change", "after_a_change_alone"}
+TLS_ONLY = {
+    "small_records", "last_byte_again", "after_a_change", "after_a_change_alone", "asked_again", "after_changes", "after_early_data",
+    "after_early_data_alone", "after_a_change_and_early_data",
+}
 IPV6_ONLY = {"hop_by_hop", "destination_options"}
 
 

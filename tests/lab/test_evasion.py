@@ -81,6 +81,11 @@ CASES = [
     Case("E15", "two_one_after_another", "a harmless hello or request that is answered, and then the other"),
     Case("E15", "after_a_change", "the same over TLS, with a change of ciphers between (as after HelloRetryRequest)"),
     Case("E15", "after_a_change_alone", "the same, the change in a segment of its own"),
+    Case("E15", "asked_again", "the same, after a HelloRetryRequest"),
+    Case("E15", "after_changes", "the same, and three changes of ciphers between"),
+    Case("E15", "after_early_data", "the same, and early data between, which the server has refused", friend=TOO),
+    Case("E15", "after_early_data_alone", "the same, the early data in a segment of its own", friend=TOO),
+    Case("E15", "after_a_change_and_early_data", "the same, and a change of ciphers before them", friend=TOO),
     Case("E16", "late", "four seconds of silence first"),
     Case("E16", "drip", "a byte a second, until nobody waits any more", friend=TOO),
 ]

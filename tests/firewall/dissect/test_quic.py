@@ -157,6 +157,19 @@ def test_behind_noise_in_a_train_that_the_kernel_left_in_one_piece(before):
     assert reader.feed(two[2]) == (LONG,)
 
 
+def test_a_version_that_nobody_reads_is_seen_behind_others_in_one_piece():
+    """As a train of datagrams comes. What stands behind a packet within one datagram has no room to be a client's first."""
+    strange = bytes.fromhex("c0abcdef0108") + bytes(8) + b"\x08" + bytes(8) + bytes(1_177)
+    hello = initial(crypto(0, captures.hello("good.example")))
+    reader = Initials()
+    assert reader.feed(hello + strange) == (captures.hello("good.example"),)
+    assert reader.unknown == Unknown(0xABCDEF01)
+    assert reader.feed(hello) == ()
+    assert reader.unknown is None
+    assert reader.feed(hello + strange) == Unknown(0xABCDEF01)
+    assert reader.feed(hello + strange[:150]) == ()
+
+
 def test_another_hello_under_the_same_keys_stays_begun():
     """The first may have been made to die on its way (a small TTL), and a server reads what arrives."""
     for evil in (captures.hello("miui.com"), captures.hello("miui.com", pad=300)):
