@@ -120,6 +120,25 @@ def test_a_stopped_one_is_killed_too(settings: Path, tmp_path: Path) -> None:
     process.communicate(timeout=10)
 
 
+def test_a_box_that_naps_longer_than_one_may_hang_wakes_with_the_same_gateway(settings: Path, tmp_path: Path) -> None:
+    born, signs = tmp_path / "born", tmp_path / "signs"
+    gateway = f"import os, sys, time; open({str(born)!r}, 'a').write(f'{{os.getpid()}} ')\nwhile True: os.write(int(sys.argv[1]), b'.'); open({str(signs)!r}, 'a').write('.'); time.sleep(0.05)"
+    process = supervise(settings, gateway, "supervisor.STEP, supervisor.HANGS = 0.5, 6; ")
+    (first,) = until(lambda: signs.exists() and lives(born))
+    for pid in (first, process.pid):
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.2)  # what it has said is heard
+    time.sleep(3.5)
+    given = signs.stat().st_size
+    os.kill(process.pid, signal.SIGCONT)
+    time.sleep(0.3)  # it wakes before the other one can have said a word
+    os.kill(first, signal.SIGCONT)
+    until(lambda: signs.stat().st_size > given + 20)
+    assert lives(born) == [first]
+    process.terminate()
+    process.communicate(timeout=10)
+
+
 def test_what_the_gateway_says_of_itself_reaches_systemd(settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if it comes in pieces; a sign of life without words says nothing."""
     gateway = "import os, sys, time; [(os.write(int(sys.argv[1]), part), time.sleep(0.05)) for part in (b'\\0', b'READY=1\\nSTA', b'TUS=LOCKED\\0\\0', b'WATCHDOG=1\\0')]; time.sleep(60)"
