@@ -242,11 +242,17 @@ def radio() -> None:
     check("a bridge that is deleted comes back with its radio", till(lambda: (sysfs / "brport").exists() and box.is_up()))
 
 
+def on_air(phone: Phone) -> int:
+    """How often it has joined when it is on again: what comes after that is a new time."""
+    till(lambda: box.is_up() and phone.key() != "none")
+    return phone.joined()
+
+
 def asleep(phone: Phone) -> None:
     """All processes freeze, and the kernel stops the access point behind hostapd's back (cfg80211_leave_all), as it does
     when a box sleeps. Its devices stay awake here: the share that this machine lives on would not come back.
     """
-    before, pid = phone.joined(), ask("status")["pid"]
+    before, pid = on_air(phone), ask("status")["pid"]
     Path("/sys/power/pm_test").write_text("freezer")
     Path("/sys/module/suspend/parameters/pm_test_delay").write_text("2")
     Path("/sys/power/state").write_text("freeze")
@@ -258,7 +264,7 @@ def asleep(phone: Phone) -> None:
 
 def unplugged(phone: Phone) -> None:
     """A radio on USB: pulled out, another one plugged in that cannot be an access point, then one that can."""
-    before, mac = phone.joined(), Path("/sys/class/net", RADIO, "address").read_text().strip()
+    before, mac = on_air(phone), Path("/sys/class/net", RADIO, "address").read_text().strip()
     hwsim.pull_out(0)
     check("a radio that is pulled out is said", till(lambda: "is not there" in box.children()["hostapd"]), box.children())
     other = hwsim.plug_in(mac, modes=hwsim.STATION)

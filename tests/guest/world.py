@@ -189,7 +189,7 @@ class Phone:
         return s
 
     def resolve(self, name: str, resolver: str, version: int = 4) -> str:
-        """Its first address of that IP version, as the resolver tells it; "" if there is none."""
+        """Its first address of that IP version, as the resolver tells it within PATIENCE; "" if it tells none."""
         query = DNSRecord(q=DNSQuestion(name, QTYPE.A if version == 4 else QTYPE.AAAA))
         wanted = query.q.qtype
         with self.connect(resolver, 53, socket.SOCK_DGRAM) as s:
@@ -199,7 +199,9 @@ class Phone:
                 with suppress(OSError):
                     s.send(bytes(query.pack()))
                     rows = DNSRecord.parse(s.recv(4096)).rr
-                    return next((str(row.rdata) for row in rows if row.rtype == wanted), "")
+                    if found := next((str(row.rdata) for row in rows if row.rtype == wanted), ""):
+                        return found
+                time.sleep(1)  # nobody is there, or a resolver was too slow for ours
         return ""
 
 
