@@ -25,12 +25,13 @@ def service() -> None:
 
 
 @service.command()
-def install() -> None:
+@click.option("--lock-only", is_flag=True, help="The lock alone begins, also where there is a plan.")
+def install(*, lock_only: bool) -> None:
     """Put the lock and the units there, and begin: the lock now, and with a plan the gate."""
     need_root("service install")
     plan = planned()
     try:
-        Service(_tell).install(*sides(plan), start=plan is not None)
+        Service(_tell).install(*sides(plan), start=plan is not None and not lock_only)
     except ServiceError as error:
         click.echo(str(error), err=True)
         sys.exit(REFUSED)

@@ -1,7 +1,8 @@
 #!/bin/bash
-# `make deb-test`: the package is installed, upgraded, removed and purged on a copy of this machine that nobody else sees:
-# an overlay over its files, a network namespace without any way out, so that installing asks nobody. Needs root and the
-# packages that ours depends on. Argument: the .deb.
+# `make deb-test`: the package is installed over a checkout's service, upgraded while a gate runs (well, and badly),
+# downgraded, removed and purged on a copy of this machine that nobody else sees: an overlay over its files, a network
+# namespace without any way out, so that installing asks nobody. Needs root and the packages that ours depends on, and
+# asks lintian where it is installed. Argument: the .deb.
 set -euo pipefail
 
 if [ "${1-}" != inside ]; then
@@ -35,9 +36,35 @@ check() { # what, command...
     fi
 }
 no() { ! "$@"; }
+remade() { # version, file of it that is cut off (or nothing): the same package as another one
+    rm -rf "$root/root/other"
+    dpkg-deb -R "$root/root/consentry.deb" "$root/root/other"
+    sed -i "s/^Version: .*/Version: $1/" "$root/root/other/DEBIAN/control"
+    for file in ${2:+"$root/root/other"/$2}; do truncate -s 100 "$file"; done
+    dpkg-deb --root-owner-group --build "$root/root/other" "$root/root/other.deb" >/dev/null
+}
+enforcing() { in_root consentry status --json | grep -q '"ENFORCING"'; }
+within() { # a minute, command...
+    for _ in $(seq 300); do
+        if "$@"; then return; fi
+        sleep 0.2
+    done
+    return 1
+}
 
+if command -v lintian >/dev/null; then
+    check "lintian finds nothing" bash -c "said=\$(lintian --fail-on none $deb 2>&1 | grep '^[EWP]: '); echo \"\$said\"; [ -z \"\$said\" ]"
+fi
 ip link set lo up
+units=$root/etc/systemd/system
+mkdir -p "$units/sysinit.target.wants"
+for unit in consentry-lock consentry-keeper consentry; do
+    printf '[Service]\nExecStart=/opt/checkout/.venv/bin/consentry\n' >"$units/$unit.service"
+done
+ln -s /etc/systemd/system/consentry-lock.service "$units/sysinit.target.wants/"
 check "it installs without a network" in_root dpkg --install /root/consentry.deb
+check "a checkout's units make way for the package's" no grep -rs /opt/checkout "$units"
+check "nothing says that it stands beside its place" no grep -rIl -e venv.new -e venv.old "$root/usr/lib/consentry/venv/bin" "$root/usr/lib/consentry/venv/pyvenv.cfg"
 check "dpkg finds every file as it was packed" in_root dpkg --verify consentry
 check "consentry --version" in_root consentry --version
 check "consentry doctor --json says something" bash -c "$(declare -f in_root); root=$root; in_root consentry doctor --json | grep -q name"
@@ -51,13 +78,36 @@ check "the lock locks" in_root sh /etc/consentry/lock.sh
 check "and stands in the kernel" bash -c "ip rule | grep -q 'iif consentry0.*blackhole' && nft list table inet consentry_lock"
 check "nothing of it is in the system's Python" no in_root /usr/bin/python3 -P -c 'import firewall.app'
 
-echo 'note = "the owner wrote this"' >"$root/var/lib/consentry-rules" && mkdir -p "$root/var/lib/consentry"
-mv "$root/var/lib/consentry-rules" "$root/var/lib/consentry/rules.toml"
-check "an upgrade goes through" in_root dpkg --install /root/consentry.deb
+for side in lan0 wan0; do ip link add "$side" type veth peer name "far-$side"; done
+ip addr add 192.168.99.1/24 dev lan0
+ip addr add 203.0.113.2/24 dev wan0
+for link in lan0 wan0 far-lan0 far-wan0; do ip link set "$link" up; done
+in_root consentry run --headless --lan lan0 --wan wan0 >/mnt/gate 2>&1 &
+gate=$!
+check "a gate runs" within enforcing
+echo '# the owner wrote this' >>"$root/var/lib/consentry/rules.toml"
+
+remade 99 usr/lib/consentry/wheels/click-*
+check "an upgrade that cannot be made fails" no in_root dpkg --install /root/other.deb
+check "and the old one is all there" in_root consentry --version
+check "and decides" enforcing
+remade 99.1
+check "the next one goes through" in_root dpkg --install /root/other.deb
+check "and leaves nothing beside it" no test -e "$root/usr/lib/consentry/venv.new" -o -e "$root/usr/lib/consentry/venv.old"
+check "behind a gate that decides" enforcing
+pid=$(in_root consentry status --json | sed 's/.*"pid": \([0-9]*\).*/\1/')
+kill -9 "$pid"
+check "also when it has died" within bash -c "$(declare -f in_root enforcing); root=$root; enforcing && ! in_root consentry status --json | grep -q '\"pid\": $pid,'"
 check "and keeps what its owner wrote" grep -q owner "$root/var/lib/consentry/rules.toml"
+check "a downgrade goes through" in_root dpkg --force-downgrade --install /root/consentry.deb
 check "it still runs" in_root consentry --version
 
-check "it goes" in_root dpkg --remove consentry
+echo 'mode = ' >"$root/etc/consentry/gateway.toml"
+check "it goes, and the gate that runs with it" in_root dpkg --remove consentry
+check "which has ended" within no kill -0 "$gate"
+check "and put the box back" bash -c "! ip rule | grep -q lan0 && ! nft list table inet consentry"
+check "a plan that cannot be read stands in nobody's way, and stays" grep -q mode "$root/etc/consentry/gateway.toml"
+check "nothing of its environment stays" no test -e "$root/usr/lib/consentry"
 check "with its lock" no test -e "$root/etc/consentry/lock.sh"
 check "in the kernel too" bash -c "! ip rule | grep -q consentry0 && ! nft list table inet consentry_lock"
 check "with its units" no test -e "$root/etc/systemd/system/sysinit.target.wants/consentry-lock.service"
