@@ -193,7 +193,7 @@ class Recorded:
             "bytes_up": self.up.bytes,
             "bytes_down": self.down.bytes,
             "first": round(self.first, 6),
-            "last": round(max(self.up.last, self.down.last), 6),
+            "last": round(max(self.first, self.up.last, self.down.last), 6),
         }
 
     def _names(self) -> tuple[list[Name], str]:

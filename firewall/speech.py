@@ -57,7 +57,7 @@ _METHOD_LIKELY = re.compile(rb"[\r\n]*[A-Z]{1,20}(?: |$)")
 # (4511), databases, remote desktops; or a proxy's line stands in front of it. A phone may choose any method and any
 # target, so only what HTTP's reader has turned away is listened to like this. Text of these protocols to its end:
 _MAY_START_TLS = re.compile(
-    rb"(?i)(?:EHLO|HELO|LHLO|STLS|CAPA|CAPABILITIES|MODE READER|AUTH (?:TLS|SSL)|FEAT|USER|NICK|CAP LS|STARTTLS|"
+    rb"(?i)(?:PROXY|EHLO|HELO|LHLO|STLS|CAPA|CAPABILITIES|MODE READER|AUTH (?:TLS|SSL)|FEAT|USER|NICK|CAP LS|STARTTLS|"
     rb"<\?xml|<stream|\S{1,16} (?:STARTTLS|CAPABILITY|ID|NOOP))\b"
 )
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")

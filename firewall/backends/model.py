@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 # Ports that answer more often than they ask, for flows whose beginning was not recorded.
 SERVERS: Final = frozenset((53, 80, 443, 853, 993, 995, 465, 587, 5222, 5223, 5228, 8080, 8443))
+
+CHOSEN: Final = 32_768  # from here on systems choose the ports that they connect from
+
+# A hello of TLS, HTTP's first words (RFC 8446, 4; RFC 9112, 3 and 4).
+_SERVER_SAYS = re.compile(rb"\x16\x03...\x02|HTTP/1\.[01] ", re.DOTALL)
+_CLIENT_SAYS = re.compile(rb"\x16\x03...\x01|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|PRI) ", re.DOTALL)
+_QUIC = re.compile(rb"[\xc0-\xff](?:\0\0\0\x01|\x6b\x33\x43\xcf)")  # a long header, of version 1 or 2
 
 _PORTS = Struct("!HH")
 _LONG = Struct("!I")
@@ -72,14 +80,21 @@ class Sets:
         return behind is not None and self._listed(NAT64 + behind)
 
 
-def answers(packet: ip.Packet) -> bool:
+def answers(packet: ip.Packet, raw: bytes) -> bool:
     """Whether the first packet that was recorded of a flow is one of its answers."""
     if packet.proto == ip.TCP and packet.flags & ip.SYN:
         return bool(packet.flags & ip.ACK)
     if packet.proto not in (ip.TCP, ip.UDP):
         return False
+    said = raw[packet.payload : min(packet.payload + 16, packet.end)]
+    if packet.proto == ip.TCP and _SERVER_SAYS.match(said):
+        return True
+    if packet.proto == ip.TCP and _CLIENT_SAYS.match(said):
+        return False
     if (packet.sport in SERVERS) != (packet.dport in SERVERS):
         return packet.sport in SERVERS
+    if (packet.proto == ip.TCP or _QUIC.match(said)) and packet.sport < CHOSEN <= packet.dport:
+        return True
     return packet.sport < 1024 <= packet.dport
 
 

@@ -232,10 +232,14 @@ class Replay:
         side = side or self._side_of(packet)
         begins = packet.proto == ip.TCP and packet.flags & (ip.SYN | ip.ACK) == ip.SYN
         if begins and side is not None and side.flow.isn != packet.seq:
-            self._forget(side.flow)  # its ports are used again
-            side = None
+            flow, start = side.flow, (packet.seq + 1) % (1 << 32)
+            if flow.isn is None and side is flow.up and flow.order is not None and flow.order.begins_at(start):
+                flow.isn = packet.seq  # it was overtaken
+            else:
+                self._forget(flow)  # its ports are used again
+                side = None
         if side is None:
-            side = self._open(packet, up=begins or not answers(packet), macs=frame[:12])
+            side = self._open(packet, time, up=begins or not answers(packet, whole), macs=frame[:12])
             flow = side.flow
             if packet.proto == ip.TCP and packet.flags & ip.SYN and packet.end >= packet.l4 + 12:
                 up = side is flow.up
@@ -264,12 +268,12 @@ class Replay:
         flow = self._flows.get(_back(packet))
         return flow.down if flow is not None else None
 
-    def _open(self, packet: ip.Packet, *, up: bool, macs: bytes) -> Side:
+    def _open(self, packet: ip.Packet, time: float, *, up: bool, macs: bytes) -> Side:
         """A flow whose first recorded packet this is. `macs`: its receiver's and its sender's."""
         key, mac = (packet.flow(), macs[6:]) if up else (_back(packet), macs[:6])
         if mac == link.NOBODY:  # the link does not tell: the address stands for its phone
             mac = b"\x06" + blake2b(key.src, digest_size=5).digest()
-        flow = self._flows[key] = Recorded(key, mac, self._now)
+        flow = self._flows[key] = Recorded(key, mac, time)
         sides = self._sides.get(key.proto)
         if sides is not None:
             there, back = _ends(key)

@@ -63,6 +63,16 @@ class Order:
             found = self._read(0, segment)
         return found + self._ready() if self._waiting else found
 
+    def begins_at(self, start: int) -> bool:
+        """Whether `start`, told late, can be where the stream begins; if nobody saw its beginning, it is then."""
+        if self.next is None and not self._waiting:
+            return False
+        first = self.next if self.next is not None else self._base + min(self._waiting)
+        near = (first - start) % SEQUENCE <= REMEMBERED
+        if near and self.next is None:
+            self.next = start
+        return near
+
     def settle(self) -> list[tuple[int, Segment]]:
         """Nothing more comes that could be in front: what waits is taken as it is."""
         if not self._waiting:

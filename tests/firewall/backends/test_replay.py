@@ -133,6 +133,32 @@ def test_a_second_hello_behind_the_answer_is_heard_and_judged_with_the_first() -
     assert row["verdict"] == "allow"
 
 
+@pytest.mark.parametrize("first", [2, 3, 4])
+def test_a_handshake_that_was_overtaken_is_of_the_same_connection(first: int) -> None:
+    """Multi-queue cards record so: SYN, SYN-ACK and ACK come behind the first words."""
+    talk = captures.Talk().shake().say(GOOD, 400).packets
+    turned = [*talk[3 : 1 + first], *talk[:3], *talk[1 + first :]]
+    frames = [(n, 1, frame) for n, (_, frame) in enumerate(captures.on("ethernet", turned))]
+    (row,) = corpora.replayed(frames)
+    assert names(row) == {"www.example.com"}
+
+
+@pytest.mark.parametrize(("dst", "dport"), [(captures.FAR, 31_337), (captures.FAR6, 31_337)])
+@pytest.mark.parametrize("says", [b"HTTP/1.1 101 Switching Protocols\r\n", b"\x16\x03\x03\0\x7a\x02\0\0\x76", b"\xff\xfe\xfd"])
+def test_what_begins_with_an_answer_was_opened_by_the_other_side(says: bytes, dst: str, dport: int) -> None:
+    talk = captures.Talk(dst=dst, dport=dport).answer(says).say(captures.get("www.example.com"))
+    (row,) = corpora.replayed((time, 1, frame) for time, frame in captures.on("ethernet", talk.packets))
+    assert (row["dst"], row["dport"], row["name"]) == (dst, dport, "www.example.com")
+
+
+def test_a_name_behind_a_proxys_header_is_read() -> None:
+    said = b"PROXY TCP4 192.0.2.1 198.51.100.1 52176 443\r\n" + GOOD
+    for size in (20, 2_000):
+        talk = captures.Talk().shake().say(said, size).packets
+        (row,) = corpora.replayed((time, 1, frame) for time, frame in captures.on("ethernet", talk))
+        assert names(row) == {"www.example.com"}
+
+
 def test_there_are_enough_recordings_of_our_own() -> None:
     assert len(captures.CASES) >= 30
 
