@@ -84,7 +84,7 @@ class Lab:
     def phone(self, *words: str, phone: str = "phone1", check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return self.consentry("lab", "exec", phone, "--", *words, check=check, timeout=timeout)
 
-    def fetch(self, *urls: str, phone: str = "phone1", seconds: float = 5, more: str = "") -> set[bool]:
+    def fetch(self, *urls: str, phone: str = "phone1", seconds: float = 15, more: str = "") -> set[bool]:
         """Whether a phone gets these pages, all at once; those of names over IPv4 and IPv6. {True}, {False}, or not alike."""
         tries = [(url, family) for url in urls for family in (("",) if families.named(urlsplit(url).hostname) else ("-4", "-6"))]
         script = "".join(f"(curl {family} -s -g -m {seconds} -o /dev/null {more} '{url}'; echo $?) & " for url, family in tries) + "wait"
@@ -189,6 +189,16 @@ def in_time(seconds: float, most: float) -> None:
     """What was measured is short enough. Not for what only computes: that is measured in time.thread_time()."""
     if seconds >= most:
         raise TooLate(f"it took {seconds:.2f} s, {most} s are allowed")
+
+
+def stands_still(what: Any, seconds: float = 0.5) -> Any:
+    """The value of `what()` that is the same so much later: who counts may still read what has come before."""
+    for _ in range(6):
+        before = what()
+        time.sleep(seconds)
+        if what() == before:
+            return before
+    raise TooLate(f"it goes on: {what()}")
 
 
 def wait_for(what: Any, seconds: float = 10.0) -> Any:

@@ -27,6 +27,12 @@ def held(report: blows.Report, *, recovery: float, few: int = 5) -> None:
         raise TooLate(f"well again after {max(report.recovery):.1f} s")
 
 
+def undisturbed(report: blows.Report, enough: int = 20) -> None:
+    """The other phone: >= 99 %, of enough."""
+    if report.success < 0.99 or len(report.other) < enough:
+        raise TooLate(f"{len(report.other)} tries, {report.success:.2%}: {[row for row in report.other if not row['ok']]}")
+
+
 def said(lab: Lab, *words: str) -> str:
     """The note of the history that has all these words."""
     return wait_for(lambda: next((text for text in blows.troubles(lab) if all(word in text for word in words)), None), 8)
@@ -53,7 +59,7 @@ def test_a_chain_deleted_a_rule_inserted_a_set_element_flipped(lab: Lab, tmp_pat
     report = blows.strike(lab, tmp_path, "tampered", strokes, lambda: blows.ruleset(lab) == whole, rate=30)
     print(f"found and put right after {report.row()['recovery_p50']} s, at most {report.row()['recovery_max']} s")
     held(report, recovery=5.0, few=10)
-    assert report.success >= 0.99
+    undisturbed(report)
     assert "put right" in said(lab, "the ruleset, by nft (pid ")
 
 
@@ -97,8 +103,7 @@ def test_a_second_gateway_refuses_and_the_first_is_unharmed(lab: Lab, tmp_path: 
 
 def not_starved(report: blows.Report) -> None:
     held(report, recovery=PATIENT)
-    assert len(report.other) > 60
-    assert report.success >= 0.99, [row for row in report.other if not row["ok"]]
+    undisturbed(report, 60)
 
 
 def test_one_phones_floods_do_not_starve_another(lab: Lab, tmp_path: Path) -> None:
@@ -187,7 +192,7 @@ def test_the_clock_leaps_a_year_ahead_and_ten_back(tmp_path: Path, monkeypatch) 
             time.sleep(1.5)
             refused = *LISTED, "http://api.account.xiaomi.com/", "http://contactapi.micloud.xiaomi.net/"
             assert lab.fetch(*refused, seconds=1, more=f"-d evil-clock-{n}") == {False}
-            assert lab.fetch(f"http://friendly.example/clock-{n}", seconds=3) == {True}
+            assert lab.fetch(f"http://friendly.example/clock-{n}", seconds=20) == {True}
             assert json.loads(lab.consentry("status", "--json").stdout)["state"] == "ENFORCING"
             assert wait_for(lambda n=n: lab.arrived(f"clock-{n}"), 5)
             assert not lab.arrived(f"evil-clock-{n}")

@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from judge import Lab, in_time, lab_up, lines, wait_for
+from judge import Lab, in_time, lab_up, lines, stands_still, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -398,9 +398,7 @@ def end_together(uploads: list[Upload], *words: str) -> None:
     for upload in uploads:
         upload.ends()
     took = time.monotonic() - began
-    at = [upload.arrived for upload in uploads]
-    time.sleep(1)
-    assert [upload.arrived for upload in uploads] == at
+    stands_still(lambda: [upload.arrived for upload in uploads], 1.0)
     in_time(took, 5)
     print(f"uploads ended {took:.2f} s after {' '.join(words)!r}")
 

@@ -75,7 +75,7 @@ def attempt(lab: Lab, word: str, tries: int = 5) -> None:
     for n in range(tries):
         family = ("-4", "-6")[n % 2]
         lab.phone("curl", family, "-s", "-m", "2", "-d", f"{word}-{n}-token", LISTED, phone="phone1", check=False)
-        lab.phone("curl", family, "-s", "-m", "5", "-o", "/dev/null", f"http://example.com/{word}-{n}", phone="phone2")
+        lab.phone("curl", family, "-s", "-m", "15", "-o", "/dev/null", f"http://example.com/{word}-{n}", phone="phone2")
 
 
 def judged(lab: Lab, word: str) -> None:
@@ -212,7 +212,7 @@ def frozen_for_a_while(disk: Disk) -> None:
     finally:
         disk.sh(f"fsfreeze -u {disk.state}", check=False)
     assert holding(lab) == ["phone1"]
-    lab.phone("curl", "-s", "-m", "5", "-d", "stored-token", LISTED, phone="phone1")
+    lab.phone("curl", "-s", "-m", "20", "-d", "stored-token", LISTED, phone="phone1")
     assert wait_for(lambda: lab.arrived("stored-token"))
     lab.consentry("consents", "revoke", "phone1", "service:xiaomi-account")
 

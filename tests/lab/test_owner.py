@@ -25,7 +25,7 @@ import socket, sys, time
 s = socket.socket(socket.AF_INET6 if sys.argv[2] == "6" else socket.AF_INET); s.settimeout(5)
 s.connect(socket.getaddrinfo(sys.argv[1], 4444, s.family, s.type)[0][4])
 try:
-    for n in range(6000):
+    for n in range(20_000):
         s.sendall(b"upload%06d" % n + bytes(1000)); time.sleep(0.01)
     print("finished")
 except OSError as error: print(type(error).__name__)

@@ -186,6 +186,7 @@ def test_no_question_in_another_ones_name(lab: Lab, family: int, tmp_path: Path)
     with lab.capture(tmp_path / "wan.pcap") as pcap:
         frames.send(hostile(lab), question(forged))
         frames.send(victim(lab), mine(question(own)))
+        wait_for(lambda: own.encode() in pcap.read_bytes().lower())
         time.sleep(SECONDS)
     asked = pcap.read_bytes().lower()  # upper and lower case are mixed on the way up
     assert forged.encode() not in asked
