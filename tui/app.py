@@ -107,7 +107,7 @@ class Consentry(OneByOne[None]):
         self.stirred = 0  # grows whenever something happens to a question or a consent
         self.changing = asyncio.Lock()  # one edit after the other
         self.leaving = "ends the lab" if lab else "leaves, the gate goes on"
-        self.bind("q", "leave", description="ends lab" if lab else "quit")
+        self.bind("q", "leave", description="ends" if lab else "quit")
         self.bind("q", "quit", description=self.leaving)
         self.register_theme(THEME)
         self.theme = THEME.name

@@ -42,6 +42,17 @@ def full(gate, phone, episode):
 
 
 @pytest.mark.parametrize("mode", PAGES)
+async def test_in_the_lab_the_line_of_keys_is_seen_whole_as_well(screen, full, mode):
+    async with screen(*full, lab=True) as s:
+        await s.press(PAGES[mode][0])
+        await s.until(lambda: s.app.current_mode == mode and s.app.screen.focused is not None and s.app.screen.focused.pointed is not None)
+        for _ in s.app.screen.focused.rows:
+            await s.pilot.pause()
+            assert s.lines[-1].rstrip().endswith("q ends")
+            await s.press("down")
+
+
+@pytest.mark.parametrize("mode", PAGES)
 async def test_the_keys_that_work_are_those_that_help_tells(screen, full, mode):
     async with screen(*full) as s:
         await s.press(PAGES[mode][0])

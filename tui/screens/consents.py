@@ -95,7 +95,8 @@ is left. t says that the clock is right."""
         consent = self.table.consent
         width = max(20, self.size.width - 2)
         if marked := self.table.marked:
-            self.in_full.update(marking.in_full(list(map(reach, marked)), "x revokes them", width, self.gate.glyphs))
+            texts, does = list(map(reach, marked)), "x revokes what is marked"
+            self.in_full.update(marking.in_full(texts, does, width, self.gate.glyphs))
         else:
             lines = [] if consent is None else consenting.in_full(
                 consent, self.table.passed, time.time(), width, self.gate.glyphs

@@ -94,7 +94,7 @@ async def test_all_that_are_marked_are_revoked(screen, gate, given, consent):
         await s.press("5")
         await s.shows("3 active", "[b]kid may reach")
         await s.press("space", "space", "end", "space")  # the last has ended: there is nothing to do with it
-        await s.shows("▸ 2 marked", "[b]kid: Xiaomi account and messaging, redmi-1s: Xiaomi account and messaging", "x revokes them; esc lets go of all")
+        await s.shows("▸ 2 marked", "[b]kid: Xiaomi account and messaging, redmi-1s: Xiaomi account and messaging", "x revokes what is marked; esc lets go of all")
         assert "c again" not in s.lines[-1]
         await s.press("x")
         await s.shows("Revoke 2 consents: [b]kid: Xiaomi account and messaging, redmi-1s", "Their running flows")

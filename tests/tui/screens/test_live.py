@@ -146,7 +146,7 @@ async def test_an_empty_screen_teaches(screen):
 
 async def test_an_empty_lab_says_what_comes(screen):
     async with screen(lab=True) as s:
-        await s.shows("The lab's phones begin in a moment", "q ends lab")
+        await s.shows("The lab's phones begin in a moment", "q ends")
 
 
 async def test_y_copies_the_name(screen, episode):
