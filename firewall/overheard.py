@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from firewall.dissect import NOT_MINE, dns, svcb
+from firewall.dissect.rebinding import is_home, is_local
 from firewall.inputs import AnswerSeen, QuerySeen
-from firewall.resolver.rebinding import is_home, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

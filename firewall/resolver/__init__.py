@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from firewall.backends import BackendError
 from firewall.commands import ForwardQuery, RefuseQuery, SendAnswer
 from firewall.dissect import NOT_MINE, dns, svcb
+from firewall.dissect.rebinding import is_home, is_local
 from firewall.inputs import AnswerSeen, QuerySeen
 from firewall.resolver import replies
 from firewall.resolver.cache import LONGEST, LONGEST_NO, SHORTEST, Cache, Entry
 from firewall.resolver.limits import BURST, RATE, Rates
 from firewall.resolver.listen import Listeners
-from firewall.resolver.rebinding import is_home, is_local
 from firewall.resolver.upstream import Upstreams
 from firewall.settings import DNS_PORT
 from rules.networks import translators
