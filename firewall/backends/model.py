@@ -25,7 +25,7 @@ CHOSEN: Final = 32_768  # from here on systems choose the ports that they connec
 # A hello of TLS, HTTP's first words (RFC 8446, 4; RFC 9112, 3 and 4).
 _SERVER_SAYS = re.compile(rb"\x16\x03...\x02|HTTP/1\.[01] ", re.DOTALL)
 _CLIENT_SAYS = re.compile(rb"\x16\x03...\x01|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|PRI) ", re.DOTALL)
-_QUIC = re.compile(rb"[\xc0-\xff](?:\0\0\0\x01|\x6b\x33\x43\xcf)")  # a long header, of version 1 or 2
+_QUIC = re.compile(rb"[\x80-\xff](?:\0\0\0\x01|\x6b\x33\x43\xcf)")  # a long header, of version 1 or 2
 
 _PORTS = Struct("!HH")
 _LONG = Struct("!I")

@@ -63,6 +63,7 @@ class Replay:
     def __init__(self, gateway: Gateway, policy: Policy, *, all_names: bool) -> None:
         self.packets = self.size = 0  # read so far; bytes of their frames
         self.other = 0  # without IP
+        self.cut = False  # words were cut off when they were recorded
         self.unknown_links: set[int] = set()
         self._gateway = gateway
         gateway.flows.listener = self._listener
@@ -102,50 +103,52 @@ class Replay:
         ipv4, ipv6, least4, least6 = link.ETHER_IPV4, link.ETHER_IPV6, _IPV4.size, _IPV6.size
         four, six = _IPV4.unpack_from, _IPV6.unpack_from
         packets = size = 0
-        for time, kind, data, start, end in windows:
-            packets += 1
-            size += end - start
-            if not packets & mask:
-                self.packets, self.size = packets, size
-                if progress is not None:
-                    progress()
-            ether = 0
-            if kind == ethernet and end - start >= least4:
-                ether, first, length, fragment, proto, key, offset, flags = four(data, start)
-            if ether != ipv4 and ether != ipv6:  # noqa: PLR1714  at every packet: a set would cost more
-                data = link.as_ethernet(kind, data[start:end])  # noqa: PLW2901  the same packet, in one form
-                if not data:
-                    self._strange(kind)
-                    continue
-                start, end, proto = 0, len(data), -1  # noqa: PLW2901
-                if end >= least4:
-                    ether, first, length, fragment, proto, key, offset, flags = four(data)
-            if time >= self._due:
-                self._tick(time)
-            side = None
-            if ether == ipv4:
-                if first == PLAIN_IPV4 and not fragment & 0x3FFF and (known := sides.get(proto)) is not None:
-                    side = known.get(key)
-                    payload = length - 20
-            elif end - start >= least6:
-                payload, proto, key, offset, flags = six(data, start)
-                if (known := sides.get(proto)) is not None:
-                    side = known.get(key)
-                    length = payload + 40
-            if side is not None:
-                if side.quiet:
-                    counted = proto != tcp or flags & opens != syn
-                else:
-                    counted = proto == tcp and payload == offset >> 4 << 2 and not flags & changes
-                if counted:
-                    side.bytes += length
-                    side.last = time
-                    continue
-            self._packet(time, data[start:end], side)
-            if self._over:
-                yield from self._over
-                self._over.clear()
-        self.packets, self.size = packets, size
+        try:
+            for time, kind, data, start, end in windows:
+                packets += 1
+                size += end - start
+                if not packets & mask:
+                    self.packets, self.size = packets, size
+                    if progress is not None:
+                        progress()
+                ether = 0
+                if kind == ethernet and end - start >= least4:
+                    ether, first, length, fragment, proto, key, offset, flags = four(data, start)
+                if ether != ipv4 and ether != ipv6:  # noqa: PLR1714  at every packet: a set would cost more
+                    data = link.as_ethernet(kind, data[start:end])  # noqa: PLW2901  the same packet, in one form
+                    if not data:
+                        self._strange(kind)
+                        continue
+                    start, end, proto = 0, len(data), -1  # noqa: PLW2901
+                    if end >= least4:
+                        ether, first, length, fragment, proto, key, offset, flags = four(data)
+                if time >= self._due:
+                    self._tick(time)
+                side = None
+                if ether == ipv4:
+                    if first == PLAIN_IPV4 and not fragment & 0x3FFF and (known := sides.get(proto)) is not None:
+                        side = known.get(key)
+                        payload = length - 20
+                elif end - start >= least6:
+                    payload, proto, key, offset, flags = six(data, start)
+                    if (known := sides.get(proto)) is not None:
+                        side = known.get(key)
+                        length = payload + 40
+                if side is not None:
+                    if side.quiet:
+                        counted = proto != tcp or flags & opens != syn
+                    else:
+                        counted = proto == tcp and payload == offset >> 4 << 2 and not flags & changes
+                    if counted:
+                        side.bytes += length
+                        side.last = time
+                        continue
+                self._packet(time, data[start:end], side)
+                if self._over:
+                    yield from self._over
+                    self._over.clear()
+        finally:  # also where the file breaks off
+            self.packets, self.size = packets, size
 
     def _strange(self, kind: int) -> None:
         self.other += 1
@@ -249,11 +252,13 @@ class Replay:
         # port 53 never crosses the gate: our resolver answers it
         if up and not side.bytes and not flow.asks and self._sets.refuse(flow.mac, flow.key.dst, now):
             self._refuse(flow, whole)
-        side.bytes += packet.end
+        payload = ip.payload_of(whole, packet)
+        side.bytes += packet.payload + payload
         side.last = time
         if flow.asks and packet.proto == ip.UDP:
             self._talk(flow, whole[packet.payload : packet.end], up=up)
         elif up and not side.quiet:
+            self.cut |= packet.payload + payload > len(whole)
             self._upload(flow, whole, packet)
         elif not (up or flow.asks):
             side.quiet |= packet.payload < packet.end

@@ -36,6 +36,7 @@ def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: t
     from firewall.backends.model import Everybody  # noqa: PLC0415  no other command needs all of this
     from firewall.backends.replay import Replay  # noqa: PLC0415
     from firewall.capture import Capture, CaptureError  # noqa: PLC0415
+    from firewall.dissect import link  # noqa: PLC0415
     from firewall.gateway import Gateway  # noqa: PLC0415
     from firewall.geo import Places  # noqa: PLC0415
     from rules import store  # noqa: PLC0415
@@ -59,16 +60,21 @@ def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: t
     for path in files:
         capture = Capture(path)
         one = Replay(Gateway(Everybody(group, given), place), policy, all_names=rules is None)
+        found = False
         try:
             for flow in one.play(capture.windows(), _Progress(capture, one)):
-                row = flow.to_json(str(path))
+                found, row = True, flow.to_json(str(path))
                 print(encode(row) if as_json else line(row))  # noqa: T201  thousands of rows: click.echo flushes each
         except CaptureError as error:
             broken = True
             click.echo(inert(str(error)), err=True)
         for kind in sorted(one.unknown_links):
             broken = True
-            click.echo(inert(f"{path}: frames of link type {kind} are not read (tcpdump.org/linktypes.html)"), err=True)
+            click.echo(inert(f"{path}: frames of link type {link.name(kind)} are not read"), err=True)
+        if one.packets and not found and not one.unknown_links:
+            click.echo(inert(f"{path}: {one.packets:,} frames, and no flow of IP in them"), err=True)
+        if one.cut:
+            click.echo(inert(f"{path}: its packets are cut off, names may be missing (tcpdump: -s 0)"), err=True)
         packets += one.packets
         size += one.size
     seconds = max(time.monotonic() - began, 1e-9)

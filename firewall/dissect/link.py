@@ -24,6 +24,10 @@ _ETHER_IP: Final = frozenset((b"\x08\x00", b"\x86\xdd"))
 _VLAN: Final = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00", b"\x92\x00"))
 _MPLS: Final = frozenset((b"\x88\x47", b"\x88\x48"))
 _PPP_IP: Final = frozenset((0x21, 0x57))
+_OTHERS: Final = {  # that captures come with, and that carry no IP or not as such
+    6: "Token Ring", 10: "FDDI", 187: "Bluetooth HCI", 189: "USB", 195: "IEEE 802.15.4", 201: "Bluetooth HCI",
+    203: "LAPD", 220: "USB", 227: "CAN", 230: "IEEE 802.15.4", 249: "USBPcap", 251: "Bluetooth LE", 256: "Bluetooth LE",
+}
 _SNAP: Final = b"\xaa\xaa\x03"
 
 
@@ -44,6 +48,12 @@ def as_ethernet(link: int, frame: bytes) -> bytes:
         return frame
     sender, receiver = macs(link, frame)
     return receiver + sender + (ETHER_IPV4 if frame[at] >> 4 == 4 else ETHER_IPV6).to_bytes(2) + frame[at:]
+
+
+def name(link: int) -> str:
+    """A link type for people."""
+    named = _OTHERS.get(link) or ("somebody's own" if 147 <= link <= 162 else "see tcpdump.org/linktypes.html")
+    return f"{link} ({named})"
 
 
 def known(link: int) -> bool:

@@ -7,6 +7,7 @@ import captures
 import pytest
 from click.testing import CliRunner, Result
 
+from firewall.capture import Capture
 from firewall.cli import main
 
 FIELDS = [
@@ -83,6 +84,8 @@ def test_several_files_and_a_broken_one(file: Path, tmp_path: Path) -> None:
     assert [row["file"] for row in rows] == [str(broken)] * 2 + [str(file)] * 2
     assert done.exit_code == 1
     assert f"{broken}: is cut off within a packet" in done.stderr
+    whole = len(list(Capture(file)))
+    assert f"\n{2 * whole - 1} packets" in done.stderr
 
 
 def test_long_files_tell_how_far_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,4 +113,23 @@ def test_what_cannot_be_is_said(file: Path, tmp_path: Path) -> None:
     strange.write_bytes(captures.pcap([(1.0, bytes(60))], link=9_999))
     done = run(strange)
     assert done.exit_code == 1
-    assert "link type 9999" in done.stderr
+    assert "link type 9999 (see tcpdump.org/linktypes.html)" in done.stderr
+    strange.write_bytes(captures.pcap([(1.0, bytes(60))], link=249))
+    assert "link type 249 (USBPcap)" in run(strange).stderr
+
+
+def test_what_a_recording_lacks_is_said(tmp_path: Path) -> None:
+    """Packets cut off when they were recorded, with their whole length counted; frames under a wrong link type."""
+    said = captures.on("ethernet", captures._tls())
+    short = tmp_path / "short.pcap"
+    short.write_bytes(captures.pcap([(time, frame[:70]) for time, frame in said]))
+    done = run(short, "--json")
+    assert done.exit_code == 0
+    assert "cut off" in done.stderr
+    row = json.loads(done.stdout)
+    assert (row["bytes_up"], row["name"]) == (sum(len(frame) - 14 for _, frame in said if frame[:6] == captures.THEIR_MAC), "")
+    wrong = tmp_path / "wrong.pcap"
+    wrong.write_bytes(captures.pcap([(time, b"\0" + frame) for time, frame in said], link=101))
+    done = run(wrong)
+    assert "no flow of IP" in done.stderr
+    assert "cut off" not in done.stderr
