@@ -149,11 +149,11 @@ class Recorded:
         """Whether the kernel shows Python this payload of a watched flow.
 
         Behind the server's answer only what may be one more hello, as gate.nft has it (goes_on): a handshake, or a
-        change of ciphers with one behind it. Anything else ends the watch.
+        change of ciphers that is not followed by what is encrypted. Anything else ends the watch.
         """
         if self.watch is not Watch.BEGUN or not self.down.quiet:
             return True
-        if data[0] == tls.HANDSHAKE or (data[0] == CHANGE and data[6:7] in (b"", b"\x16")):
+        if data[0] == tls.HANDSHAKE or (data[0] == CHANGE and data[6:7] != b"\x17"):
             self.down.quiet = False
             return True
         self.watch = Watch.NONE

@@ -17,7 +17,7 @@ from firewall import commands, events, inputs, overheard
 from firewall.backends.model import Sets, answers, sized, without_syn
 from firewall.capture import CaptureError
 from firewall.commands import Watch
-from firewall.dissect import NOT_MINE, ip, link
+from firewall.dissect import NOT_MINE, ip, link, tls
 from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import CONTRADICTS, Order, Segment
 from firewall.flow import HELD_SECONDS
@@ -261,7 +261,8 @@ class Replay:
             self.cut |= packet.payload + payload > len(whole)
             self._upload(flow, whole, packet)
         elif not (up or flow.asks):
-            side.quiet |= packet.payload < packet.end
+            answer = whole[packet.payload : packet.end]
+            side.quiet |= bool(answer) and answer[tls.RANDOM] != tls.RETRY  # which asks for one more hello
         elif not up:
             for message in overheard.messages(whole[packet.payload : packet.end]):
                 self._talk(flow, message, up=False)

@@ -13,6 +13,7 @@ CLIENT_HELLO = 1
 SERVER_NAME, ALPN, ENCRYPTED_CLIENT_HELLO = 0, 16, 0xFE0D  # RFC 6066, 7301, 9849
 ENCRYPTED_NAME = 0xFFCE  # its predecessor ESNI, of drafts; nobody sent it for show
 HOST_NAME = 0
+RETRY, RANDOM = bytes.fromhex("cf21ad74e59a6111"), slice(11, 19)  # so a HelloRetryRequest's begins, and there (4.1.3)
 LARGEST = 16_384  # bytes of a hello, and of a record; BoringSSL and nginx (preread_buffer_size) read no more either
 MOST_PROTOCOLS = 16  # of ALPN; browsers offer two or three
 

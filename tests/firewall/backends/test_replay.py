@@ -13,6 +13,7 @@ from firewall.backends import replay
 from firewall.backends.model import Sets
 from firewall.capture import Capture
 from firewall.commands import KernelState
+from firewall.dissect import tls
 
 
 @pytest.mark.parametrize("name", captures.CASES)
@@ -131,6 +132,18 @@ def test_a_second_hello_behind_the_answer_is_heard_and_judged_with_the_first() -
     row = said_twice((0, len(GOOD), GOOD), b"once more", (len(GOOD), len(more), more))
     assert names(row) == {"www.example.com", "cdn.example.com"}
     assert row["verdict"] == "allow"
+
+
+EARLY = b"\x17\x03\x03\0\x20" + bytes(32)
+ASKED_AGAIN = b"\x16\x03\x03\0\x58\x02\0\0\x54\x03\x03" + tls.RETRY + bytes(70)
+
+
+@pytest.mark.parametrize(("answer", "before", "verdict"), [
+    (b"once more", CHANGE * 3, "allow"), (ASKED_AGAIN, CHANGE * 3, "allow"), (ASKED_AGAIN, EARLY, "block"), (ASKED_AGAIN, CHANGE + EARLY, "block"),
+])
+def test_what_stands_before_a_second_hello_is_judged_as_live(answer: bytes, before: bytes, verdict: str) -> None:
+    more = GOOD + before + captures.records(captures.hello("cdn.example.com"))
+    assert said_twice((0, len(GOOD), GOOD), answer, (len(GOOD), len(more), more))["verdict"] == verdict
 
 
 @pytest.mark.parametrize("first", [2, 3, 4])
