@@ -65,8 +65,8 @@ class Flow:
     """One flow, from its first payload packet to the end that conntrack tells."""
 
     __slots__ = (
-        "answered", "behind", "burst_until", "decision", "down", "first_held", "held", "held_since", "key", "mac",
-        "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "up", "watch",
+        "answered", "behind", "burst_until", "counted", "decision", "down", "first_held", "held", "held_since", "key",
+        "mac", "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "up", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, phone: Phone, speech: Hears | None = None) -> None:
@@ -83,6 +83,7 @@ class Flow:
         self.said = NO_NAME.said
         self.signs = NO_NAME.signs
         self.unfinished = False
+        self.counted = False  # what is kept of its words, among its phone's
         self.behind = 0, b""  # where the last segment behind what was judged ended, and with what
         self.answered: tuple[tuple[str, ...], ...] = ()  # by DNS, when it was judged
         self.may_say_more = False
@@ -182,8 +183,9 @@ class FlowTable:
                 self._held_of[gone] -= bool(flow.held)
                 self._remembered.drop(gone, flow.stream)
                 self._remembered.keep(phone, flow.stream)
-                self._listened.drop(gone, flow)
-                self._listened.keep(phone, flow)
+                if flow.counted:
+                    self._listened.drop(gone, flow)
+                    self._listened.keep(phone, flow)
                 flow.phone = phone
         self._held_of.pop(gone, None)
 
@@ -194,10 +196,15 @@ class FlowTable:
             self._let_go(flow, passing=False)
         return flow
 
+    def _no_longer_counted(self, flow: Flow) -> None:
+        flow.counted = False
+        self._listened.drop(flow.phone, flow)
+
     def _let_go(self, flow: Flow, *, passing: bool) -> None:
         del self._flows[flow.key]
         self._remembered.drop(flow.phone, flow.stream)
-        self._listened.drop(flow.phone, flow)
+        if flow.counted:
+            self._no_longer_counted(flow)
         self.gone(flow, self.release(flow), passing)
 
     def hear(
@@ -226,9 +233,10 @@ class FlowTable:
             data = place
         heard = flow.speech.hear(data)
         if flow.speech.size:
+            flow.counted = True
             self._listened.keep(flow.phone, flow)
-        else:
-            self._listened.drop(flow.phone, flow)
+        elif flow.counted:
+            self._no_longer_counted(flow)
         if heard is NOTHING_NEW:
             return Hearing.SAME
         if flow.decision is not None and packet.proto == TCP:
@@ -298,7 +306,8 @@ class FlowTable:
     def judged(self, flow: Flow) -> None:
         """It has its verdict, which is for what was said until now and for nothing else in its place."""
         if flow.decision is not None and flow.decision.verdict.refuses:
-            self._listened.drop(flow.phone, flow)
+            if flow.counted:
+                self._no_longer_counted(flow)
             flow.speech = None  # nothing that it says is heard any more
         if flow.stream.judged():
             self._remembered.keep(flow.phone, flow.stream)
