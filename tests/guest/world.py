@@ -212,7 +212,7 @@ class Bulk:
         self.error = ""
         self.socket = phone.connect(address, port, kind)
         self.near, self.far = self.socket.getsockname()[:2], self.socket.getpeername()[:2]
-        self._piece = b"x" * (16_384 if kind == socket.SOCK_STREAM else 1_200)
+        self._piece = b"x" * (4_096 if kind == socket.SOCK_STREAM else 1_200)
         for work in (self._send, self._drain):
             threading.Thread(target=work, daemon=True).start()
 
