@@ -226,7 +226,7 @@ def _subnets(
         except ValueError as error:
             raise PlanError(f"--subnet: {error}") from None
         if hit := subnets.collides(subnet4, taken):
-            raise PlanError(f"--subnet {subnet4}: {hit} is in use on this box")
+            raise PlanError(f"--subnet {subnet4}: {hit} is in use on this box; --subnet auto finds a free one")
     elif kept and not subnets.collides(kept.subnet4, taken):
         subnet4 = kept.subnet4
     else:

@@ -102,7 +102,9 @@ class Session:
             far = {family: await peer.look_up(WEB, family, 4) for family in (4, 6)}
             rows = [lacks for family in (4, 6) if (lacks := self._lacks(family, probe))]
             families = [family for family in (4, 6) if family not in {row.family for row in rows}]
-            made = [one for family in families for one in self._made(family, probe, peer, far[family])]
+            near = [family for family in (4, 6) if probe.address(family)]  # phones reach each other without a way out
+            made = [one for family in near for one in self._made(family, probe, peer, far[family])]
+            made = [one for one in made if one.family in families or one.way == "neighbour"]
             self._say(f"trying {len(made)} ways out ...")
             self._witness.watch(made)
             await self._try(made, probe, peer)
@@ -110,7 +112,7 @@ class Session:
             rows.append(refused_at_all(rows))
             # After the others: what is changed for it makes the gate load its rules anew.
             controls = believed([await self._control(family, probe) for family in families]) if known else [UNSEEN]
-            rows[:0] = [*controls, *[await self._ears(family, peer) for family in families]]
+            rows[:0] = [*controls, *[await self._ears(family, peer) for family in near]]
             if self._disrupt and families:
                 rows += await strikes.all_of_them(self._gate, self._witness, probe, families, far, self._say)
         finally:
