@@ -194,7 +194,8 @@ async def test_a_thousand_events_a_second_neither_stop_the_keys_nor_the_eye(scre
             await asyncio.sleep(0.03)
         lasted = time.monotonic() - began
         await flooding
-        assert len(waits) > 10
+        if len(waits) <= 10:
+            raise TooLate(f"{len(waits)} keys in {lasted:.1f} s")
         assert len(drawn) <= 10 * lasted + 2
         if statistics.median(waits) >= 0.05:
             raise TooLate(f"a key waits {statistics.median(waits) * 1_000:.0f} ms")

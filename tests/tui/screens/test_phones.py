@@ -55,8 +55,7 @@ async def test_p_puts_into_a_group_and_completes_what_is_begun(screen, gate, pho
         await s.press("p")
         await s.shows("Known: home, strict; another word makes one")
         await s.press("s", "t")
-        await s.shows("strict")
-        await s.pilot.pause(0.1)
+        await s.until(lambda: s.app.screen.prompt.box._suggestion == "strict")
         await s.press("right", "enter")
         await s.shows("anna-pixel is of group strict now")
 
