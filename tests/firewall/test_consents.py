@@ -140,7 +140,7 @@ def test_a_phone_cannot_open_more_ways_than_the_kernel_has_room_for(house: Conse
     assert house.afford(key(1, 3), 4, yes).verdict is Verdict.ASK
     house.settle(key(1, 1), 3, (), 50.0)
     assert house.afford(key(1, 3), 3, yes) is yes
-    allowed = replace(yes, verdict=Verdict.ALLOW, consent=0)
+    allowed = yes._replace(verdict=Verdict.ALLOW, consent=0)
     assert house.afford(key(1, 9), 3, allowed) is allowed
 
 
