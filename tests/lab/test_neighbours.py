@@ -196,8 +196,9 @@ def test_a_rule_opens_this_way_alone_and_without_it_what_went_on_is_cut(lab: Lab
             datagrams.end()
 
 
-def test_a_consent_opens_it_where_a_rule_asks(lab: Lab) -> None:
-    to = PHONE["phone2"][4]
+@BOTH
+def test_a_consent_opens_it_where_a_rule_asks(lab: Lab, printer: Printer, family: int) -> None:
+    to = PHONE["phone2"][family]
     with rule(lab, f"ask addr:{to}"):
         assert tried(lab, "phone1", "tcp", to) == REFUSED["tcp"]
         lab.consentry("consents", "grant", "phone1", f"addr:{to}", "--for", "1h")
