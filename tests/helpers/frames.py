@@ -83,6 +83,12 @@ def neighbour_advert(mac: bytes, src: str, claimed: str, dst: str) -> bytes:
     return _frame(mac, src, dst, 58, body, 2, hops=255)
 
 
+def too_big(mac: bytes, src: str, dst: str, packet: bytes) -> bytes:
+    """An error about `packet`, which it quotes (RFC 792; RFC 4443, 3.2)."""
+    kind, code, proto = (2, 0, 58) if ":" in dst else (3, 4, 1)
+    return _frame(mac, src, dst, proto, struct.pack("!BBHI", kind, code, 0, 1_280) + packet, 2)
+
+
 def _frame(mac: bytes, src: str, dst: str, proto: int, body: bytes, checksum_at: int, *, hops: int = 64) -> bytes:
     if ":" in dst:
         a, b = socket.inet_pton(socket.AF_INET6, src), socket.inet_pton(socket.AF_INET6, dst)
@@ -90,7 +96,7 @@ def _frame(mac: bytes, src: str, dst: str, proto: int, body: bytes, checksum_at:
         head = struct.pack("!IHBB", 6 << 28, len(body), proto, hops) + a + b
     else:
         a, b = socket.inet_aton(src), socket.inet_aton(dst)
-        pseudo = a + b + struct.pack("!xBH", proto, len(body))
+        pseudo = b"" if proto == 1 else a + b + struct.pack("!xBH", proto, len(body))
         head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 7, 0, hops, proto, 0) + a + b
         head = head[:10] + _sum(head) + head[12:]
     body = body[:checksum_at] + _sum(pseudo + body) + body[checksum_at + 2 :]

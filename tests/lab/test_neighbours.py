@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from secrets import token_hex
 
 import frames
+import hostile
 import pytest
 from judge import Lab, lab_up, wait_for
 from play import packed
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.lab
 BOTH = pytest.mark.parametrize("family", [4, 6])
 GATEWAY = {4: "10.77.0.1", 6: "2001:db8:77::1"}
 PHONE = {name: {4: f"10.77.0.{9 + number}", 6: f"2001:db8:77::{9 + number}"} for number, name in ((1, "phone1"), (2, "phone2"), (3, "phone3"))}
-MAC1, MAC3 = bytes.fromhex("020000000101"), bytes.fromhex("020000000103")
+MAC1, MAC2, MAC3 = (bytes.fromhex(f"02000000010{number}") for number in (1, 2, 3))
 PORT = 9100  # a printer's
 
 PRINTER = """
@@ -204,3 +205,56 @@ def test_a_consent_opens_it_where_a_rule_asks(lab: Lab, printer: Printer, family
         lab.consentry("consents", "grant", "phone1", f"addr:{to}", "--for", "1h")
         assert tried(lab, "phone1", "tcp", to, word="hello") == "hello"
         assert tried(lab, "phone3", "tcp", to) == REFUSED["tcp"]
+
+
+@pytest.fixture(scope="module")
+def neighbour(lab: Lab) -> Iterator[Printer]:
+    """The phone that asks the others listens, too."""
+    built = Printer(lab, "phone1")
+    yield built
+    built.end()
+
+
+@BOTH
+def test_an_error_about_what_another_phone_was_allowed_stays_here(lab: Lab, printer: Printer, neighbour: Printer, family: int) -> None:
+    """Neither its connections to the internet nor those to its printer are a third one's way to it, or theirs to end."""
+    mine, to, friend, sport = PHONE["phone1"][family], PHONE["phone2"][family], hostile.FRIEND[family], 5_000 + family
+    with rule(lab, f"allow addr:{to} phone:phone1"):
+        for far in (to, friend):
+            frames.send(namespace(lab, "phone1"), frames.udp(MAC1, mine, far, PORT, b"allowed", sport=sport))
+            wait_for(lambda far=far: lab.history(f"phone:phone1 verdict:allow addr:{far} port:{PORT}"))
+            word = token_hex(8).encode()
+            quoted = frames.udp(MAC1, mine, far, PORT, word, sport=sport)[14:]
+            frames.send(namespace(lab, "phone3"), frames.too_big(MAC3, PHONE["phone3"][family], mine, quoted))
+            assert tried(lab, "phone3", "udp", mine) == REFUSED[f"udp{family}"]  # sent behind it, and answered
+            assert not neighbour.heard(word), far
+
+
+@BOTH
+def test_who_is_asked_answers_only_what_was_allowed(lab: Lab, printer: Printer, neighbour: Printer, family: int) -> None:
+    """The kernel may know of a connection and nobody any more why: until it is asked about again, nothing comes back."""
+    mine, to = PHONE["phone1"][family], PHONE["phone2"][family]
+
+    def answered() -> bool:
+        word = token_hex(8).encode()
+        frames.send(namespace(lab, "phone2"), frames.udp(MAC2, to, mine, 5_100, word, sport=PORT))
+        tried(lab, "phone2", "udp", PHONE["phone3"][family])  # sent behind it, and refused
+        return neighbour.heard(word)
+
+    with rule(lab, f"allow addr:{to} phone:phone1"):
+        frames.send(namespace(lab, "phone1"), frames.udp(MAC1, mine, to, PORT, word := token_hex(8).encode(), sport=5_100))
+        wait_for(lambda: printer.heard(word))
+        assert answered()
+        lab.gateway("conntrack", "-U", "-f", f"ipv{family}", "-p", "udp", "-s", mine, "-d", to, "--sport", "5100", "-m", "0")
+        assert not answered()
+
+
+@BOTH
+def test_without_the_seal_nothing_passes_between_phones_either(lab: Lab, printer: Printer, family: int) -> None:
+    """It is put right within a moment; what is refused meanwhile is refused by who stands behind it."""
+    source, to = packed(PHONE["phone1"][family]), packed(PHONE["phone2"][family])
+    for _ in range(3):
+        word = token_hex(8).encode()
+        lab.gateway("nft", "flush chain inet consentry seal")
+        frames.send(namespace(lab, "phone1"), packets.frame(frames.GATEWAY_MAC, MAC1, packets.ping(source, to, word)))
+        assert not printer.heard(word)
