@@ -193,7 +193,7 @@ class LinuxBackend:
         self._kept[packet.id] = mark & marks.KEPT
         if not mark & marks.SLOT:
             self._newcomers[packet.id] = packet.mac, sender(packet.packet)
-        watch, near = mark & marks.WATCH, packet.out == self._sides.lan
+        watch, near = mark & marks.WATCH, self._sides.is_lan(packet.out)
         return PacketSeen(packet.id, packet.mac, packet.packet, 0 != watch != marks.FIRST, watch == marks.FIRST, near)
 
     def _read_log(self, log: nfnl.Log) -> None:

@@ -218,6 +218,10 @@ class Sides:
     def complete(self) -> bool:
         return all(self._known.values())
 
+    def is_lan(self, number: int) -> bool:
+        """Whether this index is the phones' interface. What is neither, for all we know, may be new."""
+        return number == self.lan or (number != self._known[self.wan] and _name_or_none(number) == self._lan)
+
     def look(self) -> list[str]:
         """What has become of them since the last look, in words."""
         news = []

@@ -42,3 +42,16 @@ def test_a_larger_table_of_neighbours_stays_and_a_namespace_has_none(proc, tmp_p
     links.Sysctls(tmp_path / "before.json").close("wan0")
     assert larger.read_text() == "100000\n"
     assert not missing.exists()
+
+
+def test_an_interface_made_anew_is_the_phones_before_anybody_has_looked(monkeypatch) -> None:
+    """A packet to another phone would else be judged as one to the internet, and let pass by the default."""
+    named = {"lan0": 2, "wan0": 3}
+    monkeypatch.setattr(links, "_index_or_0", lambda name: named.get(name, 0))
+    monkeypatch.setattr(links, "_name_or_none", {2: "lan0", 3: "wan0", 4: "ppp1", 9: "lan0"}.get)
+    sides = links.Sides("lan0", "wan0")
+    assert [sides.is_lan(number) for number in (2, 3, 4, 0)] == [True, False, False, False]
+    named["lan0"] = 9
+    assert sides.is_lan(9)
+    sides.look()
+    assert [sides.is_lan(number) for number in (9, 3)] == [True, False]
