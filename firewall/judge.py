@@ -114,7 +114,7 @@ class Judge:
     def weighs(self, phone: Phone, chain: tuple[str, ...], addr: bytes, boot: float) -> int:
         """How much hangs on remembering that this phone got `addr` by these names.
 
-        0: nothing is refused for it; 1: a consent opens it, which may end; 2: it is refused.
+        0: nothing is refused for it; 1: something may be, over another port, or when a consent ends; 2: all is refused.
         """
         if self.policy is None:
             return 0
@@ -123,7 +123,8 @@ class Judge:
         )
         consents = self._consents.of(phone, NEXT_FLOW, boot)
         seen = (plain, plain._replace(consents=consents)) if consents else (plain, plain)
-        return sum(decide(self.policy, one).verdict.refuses for one in seen)
+        refused = sum(decide(self.policy, one).verdict.refuses for one in seen)
+        return refused or any(map(self.policy.closes, chain))
 
     def watch(self, flow: Flow, seen: Observation) -> Watch:
         """What was let pass is watched while another name could change that.

@@ -77,12 +77,15 @@ class Policy:
         self._service_bits = (1 << len(services)) - 1
         self._index = Index(atoms.all)
         self._listing = 0  # atoms of rules that refuse
+        self._closing = 0  # atoms that help to refuse: also those that a rule which allows excepts
         self._always: list[int] = []  # positions of rules of which no atom must be there
         self._by_bit: dict[int, list[int]] = {}  # the others, by one bit that must be: that which fewest rules share
         shared = Counter(bit for rule in self.compiled for bit in _single(rule.bits))
         for rule in self.compiled:
             if rule.rule.action.refuses:
                 self._listing |= rule.bits
+            for term in rule.terms:
+                self._closing |= 0 if term.opening else term.bit
             if rule.bits:
                 rarest = min(_single(rule.bits), key=lambda bit: (shared[bit], bit))
                 self._by_bit.setdefault(rarest, []).append(rule.position)
@@ -132,6 +135,10 @@ class Policy:
     def lists(self, name: str, bits: int) -> bool:
         """Whether the atoms of these bits have that name."""
         return bool(self._index.name(name) & bits)
+
+    def closes(self, name: str) -> bool:
+        """Whether some flow may be refused for this name: over some port, say."""
+        return self.lists(name, self._closing)
 
     def service_bit(self, service: str) -> int:
         """Of its atom; 0 if no pack has it any more."""

@@ -84,3 +84,18 @@ def test_how_much_hangs_on_a_name(house: House) -> None:
     assert weighs("app.chat.xiaomi.net") == 2, "what is only watched today is refused tomorrow"
     house.judge.policy = None
     assert weighs(HOST) == 0
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        'action = "block"\nmatch = "name:tracker.example port:80"\n',
+        'action = "block"\nmatch = "name:tracker.example proto:udp"\n',
+        'action = "allow"\nmatch = "-name:tracker.example port:80"\n[[rule]]\naction = "block"\nmatch = "port:80"\n',
+    ],
+)
+def test_a_name_that_is_refused_over_some_ports_only_is_not_forgotten_either(tmp_path: Path, rules: str) -> None:
+    (tmp_path / "rules.toml").write_text(f"[[rule]]\n{rules}")
+    house = House(tmp_path / "rules.toml")
+    weighed = [house.judge.weighs(house.phone, (name,), packed(FRIEND), NOW.boot) for name in ("friendly.example", "tracker.example")]
+    assert weighed == [0, 1]
