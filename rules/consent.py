@@ -31,8 +31,6 @@ class Kind(StrEnum):
     NAME = "name"  # every ask, on flows to this host and everything below
     ADDR = "addr"  # every ask, on flows to this address or network
 
-    __hash__ = str.__hash__  # Enum's own is Python code, and every observation is hashed
-
 
 class Subject(NamedTuple):
     """What a consent opens. `what` is a service id, a host name, or an address or network as text."""

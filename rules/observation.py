@@ -23,8 +23,6 @@ class Source(StrEnum):
     XIAOMI = "xiaomi"  # first frame of Xiaomi's push channel
     HTTPDNS = "httpdns"  # asked for over cleartext HTTP, past our DNS
 
-    __hash__ = str.__hash__  # Enum's own is Python code, and every observation is hashed
-
 
 class Sign(StrEnum):
     """What a flow's bytes, or its way, show beside names. The value is what `via:` and JSON use."""
@@ -38,8 +36,6 @@ class Sign(StrEnum):
     DOQ = "doq"  # DNS over QUIC (RFC 9250)
     NEIGHBOUR = "neighbour"  # the far end is another phone; said by the kernel, which knows where packets go
     DNS_ELSEWHERE = "dns-elsewhere"  # a plain question to another resolver, on another port than DNS's
-
-    __hash__ = str.__hash__
 
 
 class Name(NamedTuple):

@@ -16,8 +16,6 @@ class Verdict(StrEnum):
     WATCH = "watch"  # would be refused, and passes because its owner only watches (architecture 5)
     HELD = "held"  # undecided: the facts known so far lead to different outcomes (decisions.md 1)
 
-    __hash__ = str.__hash__  # Enum's own is Python code, and every flow's is hashed
-
     def __init__(self, word: str) -> None:
         self.refuses = word in {"ask", "block"}  # kept: each packet asks for it several times
 
