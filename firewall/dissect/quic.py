@@ -27,6 +27,7 @@ MOST_PACKETS = 64  # of one datagram, or of a train of datagrams that the kernel
 MOST_FAILURES = 6  # to open what is in one datagram; a client has an Initial or two there, and knows their keys
 MOST_FRAMES = 512  # of one packet; Chromium cuts a hello into some twenty
 LONGEST_ID = 20  # bytes of a connection id (RFC 9000, 17.2)
+LAST_WHOLE = 126  # number of a packet; behind it a receiver makes a larger one of a short one (RFC 9000, A.3)
 LARGEST_DATAGRAM = 1_472  # bytes in an Ethernet frame; what is more may be a train of them in one piece
 SMALLEST = 1_200  # bytes of a datagram with an Initial (RFC 9000, 14.1), also of a version nobody knows (6.1)
 
@@ -97,20 +98,19 @@ class _Connection:
     def __init__(self, keys: _Keys) -> None:
         self.keys = keys
         self.stream = Reassembly(LARGEST)
-        self.said: bytearray | None = bytearray()  # of a hello that is not whole; None: it is no client that speaks
+        self.said = bytearray()  # of a hello that is not whole
         self.told = False  # a hello was given out; there may be one more (RFC 8446, 4.1.4), or another in its place
 
     @property
     def begun(self) -> bool:
-        """There is more to come; for ever, if what was given out is said in two ways."""
-        if self.said is None:
-            return False
-        return not self.told or bool(self.said) or self.stream.gaps or self.stream.disagrees
+        """There is more to come; for ever, if something is said in two ways, or something else than a hello."""
+        stream = self.stream
+        return not self.told or bool(self.said) or stream.gaps or stream.disagrees or stream.overflows
 
     @property
     def size(self) -> int:
         """Bytes that are kept."""
-        return len(self.said or b"") + self.stream.size
+        return len(self.said) + self.stream.size
 
 
 class _Packet(NamedTuple):
@@ -128,13 +128,15 @@ class Initials:
     """Fed with the datagrams of one flow from the client, in the order they come.
 
     `begun`: a connection has begun and its hello is not whole. A hello of more than 16 KiB, one said in two ways, a
-    fifth connection beside four unfinished ones, or a datagram full of what cannot be opened stays begun for ever.
+    fifth connection beside four unfinished ones, a datagram full of what cannot be opened, or anything that cannot
+    and a server might stays begun for ever.
     """
 
-    __slots__ = ("_connections", "_failures", "_lost", "_opened", "_seen", "unknown")
+    __slots__ = ("_blind", "_connections", "_failures", "_lost", "_opened", "_seen", "unknown")
 
     def __init__(self) -> None:
-        self._connections: dict[tuple[int, bytes], _Connection] = {}
+        self._connections: dict[tuple[int, bytes], _Connection] = {}  # by version and the id that its client chose
+        self._blind = False  # its server may open what we cannot: keys were forgotten, or numbers can be shortened
         self._failures = 0  # with the datagram at hand
         self._lost = False
         self._opened: int | None = None  # a version that nobody has, and that could be read all the same
@@ -190,54 +192,56 @@ class Initials:
         connections = self._connections
         own = packet.version, packet.dcid
         first = connections.get(own)
-        others = [some for of, some in connections.items() if some is not first and of[0] == packet.version]
-        for connection in (*((first,) if first else ()), *reversed(others)):
-            payload = self._try(datagram, packet, connection.keys)
-            if payload is not None:
+        if first is not None and (payload := self._try(datagram, packet, first.keys)) is not None:
+            return self._take(first, payload)
+        for of, connection in reversed(connections.items()):
+            keys = _keys_for(packet, of, connection) if connection is not first else None
+            if keys is not None and (payload := self._try(datagram, packet, keys)) is not None:
                 return self._take(connection, payload)
-        if first:
-            return None
-        for scheme in (_SCHEMES[packet.version],) if packet.known else _TRIED:
-            if self._failures > MOST_FAILURES:
-                break
-            keys = _keys(scheme, packet.dcid)
-            payload = self._try(datagram, packet, keys)
-            if payload is None:
-                continue  # noise, or protected with the keys of an id that we have not seen
-            if not packet.known:
-                self._opened = packet.version
-            if len(connections) >= MOST_CONNECTIONS and not self._forget_one():
-                self._lost = True
-                return None
-            connection = connections[own] = _Connection(keys)
-            return self._take(connection, payload)
-        self._lost |= self._failures > MOST_FAILURES
+        if first is None:
+            for scheme in (_SCHEMES[packet.version],) if packet.known else _TRIED:
+                keys = _keys(scheme, packet.dcid)
+                if (payload := self._try(datagram, packet, keys)) is not None:
+                    return self._begin(packet, keys, payload)
+        # It is noise, or protected with the keys of an id that we have not seen: if there is any.
+        self._lost |= self._blind or self._failures > MOST_FAILURES
         return None
+
+    def _begin(self, packet: _Packet, keys: _Keys, payload: bytes) -> bytes | None:
+        if not packet.known:
+            self._opened = packet.version
+        if len(self._connections) >= MOST_CONNECTIONS and not self._forget_one():
+            self._lost = True
+            return None
+        connection = self._connections[packet.version, packet.dcid] = _Connection(keys)
+        return self._take(connection, payload)
 
     def _try(self, datagram: bytes, packet: _Packet, keys: _Keys) -> bytes | None:
         if self._failures > MOST_FAILURES:
             return None
-        payload = _decrypt(datagram, packet, keys)
-        self._failures += payload is None
+        payload, number = _decrypt(datagram, packet, keys)
+        if payload is None:
+            self._failures += 1
+        elif number > LAST_WHOLE:
+            self._blind = True
         return payload
 
     def _forget_one(self) -> bool:
         """The oldest connection whose hello was given out; its repeats are taken for one that begins."""
         done = next((own for own, connection in self._connections.items() if not connection.begun), None)
-        if done is not None:
-            del self._connections[done]
-        return done is not None
+        if done is None:
+            return False
+        del self._connections[done]
+        self._blind = True
+        return True
 
     @staticmethod
     def _take(connection: _Connection, payload: bytes) -> bytes | None:
         said, stream = connection.said, connection.stream
-        if said is None:
-            return None
-        for offset, data in _crypto_frames(payload):
+        frames = _crypto_frames(payload)
+        stream.overflows |= frames is None
+        for offset, data in frames or ():
             said += stream.add(offset, data)
-        if said and said[0] != CLIENT_HELLO and not connection.told:
-            connection.said = None
-            return None
         if len(said) < 4 or said[0] != CLIENT_HELLO or stream.disagrees or stream.overflows:
             return None
         wanted = 4 + int.from_bytes(said[1:4])
@@ -277,9 +281,10 @@ def _next_packet(data: bytes, at: int) -> _Packet | None:
         body += token
     length, number = _integer(data, body)
     end = number + length
-    if end > size or length < 20:  # what the header's protection is made from would not fit (RFC 9001, 5.4.2)
+    if end > size or (length < 20 and not known):
         return None if known else _Packet(version, known, dcid, at, 0, size)
-    return _Packet(version, known, dcid, at, number if kind == INITIAL else 0, end)
+    # Where what the header's protection is made from would not fit, a server reads on behind it (RFC 9001, 5.4.2).
+    return _Packet(version, known, dcid, at, number if kind == INITIAL and length >= 20 else 0, end)
 
 
 def _next_datagram(data: bytes, at: int) -> int:
@@ -319,8 +324,19 @@ def _expand(secret: bytes, label: bytes, size: int) -> bytes:
     return hmac.digest(secret, info, "sha256")[:size]
 
 
-def _decrypt(datagram: bytes, packet: _Packet, keys: _Keys) -> bytes | None:
-    """The packet's frames, or None if it was not protected with these keys (RFC 9001, 5.3 and 5.4)."""
+def _keys_for(packet: _Packet, of: tuple[int, bytes], connection: _Connection) -> _Keys | None:
+    """What its client protects it with, if it is of this connection and its server has given it another id.
+
+    Perhaps in another version (RFC 9369, 4.1); with the client's own id that one is another connection.
+    """
+    version, dcid = of
+    if version == packet.version:
+        return connection.keys
+    return _keys(_SCHEMES[packet.version], dcid) if packet.known and dcid != packet.dcid else None
+
+
+def _decrypt(datagram: bytes, packet: _Packet, keys: _Keys) -> tuple[bytes | None, int]:
+    """The packet's frames and number; None if it was not protected with these keys (RFC 9001, 5.3 and 5.4)."""
     start, number = packet.start, packet.number
     mask = keys.mask.encryptor().update(datagram[number + 4 : number + 20])
     first = datagram[start] ^ mask[0] & 0x0F
@@ -330,13 +346,13 @@ def _decrypt(datagram: bytes, packet: _Packet, keys: _Keys) -> bytes | None:
     header = bytes((first,)) + datagram[start + 1 : number] + plain.to_bytes(size)
     nonce = (keys.iv ^ plain).to_bytes(12)
     try:
-        return keys.aead.decrypt(nonce, datagram[number + size : packet.end], header)
+        return keys.aead.decrypt(nonce, datagram[number + size : packet.end], header), plain
     except InvalidTag:
-        return None
+        return None, plain
 
 
-def _crypto_frames(payload: bytes) -> list[tuple[int, bytes]]:
-    """Offset and data of every CRYPTO frame, up to what no Initial may carry (RFC 9000, 19)."""
+def _crypto_frames(payload: bytes) -> list[tuple[int, bytes]] | None:
+    """Offset and data of every CRYPTO frame, up to what no Initial may carry (RFC 9000, 19). None: of too many."""
     found: list[tuple[int, bytes]] = []
     at, size = 0, len(payload)
     for _ in range(MOST_FRAMES):
@@ -356,6 +372,8 @@ def _crypto_frames(payload: bytes) -> list[tuple[int, bytes]]:
             at = _behind_ack(payload, at)
         else:
             break
+    else:
+        return None
     return found
 
 

@@ -236,8 +236,59 @@ def test_a_hello_said_in_two_ways_never_becomes_whole():
     assert reader.begun
 
 
-def test_another_message_than_a_hello_is_none():
-    assert heard([initial(crypto(0, b"\x02\0\0\x04serv"))]) == [()]
+def test_another_message_than_a_hello_stays_begun():
+    """It may die on its way, and a hello come in its place; no client's Initials hold anything else."""
+    reader = Initials()
+    assert reader.feed(initial(crypto(0, b"\x02\0\0\x04serv"))) is NEED_MORE
+    assert reader.feed(initial(crypto(0, SAMPLE), number=1)) is NEED_MORE
+    assert reader.begun
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_behind_a_packet_that_is_too_short_to_be_opened(kind):
+    """A server drops that one, and reads on in its datagram (RFC 9001, 5.4.2)."""
+    short = long_header(kind, bytes(10)) if kind else long_header(0, b"")[:-1] + b"\0\x0a" + bytes(10)
+    assert Initials().feed(short + initial(crypto(0, SAMPLE))) == (SAMPLE,)
+
+
+def test_what_cannot_be_opened_any_more_stays_begun():
+    """Its server can: it knows the keys that were forgotten here, and makes a long number of a short one (RFC 9000, A.3)."""
+    for opened in ([initial(crypto(0, SAMPLE), dcid=b"number %d" % n) for n in range(quic.MOST_CONNECTIONS + 1)], [initial(b"\1", number=200), initial(crypto(0, SAMPLE), number=1)]):
+        reader = Initials()
+        for datagram in opened:
+            reader.feed(datagram)
+        assert not reader.begun
+        assert reader.feed(initial(crypto(0, LONG[:99]), dcid=b"servers!", key_id=b"number 0", number=9)) is NEED_MORE
+        assert reader.begun
+
+
+def test_noise_beside_a_connection_does_no_harm():
+    reader = Initials()
+    assert reader.feed(initial(crypto(0, SAMPLE))) == (SAMPLE,)
+    assert reader.feed(initial(b"\1", dcid=b"servers!", key_id=b"of nobody")) == ()
+    assert not reader.begun
+
+
+def test_a_datagram_full_of_what_cannot_be_opened_hides_nothing_under_an_id_that_is_known():
+    reader = Initials()
+    reader.feed(initial(crypto(0, SAMPLE), dcid=b"noise000"))
+    assert reader.feed(tiny(0) * 8 + initial(crypto(0, LONG[:99]), dcid=b"noise000", number=1)) is NEED_MORE
+    assert reader.begun
+
+
+def test_a_hello_goes_on_in_another_version():
+    """The server chose it, and an id for itself (RFC 9369, 4.1)."""
+    second = captures.hello("miui.com")
+    reader = Initials()
+    assert reader.feed(initial(crypto(0, SAMPLE))) == (SAMPLE,)
+    assert reader.feed(initial(crypto(len(SAMPLE), second), dcid=b"servers!", key_id=DCID, number=1, version=V2)) == (second,)
+
+
+def test_more_frames_than_are_read_stay_begun():
+    reader = Initials()
+    assert reader.feed(initial(crypto(0, SAMPLE))) == (SAMPLE,)
+    assert reader.feed(initial(crypto(0, b"") * quic.MOST_FRAMES + crypto(len(SAMPLE), SAMPLE), number=1)) is NEED_MORE
+    assert reader.begun
 
 
 def test_connections_one_after_another_are_all_heard():
