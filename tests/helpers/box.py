@@ -67,9 +67,19 @@ def nft(*words, given=None):
 class TooLate(AssertionError):
     pass  # the parent makes judge.TooLate of it
 
-def by(until, *told):
-    if time.monotonic() > until:
-        raise TooLate(*told)
+async def wait_for(what, told=lambda: ""):
+    until = time.monotonic() + 30
+    while not (value := what()):
+        if time.monotonic() > until:
+            raise TooLate(told())
+        await asyncio.sleep(0.02)
+    return value
+
+async def stands_still(count):   # once no more has come for a while
+    before = -1
+    while before != (before := count()):
+        await asyncio.sleep(0.5)
+    return before
 
 FIRST = []   # commands of the same turn, before its verdicts
 ANSWER = {}   # port -> (verdict, watch); everything else is allowed
@@ -82,10 +92,7 @@ async def main():
             seen.extend(batch)
             backend.carry_out([*FIRST, *(GiveVerdict(p.id, *answer(p.packet)) for p in batch if isinstance(p, PacketSeen))])
         async def come(kind, after=0):
-            until = time.monotonic() + 20
-            while not any(isinstance(i, kind) for i in seen[after:]):
-                by(until, (kind, seen[after:]))
-                await asyncio.sleep(0.005)
+            await wait_for(lambda: any(isinstance(i, kind) for i in seen[after:]), lambda: (kind, seen[after:]))
         async def frame(data):
             await asyncio.to_thread(subprocess.run, PHONE + [FRAME.format(data.hex())], check=True)
         async def sends(family, to):

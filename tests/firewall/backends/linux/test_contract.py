@@ -122,9 +122,8 @@ async def check(backend, seen, come, sends, frame):
     for n in range(20):
         shown("ip", "link", "del", f"d{n}")
     await come(Tampered, before)
-    await asyncio.sleep(1)
-    assert "blackhole" in shown("ip", "-4", "rule", "show", "pref", "0")
-    assert "PERMANENT" in shown("ip", "neigh", "show", "10.77.0.10", "dev", "lan0")
+    await wait_for(lambda: "blackhole" in shown("ip", "-4", "rule", "show", "pref", "0"))
+    await wait_for(lambda: "PERMANENT" in shown("ip", "neigh", "show", "10.77.0.10", "dev", "lan0"))
 """
 
 LOST_ENDS = DEAFENED + """
@@ -135,24 +134,17 @@ async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
     await come(Applied)
     await asyncio.to_thread(subprocess.run, PHONE + [MANY], check=True)
-    until = time.monotonic() + 20
-    while len(backend.flows()) < 200:
-        by(until, len(backend.flows()))
-        await asyncio.sleep(0.05)
+    await wait_for(lambda: len(backend.flows()) >= 200)
     deafen(backend)
     shown("conntrack", "-F")
-    await asyncio.sleep(0.3)
-    assert 0 < len(ends()) < 200, len(ends())
+    await wait_for(ends)
+    assert await stands_still(lambda: len(ends())) < 200
     for one in BOTH:
         await sends(*one)
-    until = time.monotonic() + 20
-    while len(backend.flows()) < 2:
-        by(until)
-        await asyncio.sleep(0.05)
+    await wait_for(lambda: len(backend.flows()) >= 2)
     told = len(ends())
     shown("conntrack", "-F")
-    await asyncio.sleep(0.3)
-    assert len(ends()) > told, "what comes after is heard again"
+    await wait_for(lambda: len(ends()) > told)  # what comes after is heard again
 """
 
 ENDS_FIRST = """
@@ -162,10 +154,7 @@ async def check(backend, seen, come, sends, frame):
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, A6, 7)])
     await come(Applied)
     await asyncio.to_thread(subprocess.run, PHONE + [MANY], check=True)
-    until = time.monotonic() + 20
-    while len(backend.flows()) < 200:
-        by(until, len(backend.flows()))
-        await asyncio.sleep(0.05)
+    await wait_for(lambda: len(backend.flows()) >= 200)
     before = len(seen)
     shown("conntrack", "-F")  # nobody listens until both are there: more ends than a turn tells, and behind them a packet
     subprocess.run(PHONE + [MANY.replace("range(100)", "range(1)")], check=True)
@@ -187,8 +176,7 @@ async def check(backend, seen, come, sends, frame):
     subprocess.run(PHONE + [MANY], check=True)
     listed = MANY.replace("198.51.100.7", "42.62.48.9").replace("2001:db8:7::7", "2001:dc7::9")
     subprocess.run(PHONE + [listed], stderr=subprocess.DEVNULL)  # it may be told that nobody lets it there
-    await asyncio.sleep(0.5)
-    asked = sum(isinstance(i, PacketSeen) for i in seen)
+    asked = await stands_still(lambda: sum(isinstance(i, PacketSeen) for i in seen))
     lost = backend.gauges().lost
     assert 0 < asked < 300 and lost == 300 - asked, (asked, lost)
     assert f"packets {asked} " in nft("list", "table", "inet", "spy"), "what nobody was asked about went nowhere"
@@ -209,36 +197,31 @@ async def check(backend, seen, come, sends, frame):
     other = socket.inet_pton(10, "fd77::10")
     backend.carry_out([Reconcile(KernelState(1, False, (), (), True)), AdmitPair(MAC, A4, 7), AdmitPair(MAC, other, 8)])
     await come(Applied)
+    packets = lambda: sum(isinstance(i, PacketSeen) for i in seen)
     async def flood(family, to, count):
-        before = sum(isinstance(i, PacketSeen) for i in seen)
+        before = packets()
         await asyncio.to_thread(subprocess.run, PHONE + [MANY.format(family, to, count)], check=True)
-        await asyncio.sleep(0.5)
-        return sum(isinstance(i, PacketSeen) for i in seen) - before
+        return await stands_still(packets) - before
     assert "budgets" not in nft("list", "chain", "inet", "consentry", "permit")
     assert await flood("INET", "198.51.100.7", 600) == 600
     await come(Strained)
-    until = time.monotonic() + 20
-    while "budgets" not in nft("list", "chain", "inet", "consentry", "permit"):
-        by(until)
-        await asyncio.sleep(0.02)
+    await wait_for(lambda: "budgets" in nft("list", "chain", "inet", "consentry", "permit"))
     got = await flood("INET", "198.51.100.7", 4000)
     assert 900 <= got <= 2500, got
     assert await flood("INET6", "2001:db8:7::7", 100) == 100, "another phone has its own share"
     assert "packets 0 " not in nft("list", "counter", "inet", "consentry", "strained")
     shown("conntrack", "-F")
-    while "budgets" in nft("list", "chain", "inet", "consentry", "permit"):
-        by(until + 10)
-        await asyncio.sleep(0.05)
+    await wait_for(lambda: "budgets" not in nft("list", "chain", "inet", "consentry", "permit"))
     assert not any(isinstance(i, (Tampered, CommandFailed)) for i in seen)
 """
 
 WATCHED_DATAGRAMS = """
 FLOW = '''
-import socket, struct, sys, time
+import socket, struct, sys
 s = socket.socket(getattr(socket, sys.argv[1]), socket.SOCK_DGRAM)
 s.connect((sys.argv[2], 9998))
 s.send(b"first")
-time.sleep(0.5)
+sys.stdin.readline()
 for data in map(bytes.fromhex, sys.argv[3:]):
     s.send(data)
 s.sendmsg([bytes(3_000)], [(17, 103, struct.pack("=H", 1_200))])   # SOL_UDP, UDP_SEGMENT: a train
@@ -255,8 +238,10 @@ async def check(backend, seen, come, sends, frame):
     for family, to in BOTH:
         before = len(seen)
         words = [data.hex() for pair in zip(OTHERS, MAY_NAME * 2) for data in pair]
-        await asyncio.to_thread(subprocess.run, PHONE + [FLOW, family, to, *words], check=True)
-        await asyncio.sleep(0.2)
+        with subprocess.Popen(PHONE + [FLOW, family, to, *words], stdin=subprocess.PIPE) as phone:
+            await come(PacketSeen, before)  # and is answered in the same turn
+            await asyncio.to_thread(phone.communicate, b"\\n")
+        await wait_for(lambda: len(getattr(seen[-1], "packet", b"")) > 3_000)  # the train, behind them all
         shown = [(i.watched, i.packet[48 if family == "AF_INET6" else 28:]) for i in seen[before:] if isinstance(i, PacketSeen)]
         assert shown == [(False, b"first"), *((True, data) for data in MAY_NAME * 2), (True, bytes(3_000))], [(w, len(d), d[:5]) for w, d in shown]
 """
@@ -288,10 +273,7 @@ async def check(backend, seen, come, sends, frame):
                 await sends("AF_INET6", addr)
             except subprocess.CalledProcessError:
                 pass
-        until = time.monotonic() + 20
-        while len(told := [i for i in seen[before:] if isinstance(i, (PacketSeen, RefusedSeen))]) < 3:
-            by(until, told)
-            await asyncio.sleep(0.01)
+        told = await wait_for(lambda: len(them := [i for i in seen[before:] if isinstance(i, (PacketSeen, RefusedSeen))]) == 3 and them)
         found = {socket.inet_ntop(10, i.packet[24:40]): type(i) for i in told}
         assert found == {listed: RefusedSeen if teredo else PacketSeen, other: PacketSeen, nat64: PacketSeen}, found
 """
