@@ -18,23 +18,35 @@ from ipaddress import ip_address
 
 from firewall.spaces import inside
 
-LOAD, LOAD_HALF, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x28, 0x54, 0x15, 0x35, 0x06  # linux/bpf_common.h
-SO_ATTACH_FILTER, ETH_P_ALL, DST4, DST6 = 26, 3, 30, 38
-Step = tuple[int, int, int, int]  # code, steps to skip if so and if not, operand
+LOAD, LOAD_HALF, LOAD_BYTE, AND = 0x20, 0x28, 0x30, 0x54  # linux/bpf_common.h
+EQUAL, AT_LEAST, ANY_OF, RETURN = 0x15, 0x35, 0x45, 0x06
+SO_ATTACH_FILTER, ETH_P_ALL, DST4, DST6, SYN = 26, 3, 30, 38, 0x02
+HEAR, PASS_OVER = -1, -2
+Step = tuple[int, int, int, int]  # code, steps to skip (or HEAR, PASS_OVER) if so and if not, operand
+
+
+def _beyond(ether_type: int, near: list[Step], protocol: int, payload: int, icmp: int, unreachable: int) -> list[Step]:
+    """To others than `near`. Of TCP what begins a connection, and no "unreachable": a kernel goes on with those for its
+    programs, also when the test in which they ran is over.
+    """
+    steps = [
+        (LOAD_HALF, 0, 0, 12), (EQUAL, 0, PASS_OVER, ether_type), *near, (LOAD_BYTE, 0, 0, protocol),
+        (EQUAL, 0, 2, socket.IPPROTO_TCP), (LOAD_BYTE, 0, 0, payload + 13), (ANY_OF, HEAR, PASS_OVER, SYN),
+        (EQUAL, 0, HEAR, icmp), (LOAD_BYTE, 0, 0, payload), (EQUAL, PASS_OVER, HEAR, unreachable), (RETURN, 0, 0, 64), (RETURN, 0, 0, 0),
+    ]
+    ends = {HEAR: len(steps) - 2, PASS_OVER: len(steps) - 1}
+    return [(code, *(ends.get(skip, skip + at + 1) - at - 1 for skip in (so, not_so)), operand) for at, (code, so, not_so, operand) in enumerate(steps)]
+
 
 BEYOND: dict[int, list[Step]] = {  # not to private, link-local or multicast addresses, and for IPv6 not to the lab's own /64
-    4: [
-        (LOAD_HALF, 0, 0, 12), (EQUAL, 0, 8, 0x0800),
-        (LOAD, 0, 0, DST4), (AT_LEAST, 6, 0, 0xE000_0000), (AND, 0, 0, 0xFF00_0000), (EQUAL, 4, 0, 0x0A00_0000),
-        (LOAD, 0, 0, DST4), (AND, 0, 0, 0xFFFF_0000), (EQUAL, 1, 0, 0xC0A8_0000),
-        (RETURN, 0, 0, 64), (RETURN, 0, 0, 0),
-    ],
-    6: [
-        (LOAD_HALF, 0, 0, 12), (EQUAL, 0, 7, 0x86DD),
-        (LOAD, 0, 0, DST6), (AT_LEAST, 5, 0, 0xFC00_0000), (EQUAL, 0, 3, 0x2001_0DB8),
-        (LOAD, 0, 0, DST6 + 4), (AND, 0, 0, 0xFFFF_0000), (EQUAL, 1, 0, 0x0077_0000),
-        (RETURN, 0, 0, 64), (RETURN, 0, 0, 0),
-    ],
+    4: _beyond(0x0800, [
+        (LOAD, 0, 0, DST4), (AT_LEAST, PASS_OVER, 0, 0xE000_0000), (AND, 0, 0, 0xFF00_0000), (EQUAL, PASS_OVER, 0, 0x0A00_0000),
+        (LOAD, 0, 0, DST4), (AND, 0, 0, 0xFFFF_0000), (EQUAL, PASS_OVER, 0, 0xC0A8_0000),
+    ], 23, 34, socket.IPPROTO_ICMP, 3),
+    6: _beyond(0x86DD, [
+        (LOAD, 0, 0, DST6), (AT_LEAST, PASS_OVER, 0, 0xFC00_0000), (EQUAL, 0, 3, 0x2001_0DB8),
+        (LOAD, 0, 0, DST6 + 4), (AND, 0, 0, 0xFFFF_0000), (EQUAL, PASS_OVER, 0, 0x0077_0000),
+    ], 20, 54, socket.IPPROTO_ICMPV6, 1),
 }
 _taps: dict[str, dict[int, socket.socket]] = {}
 _ended: set[int] = set()  # of labs that are down

@@ -16,6 +16,9 @@ import frames
 import pytest
 from frames import DESTINATION, FRAGMENT, HOP_BY_HOP, PADDING, ROUTING, behind, loose, pieces, route, with_options
 from judge import Lab, wait_for
+from play import packed
+
+from firewall.selftest import packets
 
 pytestmark = pytest.mark.lab
 
@@ -137,6 +140,25 @@ def test_the_judge_of_both_families_hears_what_goes_through_the_gate_and_nothing
     for places, heard in ((near, set()), ([FRIEND[4]], {4}), ([clad("mapped", LISTED[4])], {6}), ([*near, LISTED[6]], {6}), (FRIEND.values(), {4, 6})):
         families.crossed()
         frames.send(lab.namespaces["phones"][0], *(udp("heard.", place) for place in places))
+        assert families.crossed() == heard
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_judge_of_both_families_does_not_hear_a_kernel_go_on_after_its_programs(lab: Lab, family: int) -> None:
+    """The last acknowledgement, an end said again, a port that is closed by now: they come in another test's time."""
+    phone = lab.namespaces["phones"][0]
+    source, to = packed(PHONE[family]), packed(FRIEND[family])
+
+    def error(kind: int) -> bytes:
+        return packets.frame(frames.GATEWAY_MAC, MAC, packets.ip(source, to, 1 if family == 4 else 58, bytes((kind, 3)) + bytes(6)))
+
+    def segment(flags: int) -> bytes:
+        return frames.tcp(MAC, PHONE[family], next(_ports), FRIEND[family], 4444, seq=1, ack=1, flags=flags)
+
+    unreachable, echo = (3, 8) if family == 4 else (1, 128)
+    for frame, heard in ((segment(0x10), set()), (segment(0x11), set()), (error(unreachable), set()), (segment(0x02), {family}), (error(echo), {family})):
+        families.crossed()
+        frames.send(phone, frame)
         assert families.crossed() == heard
 
 
