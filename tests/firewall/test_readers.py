@@ -9,25 +9,26 @@ from firewall.readers import MOST, Turns, asking, in_turn
 
 
 async def test_many_who_look_are_two_at_a_time_and_the_loop_goes_on() -> None:
-    lock, at_once, most = threading.Lock(), 0, 0
+    lock, go, at_once, most = threading.Lock(), threading.Event(), 0, 0
 
     def look(n: int) -> int:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
-        time.sleep(0.01)
+        assert go.wait(60)
         with lock:
             at_once -= 1
         return n
 
     running = asyncio.ensure_future(asyncio.gather(*(in_turn(look, n) for n in range(40))))
-    turns = 0
-    while not running.done():
+    async with asyncio.timeout(60):
+        while at_once < MOST:
+            await asyncio.sleep(0.01)
+    for _ in range(20):
         await asyncio.sleep(0.001)
-        turns += 1
+    go.set()
     assert (await running, most) == (list(range(40)), MOST)
-    assert turns > 20
 
 
 async def waits(turns: Turns, look, *args):

@@ -7,12 +7,12 @@ import csv
 import io
 import json
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
+from judge import wait_for
 from samples import NOW, row
 
 from firewall.cli import main
@@ -90,9 +90,10 @@ def test_export(gate: Path, tmp_path: Path) -> None:
 
 
 def test_hours_groups_notes(gate: Path) -> None:
-    until = time.monotonic() + 5
-    while len(groups := [json.loads(line) for line in run(gate, "groups", "--by", "operator", "--json").stdout.splitlines()]) < 1 or groups[0]["count"] < 5_000:
-        assert time.monotonic() < until
+    def counted() -> list[dict]:
+        return [json.loads(line) for line in run(gate, "groups", "--by", "operator", "--json").stdout.splitlines()]
+
+    groups = wait_for(lambda: (found := counted()) and found[0]["count"] >= 5_000 and found)
     assert [(group["key"], group["count"], group["refused"]) for group in groups] == [("Netease", 5_000, 2_500)]
     hours = [json.loads(line) for line in run(gate, "hours", "phone:phone1", "--json").stdout.splitlines()]
     assert len(hours) == 24

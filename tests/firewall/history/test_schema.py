@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import time
 from pathlib import Path
 
 from judge import wait_for
@@ -74,10 +73,7 @@ def test_rows_of_version_1_are_all_there_and_are_sealed(tmp_path: Path, monkeypa
     store = History(path)
     assert store.next_id() == 101
     store.append([row(101, last=NOW + 1)])
-    until = time.monotonic() + 10
-    while len(found := store.query(parse_filter(""), 1_000, NOW)) < 101 or store._moving:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    found = wait_for(lambda: len(rows := store.query(parse_filter(""), 1_000, NOW)) == 101 and not store._moving and rows)
     assert found[1:] == old
     assert store.notes(1)[0]["text"] == "long ago"
     store.append([], closed=101)

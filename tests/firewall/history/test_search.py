@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
-import time
 from pathlib import Path
 
 import pytest
+from judge import wait_for
 from samples import NOW, row
 
 from firewall.history import History, schema, search, sums
@@ -96,10 +96,7 @@ def test_pages_stand_still_while_rows_come_in(tmp_path: Path) -> None:
     first = store.page(parse_filter(""), 10, NOW)
     store.append([row(100 + n, last=NOW + n) for n in range(20)])
     second = store.page(parse_filter(""), 10, NOW, first.more)
-    until = time.monotonic() + 5
-    while store._rows or store._writing:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_for(lambda: not store._rows and not store._writing)
     third = store.page(parse_filter(""), 10, NOW, second.more)
     assert [one.id for page in (first, second, third) for one in page.rows] == list(range(1, 31))
     assert third.more is None
