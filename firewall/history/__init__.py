@@ -269,7 +269,7 @@ class History:
             place.clear(self._path)  # before it is closed
             self._forget_file()
             self._file = None
-            self._begun_anew(f"the history's file {became}; what it held is lost, and a new one was begun")
+            self._begun_anew(f"the history's file {became}; what only it held is lost")
         elif self._db is not None:
             with contextlib.closing(reader(self._path)) as fresh:  # our own pages may hide what the file became
                 last_id(fresh)

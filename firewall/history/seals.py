@@ -55,9 +55,10 @@ NONE: Final = Link(0, 0.0, 0, 0, b"", b"", b"", FIRST)
 
 
 def last_link(db: sqlite3.Connection, lost: Link = NONE) -> Link:
-    """`lost`: the last one of a file that is gone; the chain goes on after it, if this file has none."""
+    """`lost`: the last one of a file that is gone; the chain goes on after it where this file's ends earlier."""
     found = db.execute("SELECT * FROM seals ORDER BY number DESC LIMIT 1").fetchone()
-    return Link(*found) if found else NONE._replace(number=lost.number, seal=lost.seal)
+    last = Link(*found) if found else NONE
+    return last if last.number >= lost.number else last._replace(number=lost.number, seal=lost.seal)
 
 
 def seal(db: sqlite3.Connection, closed: int, at: float, lost: Link = NONE) -> Link | None:

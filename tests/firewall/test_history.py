@@ -239,7 +239,7 @@ def test_a_file_that_somebody_took_away_is_begun_anew_and_that_is_said(store: Hi
             with (tmp_path / "history.db-wal").open("r+b") as log:
                 log.truncate()
     store.append([row(2)], closed=2)
-    text = f"the history's file was {became.partition(',')[0]}; what it held is lost, and a new one was begun"
+    text = f"the history's file was {became.partition(',')[0]}; what only it held is lost"
     eventually(lambda: list(store.happened) == [text])
     eventually(lambda: not store._rows and store.trouble is None)
     store.append([row(3)])
@@ -250,6 +250,30 @@ def test_a_file_that_somebody_took_away_is_begun_anew_and_that_is_said(store: Hi
         told = list(seals.verify(db))[-1]
     assert [link["what"] for link in told["broken"]] == ["seals 1 to 2 are missing"]  # the second is that of what was too new to be sealed
     assert told["unsealed"] == 1
+
+
+def test_an_older_copy_in_the_place_of_the_file_is_no_whole_chain(store: History, tmp_path: Path) -> None:
+    """A backup that is restored, or what somebody would rather have forgotten: what came after the copy is missing."""
+    def sealed(upto: int) -> bool:
+        store._sealed = -1e9
+        return store._link.rows == upto
+
+    file, copy = tmp_path / "history.db", tmp_path / "copy.db"
+    store.append([row(1)], closed=1)
+    eventually(lambda: sealed(1))
+    with contextlib.closing(reader(file)) as db, contextlib.closing(sqlite3.connect(copy)) as kept:
+        db.backup(kept)
+    store.append([row(2)], closed=2)
+    eventually(lambda: sealed(2))
+    copy.rename(file)
+    eventually(lambda: list(store.happened) == ["the history's file was replaced by another; what only it held is lost"])
+    store.append([row(3)], closed=3)
+    eventually(lambda: sealed(3))
+    store.close()
+    assert ids(store) == [3, 1]
+    with contextlib.closing(reader(file)) as db:
+        told = list(seals.verify(db))[-1]
+    assert [link["what"] for link in told["broken"]] == ["seals 2 to 3 are missing"]
 
 
 def test_no_place_for_the_file_stops_nobody(tmp_path: Path, monkeypatch) -> None:
