@@ -21,6 +21,8 @@ from firewall.readers import in_turn
 from firewall.verbs.args import number, parse_place, text
 from rules.explain import explain
 from rules.expression import ExpressionError, parse_filter
+from rules.matchers import ValueProblem
+from rules.matchers.proto import ProtoMatcher
 from rules.observation import Observation, Sign
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ class PastVerbs:
         else:
             assert addr is not None
             answered = gateway.names.chains(phone, addr, boot)
-        there, proto = addr or UNLISTED, text(args, "proto", "tcp")
+        there, proto = addr or UNLISTED, protocol(text(args, "proto", "tcp"))
         port = place.port if proto in {"tcp", "udp"} else None
         seen = Observation(
             called, proto, there, port, answered, group=phone.group, place=self._app.places.look_up(there),
@@ -154,13 +156,22 @@ class PastVerbs:
             signs=(Sign.NEIGHBOUR,) if self._app.backend.mac_of(there) else (),
         )
         told = explain(policy, seen).to_json()
-        told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": place.port}
+        told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": port}
         told["caveat"] = caveat
         wanted = text(args, "rule", "")
         told["was"] = next((as_told(rule) for rule in policy.rules if rule.id == wanted), None)
         if addr is None:
             told["note"] = f"{called} has not asked for {place.name} yet; an address that no rule lists is assumed"
         yield Done(told)
+
+
+def protocol(word: str) -> str:
+    """As observations have it. Raises Refused."""
+    try:
+        (found,) = ProtoMatcher.parse([word]).values
+    except ValueProblem as error:
+        raise Refused(f"proto: {error.message}; {error.remedy}") from None
+    return found
 
 
 def as_told(rule: Rule) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from judge import Lab, consentry, fresh_name, in_time, lab_up, stands_still, wait_for
 
+from firewall.control import Refused, connect
+
 pytestmark = pytest.mark.lab
 
 V4, V6 = "198.51.100.90", "2001:db8:feed::90"
@@ -223,6 +225,11 @@ def test_explain_and_history_refuse_nonsense_with_a_place(lab: Lab) -> None:
     assert lab.consentry("explain", "phone1", "not a name", check=False).returncode == 1
     told = json.loads(lab.consentry("explain", "phone1", "[2001:dc7::1]:53", "--json").stdout)
     assert (told["verdict"], told["port"], told["service"]) == ("ask", 53, "cnnic-own")
+    with connect(Path(f"/run/consentry/{lab.name}/gateway.sock")) as client:
+        told = client.ask("explain", phone="phone1", what="198.51.100.1", proto="47").done
+        assert (told["verdict"], told["rule"], told["port"]) == ("block", "baseline/2", None)
+        with pytest.raises(Refused, match="'bananas' is no protocol; write tcp, udp, icmp or a number up to 255"):
+            client.ask("explain", phone="phone1", what="198.51.100.1", proto="bananas")
 
 
 def test_explain_by_the_rules_as_they_were(lab: Lab) -> None:

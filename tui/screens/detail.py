@@ -43,6 +43,8 @@ class Detail(Box):
     async def explain(self) -> None:
         episode = self._episode
         about: dict[str, Any] = {"phone": episode.phone, "what": endpoint(episode.name or episode.dst, episode.dport)}
+        if episode.proto != "dns":  # a question that was refused: nobody knows what would have followed it
+            about["proto"] = episode.proto
         now = await self._told(**about)
         then: dict[str, Any] | str = {}
         if isinstance(now, dict) and episode.rule and now.get("revision") != episode.revision:

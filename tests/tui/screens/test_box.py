@@ -22,7 +22,7 @@ async def test_detail_asks_what_else_would_match(screen, gate, episode):
     async with screen(episode(1, "api.account.xiaomi.com", verdict="ask", port=80), size=(100, 40)) as s:
         await s.press("enter")
         await s.shows("Would also match", "m1  block addr:42.62.48.0/24")
-        assert gate.asked == [("explain", {"phone": "phone1", "what": "api.account.xiaomi.com:80"})]
+        assert gate.asked == [("explain", {"phone": "phone1", "what": "api.account.xiaomi.com:80", "proto": "tcp"})]
         await s.press("escape")
         await s.hides("Would also match")
 
@@ -38,14 +38,21 @@ async def test_detail_tells_the_rule_as_it_was_then(screen, gate, episode):
         await s.press("enter")
         await s.shows("xiaomi/1  ask name:old.example", "[b]why[/b]", "(the packs have changed)", "allow: allowed now")
         await s.hides("ask name:new.example")
-        assert gate.asked[1] == ("explain", {"phone": "phone1", "what": "old.example:443", "revision": 1, "rule": "xiaomi/1"})
+        assert gate.asked[1] == ("explain", {"phone": "phone1", "what": "old.example:443", "proto": "tcp", "revision": 1, "rule": "xiaomi/1"})
 
 
 async def test_detail_of_an_address_of_ipv6(screen, gate, episode):
-    async with screen(episode(1, dst="2001:db8::1", via="none"), size=(100, 40)) as s:
+    async with screen(episode(1, dst="2001:db8::1", via="none", proto="udp"), size=(100, 40)) as s:
         await s.press("enter")
         await s.shows("the gateway cannot say: there is no policy")
-        assert gate.asked[0][1]["what"] == "[2001:db8::1]:443"
+        assert (gate.asked[0][1]["what"], gate.asked[0][1]["proto"]) == ("[2001:db8::1]:443", "udp")
+
+
+async def test_detail_of_a_question_that_was_refused(screen, gate, episode):
+    async with screen(episode(1, "a.example", verdict="block", via="dns", proto="dns", dst="", port=0), size=(100, 40)) as s:
+        await s.press("enter")
+        await s.shows("the gateway cannot say: there is no policy")
+        assert gate.asked[0][1] == {"phone": "phone1", "what": "a.example"}
 
 
 async def test_the_header_does_not_lie_behind_a_box(screen, gate, episode):
