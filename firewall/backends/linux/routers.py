@@ -22,6 +22,7 @@ SOLICITATION: Final = struct.pack("!BBHI", 133, 0, 0, 0)  # RFC 4861, 4.1; the k
 ALL_ROUTERS: Final = "ff02::2"
 ICMP6_FILTER: Final = 1  # linux/icmpv6.h
 LOOK_SECONDS: Final = 5.0  # until the end of what was told, or another way to the internet, is noticed
+SHORTEST: Final = 60  # seconds that each holds: with each change all is judged anew, and words are taken back
 A_TURN: Final = 16  # messages, so that a loud router delays nobody
 _NUMBER: Final = struct.Struct("=i")
 
@@ -57,8 +58,8 @@ class Told:
 
     def believe(self, told: tuple[tuple[bytes, int], ...], now: float) -> None:
         for prefix, seconds in told:
-            if prefix in self._until or len(self._until) < MOST_TRANSLATORS:
-                self._until[prefix] = now + seconds
+            if prefix in self._until or (seconds and len(self._until) < MOST_TRANSLATORS):
+                self._until[prefix] = now + max(seconds, SHORTEST)
 
     def hold(self, now: float) -> tuple[bytes, ...]:
         self._until = {prefix: until for prefix, until in self._until.items() if until > now}

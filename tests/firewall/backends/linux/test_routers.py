@@ -18,7 +18,15 @@ def test_each_holds_for_its_time_and_a_router_takes_it_back() -> None:
     told.believe(((ONE, 600),), 500.0)
     assert told.hold(1_000.0) == (ONE,)
     told.believe(((ONE, 0),), 1_000.0)
-    assert told.hold(1_000.0) == ()
+    assert told.hold(1_061.0) == ()
+
+
+def test_who_changes_his_mind_all_the_time_has_all_judged_anew_a_few_times_a_minute() -> None:
+    told, changes, before = Told(), 0, ()
+    for now in range(600):
+        told.believe(((bytes(11) + bytes((now % 9,)), 600 * (now % 2)),), float(now))
+        changes += before != (before := told.hold(float(now)))
+    assert 1 < changes < 90
 
 
 def test_who_invents_many_changes_nothing_of_the_first() -> None:
