@@ -36,6 +36,9 @@ def test_multipath_tcp_leaves_as_plain_tcp(lab: Lab, tmp_path: Path) -> None:
 import hostile
 hostile.deaf()
 for family in (4, 6):
+    twice = hostile.Raw(family, 8443)  # as no phone says it: one of the two would be left
+    twice.ip(twice.segment(twice.isn, b"", hostile.SYN, b"\\2\\4\\5\\xb4" + b"\\x1e\\x04\\x01\\x01" * 2))
+    twice.close()
     c = hostile.Raw(family, 8443)
     assert c.open(options=b"\\2\\4\\5\\xb4\\x1e\\x04\\x01\\x01")
     c.send(0, hostile.hello("friendly.example", f"multipath{family}"))

@@ -243,13 +243,13 @@ class Ruleset:
         return rule if accepted(probe) else ""
 
     def _find_one_stream(self) -> str:
-        """What becomes of a SYN that asks for multipath TCP, and of nothing else.
+        """A rule that takes the wish for multipath TCP out of a SYN, once; what still has one is dropped.
 
-        Kernels before 5.18 cannot take an option out: there it is dropped, and its phone soon tries without.
+        "" with kernels before 5.18, which cannot: there its phone soon tries without.
         """
-        rule = "reset tcp option 30"
+        rule = "tcp flags & syn == syn reset tcp option 30"
         probe = f"table inet consentry_probe {{ chain c {{ {rule}; }}; }}"
-        return rule if accepted(probe) else "tcp option 30 exists drop"
+        return rule if accepted(probe) else ""
 
     def _find_queue(self) -> tuple[str, tuple[str, ...]]:
         """How the kernel asks: by nft's own `queue` if it has it, else by xtables' NFQUEUE. Never with a bypass.
