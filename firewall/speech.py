@@ -10,7 +10,6 @@ import re
 import sys
 from enum import Enum
 from functools import lru_cache
-from itertools import islice
 from typing import Final, Literal, NamedTuple, Protocol
 
 from firewall.dissect import NEED_MORE, NOT_MINE, dns, dtls, h2, http, httpdns, quic, tls, tunnels, xiaomi
@@ -65,12 +64,14 @@ MOST_TEXT, MOST_BINARY = 1 << 16, 1 << 12  # bytes of anything else that are lis
 MOST_PIECES = 8  # of anything binary: nobody asks for TLS later, and a connection that lives long needs no gateway then
 _TLS_FIRST = (b"\x16", b"\x15")
 _REQUEST = re.compile(rb"(?m)^[A-Z]{1,20} [^\n]+ HTTP/1\.[0-9]\r?\n")  # in text that began otherwise
-_HELLO_FIRST = re.compile(rb"\x16(?:\x03|\Z)")  # in text, where nothing else begins like it
-# Its first bytes among any others, perhaps behind empty records.
-HELLO_LIKELY = re.compile(rb"\x16\x03[\x00-\x04](?:\0\0\x16\x03[\x00-\x04]){,4}[\x00-\x40](?s:.)\x01")
-LONGEST_BEGIN = 26  # bytes of the latter
+_HELLO_FIRST = re.compile(rb"\x16\x03")  # in text, where nothing else begins like it
+# Its first bytes among any others, perhaps behind empty records; of versions a record may say any (RFC 8446, 5.1).
+HELLO_LIKELY = re.compile(
+    rb"\x16\x03.(?:\0\0\x16\x03.){,4}(?:\x00\x01\x01|[\x00-\x40].\x01[\0-\2])", re.DOTALL
+)
+LONGEST_BEGIN = 27  # bytes of the latter
 _LONGEST_LINE = 2_048  # bytes of a request's first line that comes in pieces
-_MOST_HELLOS = 8  # in one piece of text, that are tried
+_MOST_HELLOS = 8  # in one piece of a stream, that are tried
 _HTTP: Final = Source.HTTP  # looked up once: an Enum's own look-up is slow
 _XIAOMI_FIRST: Final = xiaomi.MAGIC[0]
 _PREFACE_FIRST: Final = h2.PREFACE[0]
@@ -139,7 +140,8 @@ class Speech:
             return self._next(self._requests, data)
         if self._in_clear is not None:
             self._left, self._pieces = self._left - len(data), self._pieces - 1
-            return self._listen(self._tail + self._begun + data)
+            heard = self._listen(self._tail + self._begun + data)
+            return heard.beside(self._said, self._signs) if isinstance(heard, Heard) else heard
         data = self._begun + data
         heard = self._open(data)
         if self._in_clear is None:
@@ -154,8 +156,7 @@ class Speech:
             if hello is NEED_MORE:
                 return MORE
             if hello is not NOT_MINE:
-                heard = said_by(hello, Source.SNI)
-                return heard if tls.one_record(data) else self._others(data, heard)
+                return self._hellos(data, hello)
             if HELLO_LIKELY.match(data):
                 return UNFINISHED  # its lengths contradict each other, and what its server makes of them nobody knows
         elif first == _XIAOMI_FIRST:
@@ -170,13 +171,22 @@ class Speech:
         return self._first(self._requests, data)
 
     @staticmethod
-    def _others(data: bytes, heard: Heard) -> Heard:
-        """A client says one hello and waits. Which of several its server takes, nobody knows: all their names count."""
-        for begin in islice(_HELLO_FIRST.finditer(data, 1), _MOST_HELLOS):
-            hello = tls.client_hello(data[begin.start() :])
-            if isinstance(hello, tls.Hello):
-                heard = said_by(hello, Source.SNI).beside(heard.said, heard.signs)
-        return heard
+    def _hellos(data: bytes, hello: tls.Hello) -> Said:
+        """A client says one hello and waits. Of more, its server may take each one: all their names count."""
+        heard = said_by(hello, Source.SNI)
+        if tls.alone(data):
+            return heard
+        for _ in range(_MOST_HELLOS):
+            data = tls.behind(data)
+            if not data:
+                return heard
+            another = tls.client_hello(data)
+            if another is NEED_MORE:
+                return MORE
+            if another is NOT_MINE:
+                break
+            heard = said_by(another, Source.SNI).beside(heard.said, heard.signs)
+        return heard._replace(unfinished=True)
 
     def _unlike_http(self, data: bytes) -> Said:
         """A beginning that HTTP's reader has turned away. In text that is not before a first line's end."""
@@ -220,12 +230,14 @@ class Speech:
     def _later(self, data: bytes) -> Said:
         """The hello, when it comes. Or requests: a server may have read over the rest."""
         assert self._in_clear is not None
-        for begin in islice(self._in_clear.finditer(data), _MOST_HELLOS):
+        for tried, begin in enumerate(self._in_clear.finditer(data)):
             hello = tls.client_hello(data[begin.start() :])
             if hello is NEED_MORE:
                 return MORE
             if hello is not NOT_MINE:
-                return said_by(hello, Source.SNI)
+                return self._hellos(data[begin.start() :], hello)
+            if tried == _MOST_HELLOS or HELLO_LIKELY.match(data, begin.start()):
+                return UNFINISHED
         request = _REQUEST.search(data) if b" HTTP/1." in data else None
         if request is None:
             return NO_NAME_YET if self._left > 0 and self._pieces > 0 else NO_NAME
@@ -244,7 +256,7 @@ class Speech:
             # A client of HTTP/2 may wait for the server's first frame before its first request.
             self._likely = _METHOD_LIKELY.match(data) is not None
             return MORE if requests.begun and self._likely else NO_NAME_YET
-        return self._heard(requests, found, fresh=True)
+        return self._heard(requests, found, data, fresh=True)
 
     def _next(self, requests: http.Requests | h2.Requests, data: bytes) -> Said:
         begun = requests.begun
@@ -260,10 +272,14 @@ class Speech:
             return MORE if requests.begun and self._likely else NOTHING_NEW
         if not found and not requests.begun and not requests.opaque:
             return NOTHING_NEW
-        return self._heard(requests, found, fresh=not begun)
+        if not found and requests.opaque and not requests.unsure:  # after CONNECT, or Upgrade, also to TLS (RFC 2817)
+            self._requests, self._in_clear = None, HELLO_LIKELY
+            self._left, self._pieces = MOST_BINARY, MOST_PIECES
+            return self.hear(data)
+        return self._heard(requests, found, data, fresh=not begun)
 
     def _heard(
-        self, requests: http.Requests | h2.Requests, found: tuple[http.Request, ...], *, fresh: bool
+        self, requests: http.Requests | h2.Requests, found: tuple[http.Request, ...], data: bytes, *, fresh: bool
     ) -> Heard | Literal[Silence.MORE]:
         """The names of all requests in the packets at hand: one refused request refuses them all."""
         if fresh or not found:
@@ -287,7 +303,8 @@ class Speech:
             return MORE  # the next request has begun in the same packet; its first half must not pass unjudged
         signs = tuple(dict.fromkeys(self._signs)) if self._signs else ()
         word = "http" if isinstance(requests, http.Requests) else "h2"
-        return Heard(self._said, not requests.opaque, requests.unsure, signs, self._addresses, word)
+        unsure = requests.unsure or (requests.opaque and HELLO_LIKELY.search(data) is not None)
+        return Heard(self._said, not requests.opaque, unsure, signs, self._addresses, word)
 
 
 @lru_cache(maxsize=4_096)  # phones name the same few again and again, and what is the same object is found sooner

@@ -52,13 +52,29 @@ def client_hello(data: bytes) -> Hello | NeedMore | NotMine:
     NOT_MINE: another protocol, or lengths that contradict each other: no server goes on with that. A hello of more
     than 16 KiB stays NEED_MORE for ever, so that it ends as a name begun and never finished.
     """
-    hello = _handshake(data)
-    return _extensions(hello) if isinstance(hello, bytes) else hello
+    found = _handshake(data)
+    return _extensions(found[0]) if isinstance(found, tuple) else found
 
 
-def one_record(data: bytes) -> bool:
-    """Whether nothing stands behind the first record."""
-    return len(data) >= 5 and 5 + (data[3] << 8 | data[4]) == len(data)
+def alone(data: bytes) -> bool:
+    """Whether a whole hello that `data` begins with is all of its one record, and nothing stands behind that."""
+    return 5 + (data[3] << 8 | data[4]) == len(data) == 9 + int.from_bytes(data[6:9])
+
+
+def behind(data: bytes) -> bytes:
+    """What a server would read next of a handshake behind the whole hello that `data` begins with; b"" if nothing.
+
+    It reads over changes of ciphers, and over early data that it has refused (RFC 8446, 4.2.10 and D.4).
+    """
+    found = _handshake(data)
+    if not isinstance(found, tuple):
+        return b""
+    _, rest, at = found
+    while not rest and at < len(data):
+        if data[at] == HANDSHAKE:
+            return data[at:]
+        at += 5 + int.from_bytes(data[at + 3 : at + 5])
+    return rest
 
 
 def message(hello: bytes) -> Hello | NotMine:
@@ -67,8 +83,11 @@ def message(hello: bytes) -> Hello | NotMine:
     return _extensions(hello[4:]) if whole else NOT_MINE
 
 
-def _handshake(data: bytes) -> bytes | NeedMore | NotMine:
-    """The body of the first handshake message, if it is a ClientHello (RFC 8446, 4 and 5.1)."""
+def _handshake(data: bytes) -> tuple[bytes, bytes, int] | NeedMore | NotMine:
+    """The body of the first handshake message, if it is a ClientHello (RFC 8446, 4 and 5.1).
+
+    And the rest of the record in which it ends, and where that ends.
+    """
     size = len(data)
     at = wanted = 0  # wanted: bytes of the message with its header, once known
     message = bytearray()
@@ -94,7 +113,7 @@ def _handshake(data: bytes) -> bytes | NeedMore | NotMine:
                 if wanted > LARGEST:
                     return NEED_MORE
             if wanted and len(message) >= wanted:
-                return bytes(message[4:wanted])
+                return bytes(message[4:wanted]), bytes(message[wanted:]), at + length
         at += length
     return NEED_MORE
 

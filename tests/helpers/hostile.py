@@ -471,6 +471,28 @@ TRICKS |= {
 }
 
 
+def in_one_go(between: bytes, *cuts: int) -> Callable[[Raw, str, bytes, bytes], None]:
+    """TLS only: who knows that the server will ask again need not wait for it. The cuts are counted from the second hello."""
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        said = good + between + evil
+        if c.open():
+            for at, end in itertools.pairwise((0, *(len(said) - len(evil) + cut for cut in cuts), len(said))):
+                c.send(at, said[at:end])
+                time.sleep(PAUSE)
+    return send
+
+
+LURES = b"\x17\x03\x03\0\x40" + b"\x16\x03\xff\xff" * 16
+TRICKS |= {"behind_lures": in_one_go(LURES), "cut_behind": in_one_go(EARLY, 50)}
+
+
+@trick
+def in_one_record(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    if c.open():
+        said = good[5:] + evil[5:]
+        c.send(0, good[:3] + struct.pack("!H", len(said)) + said)
+
+
 @trick
 def late(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     if c.open():
@@ -500,7 +522,7 @@ def small_records(c: Raw, _: str, good: bytes, evil: bytes) -> None:
 
 TLS_ONLY = {
     "small_records", "last_byte_again", "after_a_change", "after_a_change_alone", "asked_again", "after_changes", "after_early_data",
-    "after_early_data_alone", "after_a_change_and_early_data",
+    "after_early_data_alone", "after_a_change_and_early_data", "behind_lures", "cut_behind", "in_one_record",
 }
 IPV6_ONLY = {"hop_by_hop", "destination_options"}
 

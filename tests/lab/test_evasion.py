@@ -86,6 +86,9 @@ CASES = [
     Case("E15", "after_early_data", "the same, and early data between, which the server has refused", friend=TOO),
     Case("E15", "after_early_data_alone", "the same, the early data in a segment of its own", friend=TOO),
     Case("E15", "after_a_change_and_early_data", "the same, and a change of ciphers before them", friend=TOO),
+    Case("E15", "behind_lures", "two hellos in one segment, and between them early data full of what looks like hellos"),
+    Case("E15", "cut_behind", "a hello, early data and another hello's beginning in one segment, its end in the next"),
+    Case("E15", "in_one_record", "two hellos in one record", friend=TOO),
     Case("E16", "late", "four seconds of silence first"),
     Case("E16", "drip", "a byte a second, until nobody waits any more", friend=TOO),
 ]

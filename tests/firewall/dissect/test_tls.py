@@ -176,3 +176,22 @@ def test_any_hello_ends_in_an_answer(extensions, size, changes):
     assert seen in (NEED_MORE, NOT_MINE) or all(text.isprintable() for text in (*seen.names, *seen.addresses, *seen.alpn))
     if not changes:
         assert isinstance(seen, tls.Hello)
+
+
+# -- what stands behind it -------------------------------------------------------------------------------------------
+
+CHANGE, EARLY_DATA = b"\x14\x03\x03\0\1\1", b"\x17\x03\x03\0\x06\x16\x03\x01\0\1\x01"
+
+
+def test_what_is_read_next_of_a_handshake():
+    first, second = (message(server_name(name)) for name in (b"a.example", b"b.example"))
+    whole, cut = record(first), b"".join(record(first[n : n + 20]) for n in range(0, len(first), 20))
+    assert tls.alone(whole)
+    for data in (whole, cut, whole + CHANGE, cut + CHANGE + EARLY_DATA, whole + EARLY_DATA[:8], whole + b"\x14", first, whole[:40], b""):
+        assert tls.behind(data) == b""
+    for data in (whole, cut, whole + CHANGE * 3, cut + EARLY_DATA * 2 + CHANGE):
+        for end in (1, 5, 50, None):
+            assert not tls.alone(data + record(second)[:end])
+            assert tls.behind(data + record(second)[:end]) == record(second)[:end]
+    assert not tls.alone(record(first + second))
+    assert tls.behind(record(first + second)) == second
