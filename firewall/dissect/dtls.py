@@ -7,18 +7,18 @@ when its server wants a cookie, and begins with the first number again when it c
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final
 
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
 from firewall.dissect.reassembly import Reassembly
 
 HANDSHAKE, CLIENT_HELLO = 22, 1
-VERSIONS: Final = frozenset((0xFEFF, 0xFEFD))  # of a record; 1.3 says 1.2
+MAJOR = 0xFE  # of any version's; a server looks no further at a first record (RFC 9147, 4)
 LARGEST = 16_384  # bytes of a hello, as over TCP (dissect/tls.py)
 MOST_MESSAGES = 4  # that are put together at a time
-MOST_RECORDS = 16  # of one datagram
+MOST_RECORDS = 128  # of one datagram; as many empty ones as there is room for
+MOST_OF_RECORD = 32  # messages; more than one is not seen, and allowed (RFC 9147, 5.5)
 
-_RECORD = Struct("!BHHHIH")  # type, version, epoch, sequence number, length
+_RECORD = Struct("!BBxHHIH")  # type, major version, epoch, sequence number, length
 _MESSAGE = Struct("!BBHHBHBH")  # type, length, number, where the fragment stands, its length; three bytes each
 
 
@@ -52,22 +52,35 @@ class Hellos:
         at, size = 0, len(datagram)
         mine = False
         for _ in range(MOST_RECORDS):
-            if at + _RECORD.size + _MESSAGE.size > size:
+            if at + _RECORD.size >= size:
                 break
-            kind, version, epoch, _, _, length = _RECORD.unpack_from(datagram, at)
+            kind, major, epoch, _, _, length = _RECORD.unpack_from(datagram, at)
+            if major != MAJOR:
+                break
             at += _RECORD.size
-            if kind != HANDSHAKE or version not in VERSIONS or epoch:
-                break
-            record = datagram[at : at + length]
-            at += length
-            if record[:1] == bytes((CLIENT_HELLO,)):
-                mine = True
-                hello = self._fragment(record)
-                if hello:
-                    hellos.append(hello)
+            if kind == HANDSHAKE and not epoch:
+                found = self._record(datagram[at : at + length])
+                mine = mine or found is not None
+                hellos += found or ()
+            at += length  # a server drops what it cannot use, and reads on in its datagram (RFC 9147, 4.5.2)
+        else:
+            self._lost = mine = True
         if hellos:
             return tuple(hellos)
         return NOT_MINE if not mine else NEED_MORE
+
+    def _record(self, record: bytes) -> list[bytes] | None:
+        """The hellos that its messages complete; None if none of those is a hello's."""
+        hellos: list[bytes] | None = None
+        for _ in range(MOST_OF_RECORD):
+            if not record:
+                return hellos
+            if record[0] == CLIENT_HELLO:
+                hello = self._fragment(record)
+                hellos = [*(hellos or ()), *((hello,) if hello else ())]
+            record = record[_MESSAGE.size + int.from_bytes(record[9:12]) :]
+        self._lost = True
+        return hellos or []
 
     def _fragment(self, record: bytes) -> bytes | None:
         if len(record) < _MESSAGE.size:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import struct
 import subprocess
 
 import pytest
@@ -22,7 +23,7 @@ def names(found):
 
 
 @pytest.mark.parametrize("cookie", [b"", b"c" * 32, b"c" * 255])
-@pytest.mark.parametrize("version", [0xFEFF, 0xFEFD])
+@pytest.mark.parametrize("version", [0xFEFF, 0xFEFD, 0xFE00])
 def test_a_hello_is_what_tls_would_say(cookie, version):
     assert Hellos().feed(*dtls(HELLO, cookie, version=version)) == (HELLO,)
 
@@ -71,6 +72,30 @@ def test_lengths_that_lie_stay_begun():
         reader = Hellos()
         assert reader.feed(whole[:at] + value + whole[at + len(value) :]) is NEED_MORE
         assert reader.begun, at
+
+
+ALERT, ENCRYPTED = struct.pack("!BHHHIH", 21, 0xFEFD, 0, 0, 0, 2) + b"\1\0", struct.pack("!BHHHIH", 23, 0xFEFD, 1, 0, 0, 9) + bytes(9)
+STRANGE = bytes.fromhex("05 000002 0007 000000 000002 ffff")  # a message that nobody waits for
+
+
+@pytest.mark.parametrize("before", [ALERT, ENCRYPTED, ENCRYPTED[:11] + b"\0\0", ALERT * 90])
+def test_behind_records_that_a_server_drops(before):
+    assert Hellos().feed(before + dtls(HELLO)[0]) == (HELLO,)
+    assert Hellos().feed(before) is NOT_MINE
+
+
+def test_behind_another_message_in_one_record():
+    (whole,) = dtls(HELLO)
+    for before, found in ((STRANGE, (HELLO,)), (STRANGE * 20, (HELLO,)), (STRANGE * 200, NEED_MORE)):
+        reader = Hellos()
+        assert reader.feed(whole[:11] + len(before + whole[13:]).to_bytes(2) + before + whole[13:]) == found
+        assert reader.begun is (found is NEED_MORE)
+
+
+def test_a_datagram_full_of_empty_records_hides_nothing():
+    reader = Hellos()
+    assert reader.feed((ENCRYPTED[:11] + b"\0\0") * 500 + dtls(HELLO)[0]) is NEED_MORE
+    assert reader.begun
 
 
 def test_many_beginnings_are_bounded():
