@@ -8,8 +8,10 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import frames
+import judge
 import pytest
 from dhcp import message
 from homebox import SERVERS, HomeBox, home_box
@@ -287,6 +289,22 @@ def neighbours_told(box: HomeBox) -> str:
     box.at("phone2", "ip", "addr", "add", f"{gate + 0x76}/64", "dev", "eth0", "nodad")
     wait_for(lambda: box.knock("phone2", str(gate)) == "ECONNREFUSED")
     return box.at("phone2", "ip", "-6", "neigh", "show", str(gate)).stdout
+
+
+def test_the_next_run_of_the_tests_takes_down_what_one_that_was_killed_has_left() -> None:
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    names = [f"ck{dead.pid}-0-box", f"ckb-{dead.pid}-phone"]
+    for name in names:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+    with subprocess.Popen(["ip", "netns", "exec", names[0], "sleep", "600"]) as left:
+        try:
+            wait_for(lambda: subprocess.check_output(["ip", "netns", "pids", names[0]]))
+            judge.sweep()
+            assert left.wait(30) == -9
+        finally:
+            left.kill()
+    assert not any(Path("/run/netns", name).exists() for name in names)
 
 
 # -- and back ---------------------------------------------------------------------------------------------------------
