@@ -22,7 +22,8 @@ FEW = 20  # attempts that must fall into a fault's window, or the test has prove
 
 
 def results(file: Path) -> list[dict]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    """Of what has ended; one more may just be written."""
+    return [json.loads(line) for line in file.read_text().rpartition("\n")[0].splitlines()]
 
 
 def judge(lab: Lab, tried: list[dict], pcap: Path) -> None:
@@ -48,6 +49,12 @@ def halves(tried: list[dict]) -> tuple[list[dict], list[dict]]:
     return tuple([row for row in tried if row["kind"].endswith(family)] for family in "46")
 
 
+def works_again(out: Path, since: float) -> bool:
+    """By itself: of what may pass, the last of those begun since then did, over IPv4 and over IPv6."""
+    last = [half[-FEW // 4 :] for half in halves(within(results(out), since, time.time(), good=True))]
+    return all(len(rows) == FEW // 4 and all(row["ok"] for row in rows) for rows in last)
+
+
 def hurt(lab: Lab, tmp_path: Path, blows: int, blow, healed) -> None:
     """Strike `blows` times under load; each window lasts from the blow until `healed()`, and at least half a second."""
     out, pcap = tmp_path / "storm.jsonl", tmp_path / "wan.pcap"
@@ -61,17 +68,13 @@ def hurt(lab: Lab, tmp_path: Path, blows: int, blow, healed) -> None:
             time.sleep(0.5)
             wait_for(healed, 15)
             windows.append((began, time.time()))
-            time.sleep(1.0)
-        last = time.time()
+            wait_for(lambda: works_again(out, windows[-1][1]), 15)
         lab.calm(storm)
     tried = results(out)
     judge(lab, tried, pcap)
     for begin, end in windows:
-        assert min(map(len, halves(within(tried, begin, end, good=False)))) >= FEW // 2
-    after = within(tried, last - 0.8, last, good=True)
-    assert all(halves(after))
-    if not all(row["ok"] for row in after):
-        raise TooLate("it does not work again by itself")
+        if min(map(len, halves(within(tried, begin, end, good=False)))) < FEW // 2:
+            raise TooLate("nearly nothing was tried while it was hurt")
 
 
 def test_the_storm_is_a_real_one(tmp_path: Path) -> None:
@@ -84,7 +87,8 @@ def test_the_storm_is_a_real_one(tmp_path: Path) -> None:
         tried = results(out)
         payloads = "\n".join(row["payload"] for row in lab.sinks())
         assert len(tried) == 56
-        assert [row for row in tried if row["token"] not in payloads] == []
+        if missing := [row for row in tried if row["token"] not in payloads]:
+            raise TooLate(missing)
 
 
 def test_kill_9_of_the_gateway(lab: Lab, tmp_path: Path) -> None:
