@@ -22,7 +22,8 @@ PAGES = "http://198.51.100.44/", "http://[2001:db8:feed::44]/"
 def held(report: blows.Report, *, recovery: float, few: int = 5) -> None:
     print(report.row())
     assert not report.leaked, report.leaked[:5]
-    assert report.tried_hurt >= few, "nothing was tried while it was hurt"
+    if report.tried_hurt < few:
+        raise TooLate(f"only {report.tried_hurt} were tried while it was hurt")
     if max(report.recovery) > recovery:
         raise TooLate(f"well again after {max(report.recovery):.1f} s")
 
