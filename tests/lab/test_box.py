@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from blows import rows
 from judge import Lab, wait_for, wires_up
 
 from firewall.backends.linux import marks
@@ -72,7 +73,7 @@ def kill_everything(wires: Wires) -> None:
 
 def storm(lab: Lab, seconds: float, out: Path) -> list[dict]:
     assert lab.storm(seconds, RATE, out).wait(timeout=60) == 0
-    return [json.loads(line) for line in out.read_text().splitlines()]
+    return rows(out)
 
 
 def arrived(lab: Lab, tried: list[dict], *, good: bool = False) -> list[dict]:
@@ -92,6 +93,7 @@ def test_lock_gate_death_and_lock_again(wires: Wires, tmp_path: Path) -> None:
     start(wires, rights())
     wait_for(lambda: lab.state_is("ENFORCING"))
     enforced = json.loads(lab.consentry("status", "--json").stdout)["since"]
+    wait_for(lambda: [row for row in rows(out) if row["good"] and row["ok"] and row["time"] > enforced])
     kill_everything(wires)
     dead = time.time()
     time.sleep(0.5)
@@ -99,7 +101,7 @@ def test_lock_gate_death_and_lock_again(wires: Wires, tmp_path: Path) -> None:
     on(wires, "nft", "flush", "ruleset")  # then the policy rule alone is left
     time.sleep(0.5)
     lab.calm(running)
-    tried = [json.loads(line) for line in out.read_text().splitlines()]
+    tried = rows(out)
     assert [row for row in tried if row["time"] < enforced - 2.1]  # there were such, behind the lock alone
     assert not arrived(lab, tried)
     good = arrived(lab, tried, good=True)
