@@ -34,7 +34,7 @@ def main(interface: str, host: str = "") -> None:
         s.bind(("", 68))
         s.settimeout(1)
 
-        def asked(kind: int, more: bytes = b"") -> bytes:
+        def asked(kind: int, answer: int, more: bytes = b"") -> bytes:
             until = time.monotonic() + 20
             while time.monotonic() < until:
                 s.sendto(message(mac, bytes([53, 1, kind]) + name + more), ("255.255.255.255", 67))
@@ -42,12 +42,12 @@ def main(interface: str, host: str = "") -> None:
                     reply = s.recv(2048)
                 except TimeoutError:
                     continue
-                if reply[28:34] == mac and options(reply).get(53) in {b"\x02", b"\x05"}:
+                if reply[28:34] == mac and options(reply).get(53) == bytes((answer,)):
                     return reply
             raise SystemExit("nobody gives an address")
 
-        offer = asked(1)
-        given = asked(3, b"\x32\x04" + offer[16:20] + b"\x36\x04" + options(offer)[54])
+        offer = asked(1, 2)
+        given = asked(3, 5, b"\x32\x04" + offer[16:20] + b"\x36\x04" + options(offer)[54])
     told = options(given)
     print(json.dumps({
         "address": socket.inet_ntoa(given[16:20]), "router": socket.inet_ntoa(told[3]), "dns": socket.inet_ntoa(told[6]), "server": socket.inet_ntoa(told[54]),
