@@ -107,9 +107,11 @@ class Network:
 
     def _rule(self) -> None:
         """Our own small tables: loaded at first, then looked for now and then, for others flush rulesets."""
-        look = ["nft", "-t", "list", "table", "arp", bridge.TABLE]
-        if self._looks == 0 or (self._looks % RULE_LOOKS == 0 and _run(look).returncode):
-            nft(bridge.table(self.plan))
+        rules = bridge.table(self.plan)
+        if self._looks % RULE_LOOKS == 0:
+            stand = _run(["nft", "list", "tables"]).stdout.splitlines() if self._looks else []
+            if any(line.startswith("table ") and line.removesuffix(" {") not in stand for line in rules.splitlines()):
+                nft(rules)
         self._looks += 1
 
     def _switch(self) -> None:

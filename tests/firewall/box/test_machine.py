@@ -36,13 +36,39 @@ print(there("consentry0"), there("eth1"))
 """
 
 
-def test_an_interface_of_somebody_else_is_left_alone_whatever_the_plan_calls_it(tmp_path: Path) -> None:
+TABLES = """
+import subprocess, sys
+from pathlib import Path
+from firewall.box.machine import RULE_LOOKS, Network
+from plans import ONE_ARMED
+
+run = lambda words: subprocess.run(words.split(), check=True, capture_output=True, text=True).stdout
+box = Network(ONE_ARMED, Path(sys.argv[1]))
+for words in ("list tables", "delete table inet consentry_box", "delete table arp consentry_box", "flush ruleset"):
+    run(f"nft {words}")
+    for _ in range(RULE_LOOKS):
+        box._rule()
+    print(run("nft list tables").splitlines())
+"""
+
+
+def in_a_network(script: str, folder: Path) -> list[str]:
+    """What it says there."""
     helpers = Path(__file__).parents[2] / "helpers"
     done = subprocess.run(
-        ["unshare", "-n", "-m", sys.executable, "-c", SCRIPT, tmp_path], capture_output=True, text=True, timeout=60, check=False,
+        ["unshare", "-n", "-m", sys.executable, "-c", script, folder], capture_output=True, text=True, timeout=60, check=False,
         env={"PYTHONPATH": str(helpers), "PATH": "/usr/bin:/usr/sbin:/bin:/sbin"},
     )
-    assert done.stdout.splitlines() == [
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_an_interface_of_somebody_else_is_left_alone_whatever_the_plan_calls_it(tmp_path: Path) -> None:
+    assert in_a_network(SCRIPT, tmp_path) == [
         "there is another interface br0 already, which is not ours to take", "True True",
         "['consentry0', 'eth1'] [] ['eth1']", "False True",
-    ], done.stderr
+    ]
+
+
+def test_each_of_our_small_tables_comes_back(tmp_path: Path) -> None:
+    assert in_a_network(TABLES, tmp_path) == ["['table arp consentry_box', 'table inet consentry_box']"] * 4
