@@ -144,15 +144,16 @@ class Consentry(OneByOne[None]):
         self.stirred += 1
 
     def open_question(
-        self, question: dict[str, Any], screen: str, then: Callable[[], object] = lambda: None
+        self, question: dict[str, Any], screen: str, then: Callable[[], object] = lambda: None, *,
+        follows: bool = False,
     ) -> None:
         """`question`: as the verb "asks" tells it. `screen`: where the owner is, which is recorded with the answer.
-        `then`: what follows when it is answered.
+        `then`: what is done when it is answered. `follows`: another one was answered a moment ago.
         """
         from tui.screens.question import Question  # noqa: PLC0415  the first frame does not wait for it
 
         if question["widths"]:
-            asked = Question(question, screen)
+            asked = Question(question, screen, follows=follows)
 
             def left(_: object) -> None:
                 if asked.answered:

@@ -122,12 +122,13 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         self._answer([one["id"] for one in self.table.chosen])
         self.table.unmark()
 
-    def _answer(self, numbers: list[int]) -> None:
+    def _answer(self, numbers: list[int], *, follows: bool = False) -> None:
         """One after the other, until the owner leaves one; what somebody else has answered meanwhile is left out."""
         open_now = [one for number in numbers for one in self.table.rows if one["id"] == number]
         if open_now:
             first, *rest = open_now
-            self.gate.open_question(first, "asks", lambda: self._answer([one["id"] for one in rest]))
+            others = [one["id"] for one in rest]
+            self.gate.open_question(first, "asks", lambda: self._answer(others, follows=True), follows=follows)
 
     def action_later(self) -> None:
         self.act("asks.later", self.table.chosen)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDEST: Final = 76  # cells of text
 LATER_SECONDS: Final = 3_600
+GLANCE_SECONDS: Final = 0.5  # nobody reads a question faster
 LABEL: Final = 10  # cells
 BOX_KEYS: Final = "a key answers   tab: what   shift+tab: for whom   esc leaves"
 
@@ -44,8 +45,10 @@ class Question(Box):
         *(Binding(key, f"choose('{key}')", show=False) for key in "snda"),
     ]
 
-    def __init__(self, question: Mapping[str, Any], screen: str) -> None:
+    def __init__(self, question: Mapping[str, Any], screen: str, *, follows: bool = False) -> None:
+        """`follows`: another one stood here a moment ago, and a key may have been meant for that."""
         super().__init__()
+        self._read_at = time.monotonic() + (GLANCE_SECONDS if follows else 0.0)
         self._question = question
         self._screen = f"tui: {screen}"
         self._widths: Sequence[Mapping[str, Any]] = question["widths"]
@@ -96,8 +99,14 @@ class Question(Box):
         """Enter answers nothing, so that one too many opens nothing."""
         self.gate.say(f"for how long? {self._lives()}; esc leaves it open")
 
+    def _unread(self) -> bool:
+        """Whether nobody can have read it yet: a key answers nothing then."""
+        return time.monotonic() < self._read_at
+
     def action_grant(self, life: str) -> None:
         """Not before it is said what it opens; if that takes long, or was not to be seen yet, the key again."""
+        if self._unread():
+            return
         again, self._eager = self._eager == life, life
         if again or self._trouble or self.told is not None:
             self._answer("consents.grant", life=life, screen=self._screen, **self._about())
@@ -146,7 +155,7 @@ class Question(Box):
 
     def _answer(self, verb: str, **args: object) -> None:
         """Once, however often the key is pressed."""
-        if not self._busy:
+        if not self._busy and not self._unread():
             self._busy = True
             self._send(verb, args)
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tui.glyphs import ASCII
+from tui.screens import question as questions
 
 
 def asked(gate, verb):
@@ -94,17 +95,36 @@ async def test_all_that_are_marked_are_put_off_or_refused(screen, gate, question
         await s.hides("marked")
 
 
-async def test_those_that_are_marked_are_answered_one_after_the_other_until_one_is_left(screen, gate, question):
+async def test_those_that_are_marked_are_answered_one_after_the_other_until_one_is_left(screen, gate, question, monkeypatch):
+    monkeypatch.setattr(questions, "GLANCE_SECONDS", 0.0)
     async with screen() as s:
         await three_marked(s, gate, question)
         await s.press("enter")
         await s.shows("redmi-1s wants to reach", "opens service:xiaomi-account for redmi-1s")
         await s.press("1")
         await s.shows("tv wants to reach", "opens service:xiaomi-account for tv")
+        await s.press("b")
+        await s.shows("[u]kid wants to reach", "opens service:xiaomi-account for [u]kid")
         await s.press("escape")
         await s.until(lambda: len(s.app.screen_stack) == 1)
         await s.shows("[u]kid")
         assert [args["ask"] for args in asked(gate, "consents.grant")] == [1]
+
+
+async def test_a_key_that_is_pressed_twice_answers_no_question_that_nobody_has_read(screen, gate, question, monkeypatch):
+    monkeypatch.setattr(questions, "GLANCE_SECONDS", 1e9)
+    async with screen() as s:
+        await three_marked(s, gate, question)
+        await s.press("enter")
+        await s.shows("redmi-1s wants to reach", "opens service:xiaomi-account for redmi-1s")
+        await s.press("1")
+        await s.shows("tv wants to reach")
+        await s.press("1", "1", "z", "b")
+        await s.shows("tv wants to reach", "opens service:xiaomi-account for tv")
+        await s.press("1", "z", "b")
+        await s.shows("tv wants to reach")
+        assert [args["ask"] for args in asked(gate, "consents.grant")] == [1]
+        assert not asked(gate, "asks.later") + asked(gate, "asks.never")
 
 
 async def test_the_cursor_never_rests_on_the_line_between(screen, gate, question):
