@@ -14,7 +14,7 @@ from rules.verdict import Verdict
 from rules.words import ACTS, VIA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 MOST: Final = 50
 TERMS: Final = {  # what stands beside a term while it is chosen
@@ -100,8 +100,12 @@ class Vocabulary:
         return ()
 
 
-def completions(text: str, cursor: int, vocabulary: Vocabulary, *, rule: bool = True) -> list[Completion]:
-    """For the word before the cursor, best first. `rule`: the text is a whole rule with its action; else a filter."""
+def completions(
+    text: str, cursor: int, vocabulary: Vocabulary, *, rule: bool = True, terms: Collection[str] = ()
+) -> list[Completion]:
+    """For the word before the cursor, best first. `rule`: the text is a whole rule with its action; else a filter.
+    `terms`: those that are known, unless it is all of them.
+    """
     start, quoted, value_at = _word(text, cursor)
     typed = text[start:cursor]
     if rule and not text[:start].strip():
@@ -109,11 +113,11 @@ def completions(text: str, cursor: int, vocabulary: Vocabulary, *, rule: bool = 
         return [Completion(start, cursor, f"{word} ", hint) for word, hint in _matching(typed, found)]
     minus = "-" if typed.startswith("-") else ""
     key, colon, _ = typed[len(minus) :].partition(":")
-    known = IN_RULES if rule else IN_FILTERS
+    known = terms or (IN_RULES if rule else IN_FILTERS)
     if not colon:
-        terms = [(f"{term}:", TERMS.get(term, "")) for term in known]
-        begun = [(term, hint) for term, hint in terms if term.startswith(key)]
-        close = begun or [(term, hint) for term, hint in terms if key in term]
+        told = [(f"{term}:", TERMS.get(term, "")) for term in known]
+        begun = [(term, hint) for term, hint in told if term.startswith(key)]
+        close = begun or [(term, hint) for term, hint in told if key in term]
         return [Completion(start + len(minus), cursor, term, hint) for term, hint in close]
     if key not in known:
         return []

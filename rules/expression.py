@@ -34,6 +34,7 @@ from rules.matchers.port import PortMatcher
 from rules.matchers.proto import ProtoMatcher
 from rules.matchers.service import ServiceMatcher
 from rules.matchers.via import ViaMatcher
+from rules.matchers.word import WordMatcher
 from rules.observation import NOWHERE
 from rules.verdict import Answer
 
@@ -80,7 +81,8 @@ class Term:
         return self.matcher.key
 
     def __str__(self) -> str:
-        return f"{'-' if self.negated else ''}{self.key}:{','.join(map(quote, self.matcher.values))}"
+        colon, write = (":", quote) if self.key else ("", _in_quotes)  # a bare word may have a colon itself
+        return f"{'-' if self.negated else ''}{self.key}{colon}{','.join(map(write, self.matcher.values))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,11 @@ def parse_filter(text: str) -> Filter:
     return Filter(_parse(text, IN_FILTERS, None))
 
 
+def parse_narrowing(text: str, known: Collection[str]) -> Expression:
+    """A filter of rows that have no more than the `known` terms; and of bare words. Raises ExpressionError."""
+    return _parse(text, {key: IN_FILTERS[key] for key in known} | {WordMatcher.key: WordMatcher}, None)
+
+
 def _common(sets: list[frozenset[str]]) -> frozenset[str] | None:
     return frozenset.intersection(*sets) if sets else None
 
@@ -187,6 +194,10 @@ def quote(value: str) -> str:
     """A value as it is written: in quotes where it needs them, a quote inside doubled."""
     if value and _QUOTED.isdisjoint(value):
         return value
+    return _in_quotes(value)
+
+
+def _in_quotes(value: str) -> str:
     return '"{}"'.format(value.replace('"', '""'))
 
 
@@ -217,13 +228,13 @@ def _term(
         colon += 1
     key = text[start:colon]
     if colon == len(text) or text[colon] != ":":
+        if WordMatcher.key in matchers:
+            words, _, end = _values(text, start)
+            return Term(WordMatcher.parse(words), negated), end
         raise ExpressionError(f"{key!r} is no term", start, colon, _suggest(key, matchers, "a term reads key:value"))
-    matcher = matchers.get(key)
+    matcher = matchers.get(key) if key else None
     if matcher is None:
-        known = f"known terms: {', '.join(matchers)}"
-        if key in IN_FILTERS:
-            known = f"{key}: filters the history and the live view; rules know {', '.join(matchers)}"
-        raise ExpressionError(f"unknown term {key!r}", start, colon, _suggest(key, matchers, known))
+        raise _unknown(key, start, colon, matchers)
     values, places, end = _values(text, colon + 1)
     try:
         parsed = matcher.parse(values)
@@ -236,6 +247,18 @@ def _term(
                 known = f"known services: {', '.join(services)}"
                 raise ExpressionError(f"unknown service {value!r}", *place, _suggest(value, services, known, "{}?"))
     return Term(parsed, negated), end
+
+
+def _unknown(key: str, start: int, end: int, matchers: dict[str, type[Matcher]]) -> ExpressionError:
+    terms = list(filter(None, matchers))
+    known = f"known terms: {', '.join(terms)}"
+    if WordMatcher.key in matchers:
+        known = f"known here: {', '.join(terms)}; a word with a colon stands in quotes"
+        if key in IN_FILTERS:
+            return ExpressionError(f"{key}: asks for what no row here has", start, end, known)
+    elif key in IN_FILTERS:
+        known = f"{key}: filters the history and the live view; rules know {', '.join(terms)}"
+    return ExpressionError(f"unknown term {key!r}", start, end, _suggest(key, terms, known))
 
 
 def _values(text: str, at: int) -> tuple[list[str], list[tuple[int, int]], int]:

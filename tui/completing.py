@@ -12,6 +12,8 @@ from rules.completion import Vocabulary, completions
 from tui.format import cut
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from textual.widgets import Input
 
     from rules.completion import Completion
@@ -19,9 +21,13 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
 
 
-def possible(box: Input, vocabulary: Vocabulary | None, *, rule: bool) -> list[Completion]:
-    """What could stand at the cursor instead of the word that is there. `rule`: with its action; else a filter."""
-    found = completions(box.value, box.cursor_position, vocabulary or Vocabulary(), rule=rule)
+def possible(
+    box: Input, vocabulary: Vocabulary | None, *, rule: bool, terms: Collection[str] = ()
+) -> list[Completion]:
+    """What could stand at the cursor instead of the word that is there. `rule`: with its action; else a filter, of
+    `terms` if not of all.
+    """
+    found = completions(box.value, box.cursor_position, vocabulary or Vocabulary(), rule=rule, terms=terms)
     return [one for one in found if one.text != box.value[one.start : one.end]]
 
 

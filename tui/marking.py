@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
 
 
-def in_full(texts: Sequence[str], does: str, width: int, glyphs: Glyphs) -> Content:
-    """Three lines, where else the row under the cursor is told. `texts` are inert, one for each row."""
+def in_full(texts: Sequence[str], hidden: int, does: str, width: int, glyphs: Glyphs) -> Content:
+    """Three lines, where else the row under the cursor is told. `texts` are inert, one for each row in sight; `hidden`:
+    how many more are marked, which a filter hides.
+    """
+    away = f", {hidden if texts else 'all'} of them hidden: nothing is done with those" if hidden else ""
+    esc = f"{does}; esc lets go of {'these' if hidden else 'all'}" if texts else "esc shows them"
     return Content("\n").join((
-        Content.assemble((f"{glyphs.mark} {len(texts)} marked", "$primary bold")),
+        Content.assemble((cut(f"{glyphs.mark} {len(texts) + hidden} marked{away}", width), "$primary bold")),
         Content(cut(", ".join(texts), width, glyphs.ellipsis)),
-        Content.assemble((cut(f"{does}; esc lets go of all", width, glyphs.ellipsis), "$muted")),
+        Content.assemble((cut(esc, width, glyphs.ellipsis), "$muted")),
     ))

@@ -12,9 +12,9 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from tui import asking, marking
+from tui import asking, filtering, marking
 from tui.format import count, cut
-from tui.screens.page import Page
+from tui.screens.filtered import Filtered
 from tui.screens.question import LATER_SECONDS
 from tui.widgets.ask_table import AskTable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
+    from rules.row_filter import Row
     from tui.glyphs import Glyphs
 
 FRESH_SECONDS: Final = 1.0  # between two looks while something happens
@@ -33,7 +34,7 @@ What an ask rule refuses becomes a question here: one for each phone and service
 opens until you answer; a question that nobody answers stays, and never turns into a yes."""
 
 
-class Asks(Page):
+class Asks(Filtered):
     MODE = "asks"
     HELP = """\
 Every row is a question: one phone wants to reach one service (or domain, or address) that a rule asks about, tried n \
@@ -44,6 +45,8 @@ shift+tab for whom.
 z puts the question off for an hour; it stays refused meanwhile. b never: makes a block rule, which u takes back.
 space marks a row; enter then answers all that are marked, one after the other, z puts them off and b refuses them for \
 good, each with a rule of its own; esc lets go of them.
+/ narrows the list: phone:NAME  name:example.com  service:ID  country:CN  operator:ID  rule:ID  last:1h, or any word \
+of a row. A leading - means not; esc shows all. What is marked and hidden by it is not acted upon.
 What you have given stands on screen 5, and is taken back there.
 The terminal's bell rings when somebody begins to wait; m silences it, for good, on this account."""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,6 +57,10 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         Binding("escape", "back", show=False),
     ]
 
+    ACTS: ClassVar[frozenset[str]] = frozenset({"answer", "later", "never", "bell"})
+    TERMS = filtering.ASKS
+    table: AskTable
+
     def __init__(self) -> None:
         super().__init__()
         self.table = AskTable(self.gate.glyphs)
@@ -62,7 +69,10 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         self._stirred = -1  # what had happened when it was last read
 
     def body(self) -> Iterable[Widget]:
-        yield from (self.table, self.in_full)
+        yield from (self.table, self.filter_line, self.in_full)
+
+    def row(self, told: dict[str, Any]) -> Row:
+        return filtering.of_question(told)
 
     # -- what stands
 
@@ -82,35 +92,34 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
             reply = await self.gate.ask("asks", all=True)
         except (NoGateway, Refused) as error:
             self.table.tell([])
-            self.table.teach(self.gate.why(error))
-            self._aside("")
+            self._tell("", self.gate.why(error))
             return
         self.table.tell(reply.items)
-        self.table.teach(NOBODY)
         later = sum(bool(one["put_off"]) for one in reply.items)
         beyond = int(reply.done.get("uncounted") or 0)  # a phone that asks for too many things at once
         words = (f"{later} put off" if later else "", f"{count(beyond, 'try', 'tries')} beyond these" if beyond else "")
-        self._aside("  ".join(filter(None, words)))
+        self._tell("  ".join(filter(None, words)), NOBODY)
 
-    def _aside(self, text: str) -> None:
+    def _tell(self, text: str, lesson: str) -> None:
         silent = "bell silent" if self.gate.bell_rings.silent else ""
-        self.tabs.tell(Content.assemble(("  ".join(filter(None, (text, silent))), "$muted")))
+        self.tell(Content.assemble(("  ".join(filter(None, (text, silent))), "$muted")), lesson)
 
     def on_table_pointed(self) -> None:
         question = self.table.question
         width = max(20, self.size.width - 2)
-        if marked := self.table.marked:
+        marked, away = self.table.marked, self.table.marked_away
+        if marked or away:
             wants = [f"{inert(one['phone'])}: {inert(str(one['title']))}" for one in marked]
             does = "enter answers one after the other   z not now   b never: a block rule for each"
-            told = marking.in_full(wants, does, width, self.gate.glyphs)
+            told = marking.in_full(wants, away, does, width, self.gate.glyphs)
         else:
             told = Content("") if question is None else in_full(question, time.time(), width, self.gate.glyphs)
         self.in_full.update(told)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in {"answer", "later", "never"}:
-            return self.table.question is not None
+        if action in {"answer", "later", "never"} and self.table.question is None:
+            return False
         return super().check_action(action, parameters)
 
     # -- acts
@@ -119,22 +128,22 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
         self.action_answer()
 
     def action_answer(self) -> None:
-        self._answer([one["id"] for one in self.table.chosen])
+        self._answer([one["id"] for one in self.chosen()])
         self.table.unmark()
 
     def _answer(self, numbers: list[int], *, follows: bool = False) -> None:
         """One after the other, until the owner leaves one; what somebody else has answered meanwhile is left out."""
-        open_now = [one for number in numbers for one in self.table.rows if one["id"] == number]
+        open_now = [one for number in numbers for one in self.table.told if one["id"] == number]
         if open_now:
             first, *rest = open_now
             others = [one["id"] for one in rest]
             self.gate.open_question(first, "asks", lambda: self._answer(others, follows=True), follows=follows)
 
     def action_later(self) -> None:
-        self.act("asks.later", self.table.chosen)
+        self.act("asks.later", self.chosen())
 
     def action_never(self) -> None:
-        self.act("asks.never", self.table.chosen)
+        self.act("asks.never", self.chosen())
 
     def action_bell(self) -> None:
         bell = self.gate.bell_rings
@@ -151,6 +160,8 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
     @work(group="act")
     async def act(self, verb: str, questions: list[dict[str, Any]]) -> None:
         """One after the other; what the gate refuses is said, and does not keep the others."""
+        if not questions:
+            return
         never, done, troubles = verb == "asks.never", [], []
         for question in questions:
             subject = {"subject": asking.subject(question), "for": "phone"}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.widgets import Input
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from tui import consenting, marking
+from tui import consenting, filtering, marking
 from tui.format import cut
 from tui.offers import term
 from tui.screens.prompted import Prompted
@@ -20,6 +21,7 @@ from tui.widgets.consent_table import ConsentTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rules.row_filter import Row
 
 FRESH_SECONDS: Final = 1.0  # between two looks while something happens
 STALE_SECONDS: Final = 5.0  # and while nothing does
@@ -41,6 +43,8 @@ that ended or were revoked, with why and by whom.
 x revokes the one under the cursor: its running flows are reset at once, and whatever it opened is refused and asked \
 again. c gives it once more: one that has ended, or a later end to one that goes on.
 space marks a row; x then revokes all that are marked, and esc lets go of them.
+/ narrows the list to what speaks of phone:NAME  group:NAME  service:ID  name:example.com  addr:10.0.0.0/8, or to any \
+word of a row: who gave it, why it ended, active. A leading - means not; esc shows all.
 enter shows what it let pass. A consent answers only what is asked: a block rule above still refuses.
 A consent that waits for the clock opens nothing: after a start without a trusted clock nobody can say how much of it \
 is left. t says that the clock is right."""
@@ -52,6 +56,7 @@ is left. t says that the clock is right."""
     ]
 
     ACTS: ClassVar[frozenset[str]] = frozenset({"revoke", "again", "trust"})
+    TERMS = filtering.CONSENTS
     table: ConsentTable
 
     def __init__(self) -> None:
@@ -60,6 +65,9 @@ is left. t says that the clock is right."""
         self._read_at = 0.0
         self._drawn_at = 0.0
         self._stirred = -1  # what had happened when it was last read
+
+    def row(self, told: dict[str, Any]) -> Row:
+        return filtering.of_consent(told)
 
     # -- what stands
 
@@ -80,23 +88,22 @@ is left. t says that the clock is right."""
             consents = (await self.gate.ask("consents", ended=True)).items
         except (NoGateway, Refused) as error:
             self.table.tell([], 0.0)
-            self.table.teach(self.gate.why(error))
-            self.tabs.tell(Content(""))
+            self.tell(Content(""), self.gate.why(error))
             return
         self.table.tell(consents, time.monotonic())
-        self.table.teach(NONE)
         states = [one["state"] for one in consents]
         holding, waiting = states.count("active"), states.count(consenting.SUSPENDED)
         parts = ((f"{holding or 'none'} active", "$muted"), (f"  {waiting} suspended" if waiting else "", "$warning"))
-        self.tabs.tell(Content.assemble(*parts))
+        self.tell(Content.assemble(*parts), NONE)
         self.refresh_bindings()
 
     def on_table_pointed(self) -> None:
         consent = self.table.consent
         width = max(20, self.size.width - 2)
-        if marked := self.table.marked:
+        marked, away = self.table.marked, self.table.marked_away
+        if marked or away:
             texts, does = list(map(reach, marked)), "x revokes what is marked"
-            self.in_full.update(marking.in_full(texts, does, width, self.gate.glyphs))
+            self.in_full.update(marking.in_full(texts, away, does, width, self.gate.glyphs))
         else:
             lines = [] if consent is None else consenting.in_full(
                 consent, self.table.passed, time.time(), width, self.gate.glyphs
@@ -107,14 +114,15 @@ is left. t says that the clock is right."""
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What cannot be done with this row has no key."""
         consent = self.table.consent
-        if self.prompt.display:
+        if self.prompt.display or isinstance(self.focused, Input):
             return super().check_action(action, parameters)
         if action == "revoke":
-            return any(one["state"] != consenting.ENDED for one in self.table.chosen)
+            chosen = self.table.chosen
+            return not chosen or any(one["state"] != consenting.ENDED for one in chosen)
         if action == "again":
             return not self.table.marked and consent is not None and consent["state"] == consenting.ENDED
         if action == "trust":
-            return any(row.get("state") == consenting.SUSPENDED for row in self.table.rows)
+            return any(row.get("state") == consenting.SUSPENDED for row in self.table.told)
         return super().check_action(action, parameters)
 
     def on_table_opened(self) -> None:
@@ -126,7 +134,7 @@ is left. t says that the clock is right."""
     # -- acts
 
     def action_revoke(self) -> None:
-        if chosen := self.table.chosen:
+        if chosen := self.chosen():
             one, *more = chosen
             what = f"what {consenting.whom(one)} may reach: {consenting.what(one)}"
             if more:

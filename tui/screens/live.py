@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
 from firewall.text import inert
+from rules.expression import Filter
 from tui.format import count
 from tui.screens.page import Page
 from tui.widgets.episodes import EpisodeTable
@@ -111,7 +112,7 @@ c on an asked row opens its question; on a row that a consent let through it sho
 
     def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
         self._words = event.text
-        self.gate.feed.use(event.wanted, time.time())
+        self.gate.feed.use(Filter(event.wanted) if event.wanted else None, time.time())
         if self.frozen:
             self.table.show(self.gate.feed.shown)
 

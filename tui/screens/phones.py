@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -11,10 +11,14 @@ from textual.content import Content
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
+from tui import filtering
 from tui.format import count, cut, moment
 from tui.offers import term
 from tui.screens.prompted import Prompted
 from tui.widgets.phone_table import TODAY, PhoneTable, watched
+
+if TYPE_CHECKING:
+    from rules.row_filter import Row
 
 FRESH_SECONDS: Final = 3.0  # phones are asked for again after this
 DID: Final = {"allow": "allowed", "ask": "asked", "block": "blocked", "watch": "would be refused"}
@@ -35,7 +39,9 @@ it a name; p puts it into a group, which rules can speak of: allow group:home se
 random: the phone invents its hardware address and may come back as another one. Switch that off for this network in \
 the phone, or let j join the newcomer to the phone it is: what it was called is then gone, its history stays.
 w watches this phone or enforces on it again; W does so for the whole gate. While watched, nothing is blocked.
-enter shows what a phone did in the last 24 hours, by service. x forgets a phone: it is unknown when it comes back."""
+enter shows what a phone did in the last 24 hours, by service. x forgets a phone: it is unknown when it comes back.
+/ narrows the list: phone:NAME  group:NAME  addr:10.0.0.0/8 (its own address)  last:1h, and any word of its row or of \
+what stands below: a maker, a MAC in quotes, watch, unknown. A leading - means not; esc shows all."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "name", "name"),
         Binding("p", "group", "group"),
@@ -44,9 +50,11 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
         Binding("j", "join", "join"),
         Binding("x,delete", "forget", "forget", key_display="x"),
         Binding("u", "undo", show=False),  # of rules; the line of keys has to fit 80 cells
+        Binding("slash", "filter", show=False),
         Binding("escape", "back", show=False),
     ]
     ACTS: ClassVar[frozenset[str]] = frozenset({"name", "group", "watch", "watch_all", "join", "forget"})
+    TERMS = filtering.PHONES
     table: PhoneTable
 
     def __init__(self) -> None:
@@ -58,6 +66,9 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
     @property
     def gate_mode(self) -> str:
         return str(self.gate.pulse.last_known.get("mode", "enforce"))
+
+    def row(self, told: dict[str, Any]) -> Row:
+        return filtering.of_phone(told, "watch" if watched(told, self.gate_mode) else "enforce")
 
     # -- what stands
 
@@ -72,15 +83,14 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
             phones = (await self.gate.ask("phones")).items
         except (NoGateway, Refused) as error:
             self.table.tell([], self.gate_mode)
-            self.table.teach(self.gate.why(error))
-            self.tabs.tell(Content(""))
+            self.tell(Content(""), self.gate.why(error))
             return
         self.table.tell(phones, self.gate_mode)
-        self.table.teach(f"No phone has joined yet. Connect one to {self.gate.pulse.network}; it then stands here.")
         unknown = sum(not phone["named"] for phone in phones)
         strangers = f", {unknown} unknown: n names" if unknown else ""
         style = "$warning" if unknown else "$muted"
-        self.tabs.tell(Content.assemble((f"{count(len(phones), 'phone')}{strangers}", style)))
+        lesson = f"No phone has joined yet. Connect one to {self.gate.pulse.network}; it then stands here."
+        self.tell(Content.assemble((f"{count(len(phones), 'phone')}{strangers}", style)), lesson)
 
     def on_table_pointed(self) -> None:
         phone = self.table.pointed
@@ -102,14 +112,14 @@ enter shows what a phone did in the last 24 hours, by service. x forgets a phone
     def action_group(self) -> None:
         if (phone := self._asked()) is not None:
             name = phone["name"]
-            groups = sorted({one["group"] for one in self.table.rows} | {"home", "strict"})
+            groups = sorted({one["group"] for one in self.table.told} | {"home", "strict"})
             words = f"Put {inert(name)} into a group. Known: {', '.join(map(inert, groups))}; another word makes one."
             self.prompt.ask(words, "", lambda text: self.act("phones.set", name, group=text), groups)
 
     def action_join(self) -> None:
         if (phone := self._asked()) is not None:
             name = phone["name"]
-            others = [one["name"] for one in self.table.rows if one is not phone]
+            others = [one["name"] for one in self.table.told if one is not phone]
             words = f"{inert(name)} is really which phone? Its addresses become that phone's; this name goes for good."
             self.prompt.ask(words, "", lambda text: self.act("phones.join", name, into=text), others)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.widgets import Static
 
-from tui.screens.page import Page
+from tui.screens.filtered import Filtered
 from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -15,17 +15,14 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 
-class Prompted(Page):
-    ACTS: ClassVar[frozenset[str]]  # whose keys are letters while something is asked
-    table: Widget
-
+class Prompted(Filtered):
     def __init__(self) -> None:
         super().__init__()
         self.in_full = Static("", id=self.MODE.removesuffix("s"), markup=False)
         self.prompt = Prompt()
 
     def body(self) -> Iterable[Widget]:
-        yield from (self.table, self.in_full, self.prompt)
+        yield from (self.table, self.filter_line, self.in_full, self.prompt)
 
     def read(self) -> object:
         """Ask the gateway anew."""
@@ -37,7 +34,7 @@ class Prompted(Page):
         self.read()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in self.ACTS and self.prompt.display:
+        if action in {*self.ACTS, "filter"} and self.prompt.display:
             return False
         return super().check_action(action, parameters)
 

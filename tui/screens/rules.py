@@ -12,9 +12,9 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from tui import marking
+from tui import filtering, marking
 from tui.format import count
-from tui.screens.page import Page
+from tui.screens.filtered import Filtered
 from tui.widgets.rule_editor import RuleEditor
 from tui.widgets.rule_table import RuleTable, sentence
 from tui.widgets.said import Said
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
+    from rules.row_filter import Row
+
 FRESH_SECONDS: Final = 3.0  # hits are asked for again after this
 SOON_SECONDS: Final = 0.5  # after which rules that somebody else has edited are here
 NOT_YOURS: Final = "a pack's rule stays as it is: d disables it, n writes a rule of yours above it"
 
 
-class Rules(Page):
+class Rules(Filtered):
     MODE = "rules"
     HELP = """\
 The first rule that matches decides, from top to bottom: yours (source mine) stand above those of the packs. What no \
@@ -42,6 +44,9 @@ name:example.com  phone:NAME  group:NAME  service:ID  addr:10.0.0.0/8  country:C
 comma or, a leading - not; without terms it matches everything.
 J and K move a rule of yours down and up, d disables and enables any rule, x deletes one of yours, t writes its note. \
 space marks a row; d and x then act on all that are marked, and esc lets go of them.
+/ leaves the rules that speak of what you write: name:example.com (also of what is above or below it)  phone:NAME  \
+service:ID  rule:ID, or any word of action, expression, note, source. A leading - means not; esc shows all. Order and \
+numbers stay those of all rules; J and K wait until all are shown.
 u takes back the last act, whoever did it and wherever, also after a restart; U does it again.
 Everything stands in the file named below, which you may edit by hand: consentry rules check judges it, consentry \
 rules reload uses it."""
@@ -53,8 +58,13 @@ rules reload uses it."""
         Binding("d", "disable", "disable"),
         Binding("x,delete", "remove", "delete", key_display="x"),
         Binding("t", "note", "note"),
+        Binding("slash", "filter", show=False),  # with it the line of keys would not fit 80 cells
         Binding("escape", "back", "back", show=False),
     ]
+
+    ACTS: ClassVar[frozenset[str]] = frozenset({"new", "edit", "move", "disable", "remove", "note"})
+    TERMS = filtering.RULES
+    table: RuleTable
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +77,10 @@ rules reload uses it."""
         self._pending: str | None = None  # a rule to edit, brought from another screen
 
     def body(self) -> Iterable[Widget]:
-        yield from (self.table, self.in_full, self.editor)
+        yield from (self.table, self.filter_line, self.in_full, self.editor)
+
+    def row(self, told: dict[str, Any]) -> Row:
+        return filtering.of_rule(told)
 
     # -- what stands
 
@@ -94,33 +107,34 @@ rules reload uses it."""
         try:
             reply = await self.gate.ask("rules")
         except (NoGateway, Refused) as error:
-            self.table.tell([])
-            self.table.teach(self.gate.why(error))
-            self.tabs.tell(Content(""))
+            self.table.take([])
+            self.tell(Content(""), self.gate.why(error))
             return
         self._revision = reply.done["revision"]
         self._undo = str(reply.done.get("undo", ""))
-        self.table.tell(reply.items)
-        self.table.teach("There are no rules: everything is allowed. n writes the first.")
+        self.table.take(reply.items)
         revision = f"{count(len(reply.items), 'rule')}, revision {self._revision}"
-        self.tabs.tell(Content.assemble((revision, "$muted")))
+        lesson = "There are no rules: everything is allowed. n writes the first."
+        self.tell(Content.assemble((revision, "$muted")), lesson)
         if self._pending is not None:
             text, self._pending = self._pending, None
             self._open(None, 1, text)
 
     def on_table_pointed(self) -> None:
         rule = self.table.rule
-        if marked := self.table.marked:
+        marked, away = self.table.marked, self.table.marked_away
+        if marked or away:
             texts, width = [inert(f"{one['id']} {sentence(one)}") for one in marked], max(20, self.size.width - 2)
             word = "disables" if any(one["enabled"] for one in marked) else "enables"
-            self.in_full.update(marking.in_full(texts, f"d {word} them   x deletes yours", width, self.gate.glyphs))
+            does = f"d {word} them   x deletes yours"
+            self.in_full.update(marking.in_full(texts, away, does, width, self.gate.glyphs))
         else:
             self.in_full.update(Content("") if rule is None else _in_full(rule, self.table.told, self._undo))
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a rule is written, letters are letters."""
-        if action in {"new", "edit", "move", "disable", "remove", "note"} and self.editor.display:
+        if action in {*self.ACTS, "filter"} and self.editor.display:
             return False
         return super().check_action(action, parameters)
 
@@ -131,7 +145,9 @@ rules reload uses it."""
             at = int(rule["position"]) + by
             return {"act": "move", "at": at} if 0 < at <= self.table.mine else None
 
-        if (rule := self._mine()) is not None:
+        if self.table.matching < len(self.table.told):
+            self.gate.say("a rule moves among all rules, and the filter hides some: esc shows all", trouble=True)
+        elif (rule := self._mine()) is not None:
             self.act([str(rule["id"])], move, "moved")
 
     def action_disable(self) -> None:
@@ -147,7 +163,7 @@ rules reload uses it."""
 
     def _act(self, what: Callable[[dict[str, Any]], dict[str, Any] | None], word: str) -> None:
         """With all that are marked; if none is, with the one under the cursor."""
-        self.act([str(rule["id"]) for rule in self.table.chosen], what, word)
+        self.act([str(rule["id"]) for rule in self.chosen()], what, word)
         self.table.unmark()
 
     def _mine(self) -> dict[str, Any] | None:
@@ -255,8 +271,8 @@ rules reload uses it."""
             self._close()
             await self._read()
         if done:
-            self.table.point(str(done["id"]))
-            self.gate.say(self.gate.saved(done))
+            in_sight = self.table.point(str(done["id"]))
+            self.gate.say(self.gate.saved(done) + ("" if in_sight else "; the filter hides it"))
 
     def _wanted(self) -> list[dict[str, Any]]:
         """The edits that make of the rule what is typed."""

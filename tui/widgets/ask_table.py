@@ -10,7 +10,8 @@ from textual.binding import Binding, BindingType
 from firewall.text import inert
 from tui import asking
 from tui.format import cut, cut_name, moment, size
-from tui.widgets.table import GAP, Cell, Column, Table
+from tui.widgets.filtered_table import FilteredTable
+from tui.widgets.table import GAP, Cell, Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ EXTRA: Final = {"readable": 18, "group": 10}  # cells; on wide screens, in the o
 NARROWEST_WANTS: Final = 26
 
 
-class AskTable(Table[dict[str, Any]]):
+class AskTable(FilteredTable):
     """Rows as the verb "asks" tells them: the newest question on top, where it stays however often it is tried."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "answer")]
@@ -32,11 +33,12 @@ class AskTable(Table[dict[str, Any]]):
         self._glyphs = glyphs
 
     def tell(self, questions: list[dict[str, Any]]) -> None:
-        questions = sorted(questions, key=lambda one: (one["first"], one["id"]), reverse=True)
-        later = [one for one in questions if one["put_off"]]
-        waiting = [one for one in questions if not one["put_off"]]
-        self.show([*waiting, *([DIVIDER] if later else ()), *later])
-        self.follows = False  # a question that comes does not slip under the key that answers another
+        self.take(sorted(questions, key=lambda one: (one["first"], one["id"]), reverse=True))
+
+    def arranged(self, rows: list[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        later = [one for one in rows if one["put_off"]]
+        waiting = [one for one in rows if not one["put_off"]]
+        return [*waiting, *([DIVIDER] if later else ()), *later]
 
     @property
     def question(self) -> dict[str, Any] | None:

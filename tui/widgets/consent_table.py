@@ -11,7 +11,8 @@ from firewall.text import inert
 from tui import consenting
 from tui.format import cut, cut_name, moment, size
 from tui.widgets.ask_table import divider
-from tui.widgets.table import GAP, Cell, Column, Table
+from tui.widgets.filtered_table import FilteredTable
+from tui.widgets.table import GAP, Cell, Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ WHY: Final = 16  # "revoked by anna"
 LEFT: Final = BAR + 1 + 13
 
 
-class ConsentTable(Table[dict[str, Any]]):
+class ConsentTable(FilteredTable):
     """Rows as the verb "consents" tells them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "flows")]
@@ -38,12 +39,13 @@ class ConsentTable(Table[dict[str, Any]]):
     def tell(self, consents: list[dict[str, Any]], at: float) -> None:
         """`at`: monotonic time at which the gateway said so. The newest of each kind is on top."""
         self._told_at = at
-        newest = sorted(consents, key=lambda one: (one["given"], one["id"]), reverse=True)
-        active = [one for one in newest if one["state"] != consenting.ENDED]
-        over = [one for one in newest if one["state"] == consenting.ENDED]
+        self.take(sorted(consents, key=lambda one: (one["given"], one["id"]), reverse=True))
+
+    def arranged(self, rows: list[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        active = [one for one in rows if one["state"] != consenting.ENDED]
+        over = [one for one in rows if one["state"] == consenting.ENDED]
         over.sort(key=consenting.ended, reverse=True)
-        self.show([*active, *([DIVIDER] if over else ()), *over[:MOST_ENDED]])
-        self.follows = False
+        return [*active, *([DIVIDER] if over else ()), *over[:MOST_ENDED]]
 
     @property
     def passed(self) -> float:

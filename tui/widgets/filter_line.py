@@ -12,12 +12,15 @@ from textual.widgets import Input, Static
 
 from firewall.text import inert
 from rules.completion import Vocabulary
-from rules.expression import ExpressionError, Filter, parse_filter
+from rules.expression import Expression, ExpressionError, parse_filter, parse_narrowing
 from tui.completing import complete, offer, possible, unfinished
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
 
+    from rules.completion import Completion
     from tui.glyphs import Glyphs
 
 EXAMPLE: Final = "verdict:refused phone:NAME name:DOMAIN last:1h"
@@ -41,7 +44,7 @@ class FilterLine(Vertical):
     class Changed(Message):
         """It can be used as it stands; `wanted` is None if it is empty."""
 
-        def __init__(self, text: str, wanted: Filter | None) -> None:
+        def __init__(self, text: str, wanted: Expression | None) -> None:
             super().__init__()
             self.text = text
             self.wanted = wanted
@@ -52,15 +55,18 @@ class FilterLine(Vertical):
     class Left(Message):
         """The owner steps back."""
 
-    def __init__(self, glyphs: Glyphs, text: str = "") -> None:
+    def __init__(self, glyphs: Glyphs, text: str = "", terms: Sequence[str] = ()) -> None:
+        """`terms`: what the rows of a list know, which may be asked for beside bare words; none: all, and no words."""
         super().__init__()
+        self._terms = terms
         self._glyphs = glyphs
         self._text = text
         self._vocabulary = Vocabulary()
         self._offers = False  # below stands what tab would write
 
     def compose(self) -> ComposeResult:
-        yield Input(self._text, placeholder=EXAMPLE, compact=True, select_on_focus=False)
+        example = f"a word, or {' '.join(f'{term}:' for term in self._terms)}" if self._terms else EXAMPLE
+        yield Input(self._text, placeholder=example, compact=True, select_on_focus=False)
         yield Static("", markup=False)
 
     @property
@@ -80,7 +86,14 @@ class FilterLine(Vertical):
 
     def action_complete(self) -> None:
         box = self.query_one(Input)
-        complete(box, possible(box, self._vocabulary, rule=False))
+        complete(box, self._possible(box))
+
+    def _possible(self, box: Input) -> list[Completion]:
+        return possible(box, self._vocabulary, rule=False, terms=self._terms)
+
+    def _parse(self, text: str) -> Expression:
+        """Raises ExpressionError."""
+        return parse_narrowing(text, self._terms) if self._terms else parse_filter(text).expression
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -105,9 +118,9 @@ class FilterLine(Vertical):
 
     def _read(self, text: str, message: type[FilterLine.Changed]) -> None:
         box = self.query_one(Input)
-        found = possible(box, self._vocabulary, rule=False) if text.strip() else []
+        found = self._possible(box) if text.strip() else []
         try:
-            wanted = parse_filter(text) if text.strip() else None
+            wanted = self._parse(text) if text.strip() else None
         except ExpressionError as error:
             if message is self.Entered or not unfinished(error, found):
                 self.complain(pointing(error, self.size.width - 2))

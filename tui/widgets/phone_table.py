@@ -9,7 +9,8 @@ from textual.binding import Binding, BindingType
 
 from firewall.text import inert
 from tui.format import cut, moment, size
-from tui.widgets.table import GAP, Cell, Column, Table
+from tui.widgets.filtered_table import FilteredTable
+from tui.widgets.table import GAP, Cell, Column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ def watched(phone: Mapping[str, Any], gate_mode: str) -> bool:
     return (phone["mode"] or gate_mode) == "watch"
 
 
-class PhoneTable(Table[dict[str, Any]]):
+class PhoneTable(FilteredTable):
     """Rows as the verb "phones" tells them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "today")]
@@ -40,8 +41,7 @@ class PhoneTable(Table[dict[str, Any]]):
     def tell(self, phones: list[dict[str, Any]], gate_mode: str) -> None:
         self._gate_mode = gate_mode
         self._most = {word: max((phone["today"].get(word, 0) for phone in phones), default=0) for word in TODAY}
-        self.show(phones)
-        self.follows = False  # the cursor goes with its phone from the start
+        self.take(phones)
 
     def key(self, row: dict[str, Any]) -> int:
         return int(row["slot"])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firewall.text import inert
 from tui.format import cut, moment, size
-from tui.widgets.table import GAP, Cell, Column, Table
+from tui.widgets.filtered_table import FilteredTable
+from tui.widgets.table import GAP, Cell, Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,20 +25,17 @@ def sentence(rule: dict[str, Any]) -> str:
     return f"{rule['action']} {rule['match']}".rstrip()
 
 
-class RuleTable(Table[dict[str, Any]]):
+class RuleTable(FilteredTable):
     """Rows as the verb "rules" tells them, with a line between the owner's and the packs'."""
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__(mark=glyphs.mark)
         self._glyphs = glyphs
-        self.told: list[dict[str, Any]] = []
 
-    def tell(self, rules: list[dict[str, Any]]) -> None:
-        self.told = rules
-        mine = self.mine
-        divider = [DIVIDER] if 0 < mine < len(rules) else []
-        self.show([*rules[:mine], *divider, *rules[mine:]])
-        self.follows = False  # the cursor goes with its rule from the start
+    def arranged(self, rows: list[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        mine = sum(bool(rule["mine"]) for rule in rows)
+        divider = [DIVIDER] if 0 < mine < len(rows) else []
+        return [*rows[:mine], *divider, *rows[mine:]]
 
     @property
     def mine(self) -> int:

@@ -72,6 +72,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         self._columns: Sequence[Column] = ()
         self.follows = True  # the cursor rests on the first row
         self._marks: set[Hashable] = set()
+        self._hidden: Sequence[Row] = ()
         self._empty: list[str] = []
 
     # -- what subclasses say
@@ -101,14 +102,21 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         return [row for row in self._rows if self.key(row) in self._marks]
 
     @property
+    def marked_away(self) -> int:
+        """How many rows are marked that are hidden."""
+        return sum(self.key(row) in self._marks for row in self._hidden) if self._marks else 0
+
+    @property
     def chosen(self) -> list[Row]:
-        """What an act is for: the rows that are marked; if none is, the one under the cursor."""
-        pointed = [] if self.pointed is None or not self.restful(self.pointed) else [self.pointed]
-        return self.marked or pointed
+        """What an act is for: the rows that are marked and in sight; if none is marked, the one under the cursor."""
+        if self._marks:
+            return self.marked
+        return [] if self.pointed is None or not self.restful(self.pointed) else [self.pointed]
 
     def unmark(self) -> None:
+        """All that are in sight."""
         if self._marks:
-            self._marks.clear()
+            self._marks -= {self.key(row) for row in self._rows}
             self.refresh()
             self.post_message(self.Pointed())
 
@@ -126,11 +134,15 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         """Rows over the first line that is seen."""
         return self.scroll_offset.y
 
-    def show(self, rows: Sequence[Row]) -> None:
-        """Replace the rows. The cursor goes where its row has gone; if that is no more, it stays where it is."""
+    def show(self, rows: Sequence[Row], hidden: Sequence[Row] = ()) -> None:
+        """Replace the rows. The cursor goes where its row has gone; if that is no more, it stays where it is.
+
+        `hidden`: others that are there as well, and keep their marks.
+        """
         pointed, line = self.pointed, self._at - self.scroll_offset.y
-        self._rows = rows
-        self._marks &= {self.key(row) for row in rows if self.markable(row)} if self._marks else set()
+        self._rows, self._hidden = rows, hidden
+        if self._marks:
+            self._marks &= {self.key(row) for row in (*rows, *hidden) if self.markable(row)}
         if self.follows or pointed is None:
             self._at = 0
         else:
@@ -153,11 +165,12 @@ class Table(ScrollView, Generic[Row], can_focus=True):
             self._empty = lines
             self.refresh()
 
-    def point(self, key: Hashable) -> None:
+    def point(self, key: Hashable) -> bool:
         """Move the cursor to this row, if it is there."""
         at = next((at for at, row in enumerate(self._rows) if self.key(row) == key), None)
         if at is not None:
             self._point(at)
+        return at is not None
 
     # -- keys and mouse
 

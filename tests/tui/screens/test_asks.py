@@ -24,7 +24,7 @@ async def test_who_wants_what_and_how_often(screen, gate, question):
         assert all(len(line) == 80 for line in s.lines)
         await s.press("down")
         await s.shows("tv wants to reach tvlog.example", "b never: block name:tvlog.example phone:tv")
-        assert "enter answer  b never  u undo  z not now  m bell  ? help  q quit" in s.lines[-1]
+        assert "enter answer  b never  u undo  / filter  z not now  m bell  ? help  q quit" in s.lines[-1]
 
 
 async def test_nobody_waiting_teaches(screen):

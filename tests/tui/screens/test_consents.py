@@ -31,7 +31,7 @@ async def test_what_holds_and_what_is_left_of_it(screen, given):
         assert "███░░░ 30 min" in s.row("◆ redmi-1s  ")
         assert "██████ until revoked" in s.row("◆ tv")
         assert all(len(line) == 80 for line in s.lines)
-        assert "enter flows  u undo  x revoke  ? help  q quit" in s.lines[-1]
+        assert "enter flows  u undo  / filter  x revoke  ? help  q quit" in s.lines[-1]
 
 
 async def test_below_stands_what_ended_with_why_and_by_whom(screen, given):
