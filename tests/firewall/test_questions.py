@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import replace
 from ipaddress import ip_address
 
 from firewall import questions
@@ -28,7 +27,7 @@ def asked(name: str = "", *, source: Source = Source.SNI, at: float = 10.0, serv
 def test_what_was_kept_back_is_added_up_and_stored() -> None:
     known = Questions()
     for tried in (400, 0, 112):
-        question = known.fold(replace(asked("a.example"), tried=tried), 1, by_service=False)
+        question = known.fold(asked("a.example")._replace(tried=tried), 1, by_service=False)
     assert question.tried == 512
     assert Question.from_row(1, question.to_row()).tried == 512
     old = question.to_row()
@@ -86,14 +85,14 @@ def test_whether_it_could_be_read() -> None:
     assert fold(known, name="b.example", source=Source.QUIC).readable == TLS
     assert fold(known, name="c.example", source=Source.XIAOMI).readable == PUSH
     seen = asked(addr=ip_address("198.51.100.10").packed)
-    assert known.fold(replace(seen, seen=seen.seen._replace(signs=(Sign.TUNNEL,))), 1, by_service=False).readable == TUNNEL
+    assert known.fold(seen._replace(seen=seen.seen._replace(signs=(Sign.TUNNEL,))), 1, by_service=False).readable == TUNNEL
 
 
 def test_an_echo_request_is_counted_and_no_consent_is_tried_on_it() -> None:
     known = Questions()
     question = fold(known, service="xiaomi-account", name="a.example")
     echo = asked(service="xiaomi-account")
-    known.fold(replace(echo, seen=echo.seen._replace(proto="icmp", port=None)), 1, by_service=True)
+    known.fold(echo._replace(seen=echo.seen._replace(proto="icmp", port=None)), 1, by_service=True)
     assert (question.count, question.seen.proto, question.seen.port) == (2, "tcp", 443)
 
 
@@ -149,7 +148,7 @@ def test_stored_ones_come_back_as_they_were_and_garbage_is_dropped() -> None:
     fold(known, name="api.account.xiaomi.com", service="xiaomi-account")
     fold(known, addr=ip_address("2001:db8::1").packed, place=None)
     seen = asked(name="d.example")
-    known.fold(replace(seen, seen=seen.seen._replace(signs=(Sign.XIAOMI,), names_open=True)), 1, by_service=False)
+    known.fold(seen._replace(seen=seen.seen._replace(signs=(Sign.XIAOMI,), names_open=True)), 1, by_service=False)
     fold(known, name="\u202egpj.exe.example", source=Source.HTTP)
     rows = [(one.id, json.loads(json.dumps(one.to_row()))) for one in known]
     again = Questions([*rows, (77, {}), (78, {"seen": []}), (79, rows[0][1] | {"subject": ["magic", "x"]}), (80, rows[0][1] | {"names": 7}), (81, [])])
