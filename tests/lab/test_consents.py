@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from judge import Lab, in_time, lab_up, lines, stands_still, wait_for
+from judge import Lab, TooLate, in_time, lab_up, lines, stands_still, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -27,7 +27,7 @@ import socket, sys
 family, asked, port, host, token, beats = sys.argv[1:]
 import time
 place = socket.getaddrinfo(asked, int(port), getattr(socket, family), socket.SOCK_STREAM)[0][4]
-s = socket.create_connection(place[:2], 3)
+s = socket.create_connection(place[:2], 20)
 try:
     if host == "-":
         s.sendall(token.encode())
@@ -57,7 +57,9 @@ def passes(lab: Lab, *words: Any, **more: Any) -> bool:
     """Whether what the phone said arrived; what did not was refused, not slow."""
     running = talk(lab, *words, **more)
     said = running.communicate(timeout=60)[0]
-    if said.strip() not in ("", "ConnectionResetError", "ConnectionRefusedError", "TimeoutError"):
+    if said.strip() == "TimeoutError":
+        raise TooLate(words)
+    if said.strip() not in ("", "ConnectionResetError", "ConnectionRefusedError"):
         return bool(wait_for(lambda: lab.arrived(running.token)))  # type: ignore[attr-defined]
     time.sleep(0.3)
     assert not lab.arrived(running.token), said  # type: ignore[attr-defined]
