@@ -170,7 +170,8 @@ class Index:
         every = self._every
         if not seen.names_open:
             any_yes = _union((*said, *asked))
-            all_yes = _common((*said, *asked), every) if said or asked else 0
+            # what cannot be read to its end may be another name
+            all_yes = _common((*said, *asked), every) if (said or asked) and not seen.unfinished else 0
             any_open = all_open = 0
         else:
             certain = _common(asked, every) if asked else 0

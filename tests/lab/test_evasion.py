@@ -173,8 +173,11 @@ def tried(lab: Lab, wanted: list[dict[str, Any]]) -> Became:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with lab_up(phones=PHONES) as built:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Its owner allows the friend by name, above all packs: that opens nothing that says another name too."""
+    rules = tmp_path_factory.mktemp("friend") / "rules.toml"
+    rules.write_text(f'[[rule]]\naction = "allow"\nmatch = "name:{hostile.GOOD_NAME}"\n')
+    with lab_up(rules, phones=PHONES) as built:
         yield built
 
 

@@ -142,6 +142,16 @@ def test_phone_proto_port_and_via(make) -> None:
     assert verdict(make.policy("block via:unfinished"), make.seen(unfinished=True)) == "block"
 
 
+def test_by_a_name_nothing_opens_that_may_say_another(make) -> None:
+    """The rest of it cannot be read: a contradiction, a hello cut off. Who lists its address, or speaks of it, opens it."""
+    policy = make.policy("allow name:a", "allow via:unfinished port:25", "block")
+    for seen in (make.seen(sni="a", unfinished=True), make.seen(dns=[("a",)], unfinished=True), make.seen(dns=[("a",)], sni="a", unfinished=True)):
+        assert verdict(policy, seen) == "block"
+        assert verdict(policy, seen._replace(unfinished=False)) == "allow"
+        assert verdict(policy, seen._replace(port=25)) == "allow"
+    assert verdict(make.policy("block name:a", "allow"), make.seen(sni="a", unfinished=True)) == "block"
+
+
 CHAINS = st.lists(st.sampled_from([("a",), ("b",), ("x.a",), ("c", "a"), ("c",)]), max_size=3, unique=True).map(tuple)
 TERMS = st.sampled_from([
     "", "", "name:a", "-name:a", "name:=a", "name:a,b", "-name:b", "service:xiaomi-account", "-service:xiaomi-account", "addr:42.62.48.0/24", "-addr:42.62.48.0/24",
