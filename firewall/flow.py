@@ -277,8 +277,8 @@ class FlowTable:
             stream.follow(stream.next, changes[0])
             self._remember(flow, changes[0])
             data = data[changes.end() :]
-            if not data:
-                return Place.KNOWN
+        if not data:
+            return Place.KNOWN
         if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
             return stream.follow(stream.next, data) if ahead <= 0 else Place.ODD
         end, tail = flow.behind

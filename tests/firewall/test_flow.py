@@ -303,3 +303,13 @@ def test_nothing_is_kept_of_what_was_refused(table, wire) -> None:
     flow.decision = Decision(Verdict.BLOCK, "", "", "", 1)
     table.judged(flow)
     assert flow.size == 0
+
+
+@pytest.mark.parametrize("watch", [Watch.BEGUN, Watch.NAMES])
+def test_a_packet_that_says_nothing_is_more_of_the_same(table, wire, watch: Watch) -> None:
+    """The kernel asks about none; another program's rules may bring one all the same."""
+    hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
+    say(table, flow, wire, hello, 1_000)
+    judge(table, flow, watch)
+    for at in (0, len(hello), len(hello) + 5):
+        assert say(table, flow, wire, b"", 1_000 + at, first=False) in (Hearing.SAME, Hearing.AGAIN)
