@@ -112,5 +112,8 @@ check "with its lock" no test -e "$root/etc/consentry/lock.sh"
 check "in the kernel too" bash -c "! ip rule | grep -q consentry0 && ! nft list table inet consentry_lock"
 check "with its units" no test -e "$root/etc/systemd/system/sysinit.target.wants/consentry-lock.service"
 check "what its owner wrote stays" test -e "$root/var/lib/consentry/rules.toml"
+printf '%s\n' 'mode = "inline"' 'port = "lan0"' 'subnet4 = "192.168.77.0/24"' 'subnet6 = "fd12:3456:789a::/64"' >"$root/etc/consentry/gateway.toml"
+check "it comes again" in_root dpkg --install /root/consentry.deb
+check "and so does the gate, by the plan that stayed" test -L "$units/multi-user.target.wants/consentry.service"
 check "a purge takes that too" in_root dpkg --purge consentry
 check "and leaves nothing" bash -c "! find $root/etc $root/usr/lib $root/usr/share $root/usr/bin $root/var/lib/consentry -path '*consentry*' -not -path '*/dpkg/*' 2>/dev/null | grep ."
