@@ -54,6 +54,9 @@ class Backend(Protocol):
     def mac_of(self, address: bytes) -> bytes | None:
         """The MAC of a neighbour on the phones' side; None if there is none."""
 
+    def on_phones_side(self, address: bytes) -> bool:
+        """Whether what a phone sends there goes to another phone, which may sleep now."""
+
     def lock(self) -> None:
         """Close the way before anything listens. A table that stands from before is left as it is."""
 

@@ -153,7 +153,7 @@ class PastVerbs:
         seen = Observation(
             called, proto, there, port, answered, group=phone.group, place=self._app.places.look_up(there),
             consents=gateway.consents.of(phone, NEXT_FLOW, boot),
-            signs=(Sign.NEIGHBOUR,) if self._app.backend.mac_of(there) else (),
+            signs=(Sign.NEIGHBOUR,) if self._app.backend.on_phones_side(there) else (),
         )
         told = explain(policy, seen).to_json()
         told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": port}

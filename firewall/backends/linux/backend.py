@@ -437,6 +437,9 @@ class LinuxBackend:
     def mac_of(self, address: bytes) -> bytes | None:
         return self._neighbours.mac_of(address)
 
+    def on_phones_side(self, address: bytes) -> bool:
+        return self._neighbours.leads_to(address)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)

@@ -26,6 +26,8 @@ _USABLE: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # NUD_REACHABLE ... NU
 _PERMANENT: Final = 0x80
 _OURS: Final = b"\x42"  # entries that we made carry this protocol number (ip neigh show: proto 66)
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
+_NEW_ROUTE, _GET_ROUTE, _OUT = 24, 26, 4  # RTM_*ROUTE, RTA_OIF
+_ROUTE = struct.Struct("=BB10x")  # rtmsg: family, length of the destination
 
 
 class Neighbours:
@@ -48,6 +50,14 @@ class Neighbours:
         state = _NEIGHBOUR.unpack_from(body)[2]
         mac = attributes(body[12:]).get(_LINK_ADDRESS)
         return bytes(mac) if mac is not None and len(mac) == 6 and state & _USABLE else None
+
+    def leads_to(self, address: bytes) -> bool:
+        """Whether what is sent there leaves by this interface, also while nobody answers."""
+        family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+        self._send(_GET_ROUTE, 0, _ROUTE.pack(family, 8 * len(address)) + attribute(_DESTINATION, address))
+        kind, _, body = next(messages(memoryview(self._socket.recv(1 << 13))))
+        out = attributes(body[_ROUTE.size:]).get(_OUT, b"") if kind == _NEW_ROUTE else b""
+        return bytes(out) == struct.pack("=i", self.index)
 
     def pin(self, address: bytes, mac: bytes) -> None:
         """Raises OSError."""

@@ -235,6 +235,7 @@ async def check(backend, seen, come, sends, frame):
         await sends(*one)
         await come(PacketSeen, before)
     assert backend.mac_of(A4) == backend.mac_of(A6) == MAC
+    assert [backend.on_phones_side(one) for one in (A4, A6, LEARNT, LEARNT6)] == [True, True, False, False]
 """
 
 THE_OTHER_SIDE_ANEW = """
