@@ -77,22 +77,26 @@ class Filtered(Page):
         """What is marked in sight is let go of, then everything is shown; then another screen."""
         if self.filter_line.display or (self._words and not self.table.marked):
             self.filter_line.text = ""
-            self._close()
+            self._close_filter()
         else:
             super().action_back()
 
-    def _close(self) -> None:
+    def _close_filter(self) -> None:
         self.filter_line.display = False
         self.table.focus()
 
     def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
+        self._use(event)
+
+    def on_filter_line_entered(self, event: FilterLine.Entered) -> None:
+        self._use(event)
+        self._close_filter()
+
+    def _use(self, event: FilterLine.Changed) -> None:
         wanted = RowFilter(event.wanted) if event.wanted else None
         self._words = event.text if wanted else ""
         self.table.narrow((lambda told: wanted.matches(self.row(told), time.time())) if wanted else None)
         self.tell(self._aside, self._lesson)
-
-    def on_filter_line_entered(self) -> None:
-        self._close()
 
     def on_filter_line_left(self) -> None:
         self.action_back()

@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from firewall.text import inert
 from rules.completion import Vocabulary
-from rules.expression import Expression, ExpressionError, parse_filter, parse_narrowing
+from rules.expression import IN_FILTERS, Expression, ExpressionError, parse_filter, parse_narrowing
 from tui.completing import complete, offer, possible, unfinished
 
 if TYPE_CHECKING:
@@ -91,6 +91,11 @@ class FilterLine(Vertical):
     def _possible(self, box: Input) -> list[Completion]:
         return possible(box, self._vocabulary, rule=False, terms=self._terms)
 
+    def _begins_term(self, box: Input) -> bool:
+        """Whether the word at the cursor may become a term: until it is one, or entered, it is not looked for."""
+        word = box.value[: box.cursor_position].rpartition(" ")[2].removeprefix("-")
+        return bool(self._terms and word) and any(term.startswith(word) for term in IN_FILTERS)
+
     def _parse(self, text: str) -> Expression:
         """Raises ExpressionError."""
         return parse_narrowing(text, self._terms) if self._terms else parse_filter(text).expression
@@ -127,7 +132,8 @@ class FilterLine(Vertical):
                 return
         else:
             self.complain("")
-            self.post_message(message(text.strip(), wanted))
+            if message is self.Entered or not self._begins_term(box):
+                self.post_message(message(text.strip(), wanted))
         if found and box.has_focus and message is self.Changed:
             self.query_one(Static).update(offer(found, self.size.width - 2, self._glyphs))
             self._offers = True
