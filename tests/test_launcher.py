@@ -206,7 +206,7 @@ def test_setting_up_brings_what_an_access_point_needs_and_a_dry_run_nothing(stag
     assert not [call for call in stage.calls if call.startswith("apt-get")]
     stage.put("has-iw")
     assert stage.run("setup", "--yes").stdout == "<setup><--yes>"
-    assert [call for call in stage.calls if " install " in call and "--simulate" not in call][-1].endswith("install hostapd dnsmasq-base")
+    assert [call for call in stage.calls if " install " in call and "--simulate" not in call][-1].endswith("install hostapd dnsmasq-base wireless-regdb")
     stage.put("not-root")
     refused = stage.run("setup")
     assert refused.returncode == 1
