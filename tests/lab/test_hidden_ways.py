@@ -207,3 +207,36 @@ for to in ("198.51.100.77", "2001:db8:feed::77"):
     tokens = [f"{who}-{end}" for who in ("crowded", "friends") for end in ("0.77", "::77")]
     assert [token in there for token in tokens] == [True] * 4
     assert [token in here for token in tokens] == [False, False, True, True]
+
+
+# -- a connection that begins again ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_connection_that_begins_again_is_judged_again(lab: Lab, family: int) -> None:
+    """Its server has forgotten it, conntrack has not, and takes the second handshake for the same, allowed connection."""
+    code = """
+import hostile
+hostile.deaf()
+c = hostile.Raw(int(sys.argv[1]), 8443, sport=29_900, isn=int(sys.argv[2]))
+assert c.open()
+c.send(0, hostile.hello(sys.argv[3], sys.argv[4]))
+print("reset" if c.answer(9)[2] & hostile.RST else "heard")
+c.send(400, b"\\x17\\x03\\x03\\0\\x01x")
+"""
+    internet = ["ip", "netns", "exec", lab.namespaces["internet"]]
+    no_resets = "table inet quiet { chain c { type filter hook output priority 0; tcp flags & rst == rst drop; }; }"
+
+    def forget() -> None:
+        subprocess.run([*internet, "nft", no_resets], check=True)
+        killed = subprocess.run([*internet, "ss", "-K", "-t", "dport", "=", "29900"], check=True, capture_output=True, text=True).stdout
+        subprocess.run([*internet, "nft", "delete", "table", "inet", "quiet"], check=True)
+        assert "29900" in killed
+
+    for begin, name, heard in ((1_000, hostile.GOOD_NAME, "heard"), (900_000_000, hostile.GOOD_NAME, "heard"), (1_800_000_000, hostile.EVIL_NAME, "reset")):
+        token = f"again{family}-{begin}"
+        assert run(lab, code, str(family), str(begin), name, token).strip() == heard
+        if heard == "heard":
+            wait_for(lambda token=token: lab.arrived(token))
+            forget()
+    assert not lab.arrived(token)
