@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from firewall.inputs import LearntName
@@ -21,7 +22,7 @@ MOST_OF_A_PHONE = 8_192
 MOST = 131_072  # of all phones
 MOST_CHAINS = 16  # of one address; large CDNs answer hundreds of names with one
 A_PLACE = 256  # characters
-LOOKS = 64  # addresses that are looked at to find one that may be forgotten
+LOOKS = 4  # addresses, or names of one, that are looked at to find what may be forgotten: each look asks the rules
 
 
 class Entry(NamedTuple):
@@ -93,8 +94,7 @@ class NameTable:
         known.kept.pop(addr, None)
         (known.kept if keeps else known.free)[addr] = chains
         if len(chains) > MOST_CHAINS:
-            *others, _ = chains
-            gone = min(others, key=lambda one: self.weighs(phone, one, addr))  # of equals the oldest
+            gone = min(islice(chains, LOOKS), key=lambda one: self.weighs(phone, one, addr))  # of equals the oldest
             del chains[gone]
             self._resize(known, -_places(gone))
         return True

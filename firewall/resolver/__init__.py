@@ -48,6 +48,7 @@ MOST_MACS = 4_096  # looked up in a second and kept; of more, each question asks
 REFUSAL_TTL = 2  # seconds, so that a phone asks again soon after it was unblocked
 FAILURE_TTL = 2  # seconds a failure is remembered (RFC 9520 wants one at least)
 MOST_TARGETS = 8  # names that one HTTPS answer leads to; with more it is none
+MOST_ADDRESSES = 32  # told of one name: each is learnt and judged by itself, and clients try two or three
 TRANSFERS = frozenset((dns.AXFR, dns.IXFR))
 HINTS = frozenset((dns.SVCB, dns.HTTPS))
 
@@ -303,6 +304,7 @@ def _entry(key: bytes, reply: Reply | None, now: float) -> Entry:
     if not is_home(asked):
         addresses = tuple(addr for addr in addresses if not is_local(addr))
     until = now + max(SHORTEST, min(answer.ttl, LONGEST))
+    addresses = addresses[:MOST_ADDRESSES]
     if addresses:
         message = replies.positive(key, answer.chain, addresses)
         ours = dns.answer(message, message)
@@ -314,6 +316,6 @@ def _entry(key: bytes, reply: Reply | None, now: float) -> Entry:
             return Entry(dns.NOERROR, message, answer.ttls, chain, (), until)
         message = svcb.without(message, lambda addr: is_home(asked) or not is_local(addr), ech=True)
         targets, hints = svcb.told(message)
-        if len(targets) <= MOST_TARGETS:
+        if len(targets) <= MOST_TARGETS and len(hints) <= MOST_ADDRESSES:
             return Entry(dns.NOERROR, message, answer.ttls, (*chain, *targets), hints, until, hints=True)
     return Entry(answer.rcode, b"", (), chain, (), min(until, now + LONGEST_NO))

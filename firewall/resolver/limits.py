@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-RATE = 200.0  # questions a second, in the long run: one costs less than 100 us, so a phone takes 2 % of a core at most
+RATE = 200.0  # questions a second, in the long run: one costs less than 100 us, and the longest answer 2 ms
 BURST = 2_000.0  # at once: a phone that comes home asks for everything together, over both families
 MOST_PHONES = 4_096  # remembered; beyond, who has been silent longest starts anew
 

@@ -123,6 +123,21 @@ def test_the_newest_is_known_among_as_many_refused_ones(table):
     assert table.chains("one", A, 60.0) == (*((f"evil{n}.com",) for n in range(1, names.MOST_CHAINS)), ("friend50.com",))
 
 
+def test_what_a_phone_asks_for_costs_little_however_much_it_knows(table, monkeypatch):
+    """Each look asks the rules. Others wait for their answers meanwhile."""
+    monkeypatch.setattr(names, "MOST_OF_A_PHONE", 800)
+    asked = []
+    table.weighs = lambda _phone, chain, _addr: asked.append(chain) or 2 * ("evil" in chain[0])
+    for addr in addresses(50):
+        for n in range(names.MOST_CHAINS):
+            ask(table, n, "evil" if n == names.MOST_CHAINS - 1 else "friend", addr)
+    for room, addr, most in ((900, addresses(1)[0], names.LOOKS + 2), (800, A, names.LOOKS * names.MOST_CHAINS)):
+        monkeypatch.setattr(names, "MOST_OF_A_PHONE", room)
+        asked.clear()
+        assert ask(table, 99, addr=addr) is (room == 900)
+        assert len(asked) <= most
+
+
 def test_what_a_consent_opens_goes_before_what_nothing_opens(table):
     table.weighs = lambda _phone, chain, _addr: 1 if "consented" in chain[0] else 2
     ask(table, 0, "evil")

@@ -44,7 +44,7 @@ from stub import KILLER, OTHER, PUBLIC, Upstream, addresses, framed, read, stand
 from firewall.commands import RefuseQuery
 from firewall.dissect import svcb
 from firewall.inputs import AnswerSeen
-from firewall.resolver import MOST_OF_A_PHONE, listen, upstream
+from firewall.resolver import MOST_ADDRESSES, MOST_OF_A_PHONE, listen, upstream
 from rules.verdict import Decision, Verdict
 
 NAME = b"\4shop\7example\0"
@@ -206,13 +206,22 @@ async def test_sizes(house, size, most):
     longest = 0
     for count in range(4, 120, 4):
         house.up.script = lambda data, _, count=count: [
-            house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(f"93.184.0.{n + 1}")) for n in range(count)])
+            house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, QTYPE.TXT, rdata=RD(b"\3abc")) for _ in range(count)])
         ]
-        sent = await house.send(query(bytes((4,)) + b"%04d" % count + NAME, counts=(1, 0, 0, 1), tail=opt(size)))
+        sent = await house.send(query(bytes((4,)) + b"%04d" % count + NAME, QTYPE.TXT, counts=(1, 0, 0, 1), tail=opt(size)))
         longest = max(longest, len(sent))
         reply = DNSRecord.parse(sent)
         assert (len(reply.rr) == count) is not bool(reply.header.tc)
     assert most - 100 < longest <= most
+
+
+async def test_of_more_addresses_than_are_judged_the_first_are_told(house):
+    """The gateway has to learn each of them, whoever's name it is."""
+    house.up.script = lambda data, _: [house.up.honest(data, [RR(DNSRecord.parse(data).q.qname, rdata=A(f"93.184.0.{n}")) for n in range(1, 200)])]
+    reply = DNSRecord.parse(await house.send(query(counts=(1, 0, 0, 1), tail=opt())))
+    told = [str(one.rdata) for one in reply.rr]
+    assert told == [f"93.184.0.{n}" for n in range(1, MOST_ADDRESSES + 1)]
+    assert [socket.inet_ntoa(addr) for one in house.gate.seen if isinstance(one, AnswerSeen) for addr in one.addresses] == told
 
 
 @pytest.mark.parametrize(("wire", "shown"), [
