@@ -140,6 +140,8 @@ class Speech:
             return self._next(self._requests, data)
         if self._in_clear is not None:
             self._left, self._pieces = self._left - len(data), self._pieces - 1
+            if _REQUEST.match(data):
+                self._tail = b""  # of what is no line in front of it
             heard = self._listen(self._tail + self._begun + data)
             return heard.beside(self._said, self._signs) if isinstance(heard, Heard) else heard
         data = self._begun + data
@@ -191,17 +193,22 @@ class Speech:
     def _unlike_http(self, data: bytes) -> Said:
         """A beginning that HTTP's reader has turned away. In text that is not before a first line's end."""
         data = data.lstrip(b"\r\n")
-        tunnel = tunnels.tcp(data)
+        word = tunnel = tunnels.tcp(data)
         if tunnel is not NOT_MINE:
-            return NO_NAME._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
-        if _is_question(data[2 : 2 + int.from_bytes(data[:2])]):  # RFC 1035, 4.2.2
-            return NO_NAME._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
+            self._signs = (Sign.TUNNEL,)
+            if tunnel == "openvpn":  # the hello of its own TLS stands in pieces within its frames
+                return NO_NAME._replace(signs=self._signs, protocol=tunnel)
+        elif _is_question(data[2 : 2 + int.from_bytes(data[:2])]):  # RFC 1035, 4.2.2
+            self._signs, word = (Sign.DNS_ELSEWHERE,), "dns"
         self._requests = None
-        text = _TEXT.match(data)
+        text = _TEXT.match(data) if word is NOT_MINE else None
         self._in_clear = _HELLO_FIRST if text else HELLO_LIKELY
-        left = sys.maxsize if _MAY_START_TLS.match(data) else MOST_TEXT if text else MOST_BINARY
+        left = sys.maxsize if text and _MAY_START_TLS.match(data) else MOST_TEXT if text else MOST_BINARY
         self._left, self._pieces = left - len(data), (sys.maxsize if text else MOST_PIECES) - 1
-        return self._listen(data)
+        heard = self._listen(data)
+        if word is NOT_MINE or not isinstance(heard, Heard):
+            return heard
+        return heard.beside((), self._signs)._replace(protocol=heard.protocol or word)
 
     @staticmethod
     def _xiaomi(data: bytes) -> Said:

@@ -307,7 +307,31 @@ def test_mail_in_pieces_and_ssh_in_pieces(wire) -> None:
     speech = Speech()
     assert speech.hear(b"SSH-2.0-Open") == NO_NAME_YET
     assert speech.hear(b"SSH_9.6 Debian\r\n").signs == (Sign.TUNNEL,)
-    assert speech.hear(b"more") == NO_NAME
+    assert speech.hear(b"more") == NO_NAME_YET._replace(signs=(Sign.TUNNEL,))
+
+
+def test_openvpns_own_hello_is_not_listened_to(wire) -> None:
+    """Over TCP each of its packets has its length in front; a hello in two of them would never end."""
+    speech, hello = Speech(), wire.hello("a.example")
+    begin = b"\x38" + b"session1" + bytes(5)
+    assert speech.hear(len(begin).to_bytes(2) + begin) == NO_NAME._replace(signs=(Sign.TUNNEL,), protocol="openvpn")
+    for part in (hello[:60], hello[60:]):
+        framed = b"\x20" + b"session1" + bytes(5) + part
+        assert speech.hear(len(framed).to_bytes(2) + framed) == NO_NAME
+
+
+@pytest.mark.parametrize("begin", [b"SSH-2.0-x\r\n", b"\x05\x01\x00", b"\0\x1d" + bytes.fromhex("123401000001000000000000") + b"\3www\7example\0\0\x1c\0\x01"])
+def test_what_looks_like_a_tunnel_may_be_nonsense_to_a_mail_server(wire, begin: bytes) -> None:
+    """It says so, and goes on."""
+    speech = Speech()
+    sign = speech.hear(begin).signs
+    assert sign in ((Sign.TUNNEL,), (Sign.DNS_ELSEWHERE,))
+    speech.hear(b"STARTTLS\r\n")
+    heard = speech.hear(wire.hello("miui.com"))
+    assert (names(heard), heard.signs) == (["miui.com"], sign)
+    assert names(Speech().hear(begin + wire.hello("miui.com"))) == ["miui.com"]
+    speech = Speech()
+    assert not [speech.hear(one) for one in (begin, *[b"\x80data"] * 9)][-1].may_say_more, "a tunnel needs no gateway"
 
 
 def test_requests_behind_mail_are_read() -> None:
