@@ -24,7 +24,7 @@ SERVERS = "198.51.100.1", "2001:db8:5e::1"  # both ways lead there; what answers
 KNOCK = """
 import errno, socket, sys
 s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
-try: s.connect((sys.argv[1], 9)); s.send(b"anybody?"); s.recv(1)
+try: s.connect((sys.argv[1], 9)); s.send(b"anybody?"); s.recv(1); print("answered")
 except TimeoutError: print("nothing")
 except OSError as error: print(errno.errorcode[error.errno])
 """

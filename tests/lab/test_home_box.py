@@ -147,16 +147,25 @@ def test_no_phone_hears_another_ones_router_or_dhcp_server_and_the_box_believes_
     assert "02:00:00:00:01:02" not in box.at("phone1", "ip", "neigh", "show", LAN + "1").stdout
 
 
+ECHO = """
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(("::", 9))
+while True: s.sendto(*s.recvfrom(99))
+"""
+
+
 def test_what_one_phone_sends_another_comes_to_the_gate_and_is_refused_there(box: HomeBox) -> None:
     address = json.loads(box.at("phone2", "ip", "-j", "-4", "addr", "show", "dev", "eth0").stdout)[0]["addr_info"][0]["local"]
     wait_for(lambda: box.knock("phone1", address) == "EHOSTUNREACH")
     gate = box.file("/sys/class/net/consentry0/address").read_text().strip()
     assert gate in box.at("phone1", "ip", "neigh", "show", address).stdout  # so it was asked, and said no
-    six = json.loads(box.at("phone2", "ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "global").stdout)[0]["addr_info"][0]["local"]
+    told = wait_for(lambda: re.search(r"inet6 (\S+)/", box.at("phone2", "ip", "-6", "addr", "show", "dev", "eth0", "scope", "global", "-tentative").stdout))
+    six = told[1]
     wait_for(lambda: box.knock("phone1", six) == "EACCES")  # ICMPv6 1/1: administratively prohibited, so the gate was asked
     rules(box, f"allow addr:{address},{six}", "block via:neighbour", "allow")
-    for to in (address, six):
-        wait_for(lambda to=to: box.knock("phone1", to) == "ECONNREFUSED")  # by proxy ARP, and by a prefix that is not on-link
+    with box.started("phone2", "python3", "-c", ECHO):
+        for to in (address, six):
+            wait_for(lambda to=to: box.knock("phone1", to) == "answered")  # by proxy ARP, and by a prefix that is not on-link
     rules(box, "block via:neighbour", "allow")
     wait_for(lambda: (box.knock("phone1", address), box.knock("phone1", six)) == ("EHOSTUNREACH", "EACCES"))
 
