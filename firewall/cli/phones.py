@@ -138,7 +138,8 @@ def _mode(ctx: click.Context, mode: str, phone: str | None, *, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(done))
         return
-    click.echo("the gate only watches: nothing is refused" if mode == "watch" else "what the rules refuse is refused")
+    watches = "the gate only watches: nothing is refused but what phones send each other"
+    click.echo(watches if mode == "watch" else "what the rules refuse is refused")
     if own:
         click.echo(inert(f"but these phones have a mode of their own: {', '.join(own)}"), err=True)
 

@@ -24,7 +24,7 @@ FRESH_SECONDS: Final = 3.0  # phones are asked for again after this
 DID: Final = {"allow": "allowed", "ask": "asked", "block": "blocked", "watch": "would be refused"}
 WATCH_ALL: Final = (
     "Watch the whole gate: from then on nothing is blocked, but for phones set to enforce; what would be refused "
-    "passes, and is noted."
+    "passes, and is noted. What phones send each other stays refused."
 )
 ENFORCE_ALL: Final = "Enforce on the whole gate: what the rules refuse is blocked again, but for phones set to watch."
 
@@ -38,7 +38,8 @@ A phone that nobody has named (amber) is unknown: it is of group strict, whose t
 it a name; p puts it into a group, which rules can speak of: allow group:home service:ID.
 random: the phone invents its hardware address and may come back as another one. Switch that off for this network in \
 the phone, or let j join the newcomer to the phone it is: what it was called is then gone, its history stays.
-w watches this phone or enforces on it again; W does so for the whole gate. While watched, nothing is blocked.
+w watches this phone or enforces on it again; W does so for the whole gate. While watched, nothing is blocked but \
+what phones send each other.
 enter shows what a phone did in the last 24 hours, by service. x forgets a phone: it is unknown when it comes back.
 / narrows the list: phone:NAME  group:NAME  addr:10.0.0.0/8 (its own address)  last:1h, and any word of its row or of \
 what stands below: a maker, a MAC in quotes, watch, unknown. A leading - means not; esc shows all."""
