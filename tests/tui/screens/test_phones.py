@@ -136,3 +136,16 @@ async def test_what_a_phone_calls_itself_and_how_well_it_is_heard(screen, gate, 
     async with screen(size=(140, 30)) as s:
         await s.press("6")
         await s.shows("calls itself Pixel[b]‹U+202E›", "joined, -52 dBm")
+
+
+async def test_a_filter_leaves_the_bars_and_what_can_be_completed(screen, gate, phones):
+    async with screen() as s:
+        await s.press("6")
+        await s.shows("anna-pixel   home", "▄   3")  # against the phone with most of it
+        await s.press("slash", *"addr:10.77.0.10 xiaomi", "enter")
+        await s.shows("filtered, 1 of 2: / addr:10.77.0.10 xiaomi")
+        await s.hides("phone-0b")
+        phones[0]["group"] = "kids"
+        await s.shows("anna-pixel   kids", "▄   3")
+        await s.press("p")
+        await s.shows("Known: home, kids, strict")

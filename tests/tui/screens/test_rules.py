@@ -338,3 +338,38 @@ async def test_all_that_are_marked_are_disabled_enabled_and_deleted(screen, mine
         await s.press("home", "space", "space", "x")
         await s.shows("deleted 2 rules", "3 rules, revision")
         assert [one["id"] for one in mine.rules] == ["q4r5", "xiaomi/1", "xiaomi/2"]
+
+
+async def test_a_filter_finds_the_rules_that_speak_of_it_and_moves_none(screen, mine):
+    async with screen() as s:
+        await opened(s)
+        await s.press("slash", *"name:sub.ads.example.com,x.example", "enter")
+        await s.shows("filtered, 1 of 5")
+        assert [row["id"] for row in s.app.screen.table.rows] == ["k3f7"]
+        await s.press("slash", "ctrl+u", *"mine", "enter")
+        await s.shows("filtered, 3 of 5")
+        await s.press("home", "J")
+        await s.shows("a rule moves among all rules, and the filter hides some: esc shows all")
+        assert [one["id"] for one in mine.rules[:2]] == ["k3f7", "m2p9"]
+        await s.press("slash", "ctrl+u", *"853", "enter")
+        await s.shows("filtered, 1 of 5")
+        assert s.row("✖ block port:853").split()[0] == "3"  # its number among all
+        await s.press("n", *"block port:22")
+        await s.shows("new rule")
+        await s.press("enter")
+        await s.until(lambda: "saved: added block port:22 at 3; revision 4; u takes it back; the filter hides it" in " ".join(s.text.split()))
+        assert matches(mine)[2] == "port:22"
+        await s.press("escape", "home", "J")
+        await s.until(lambda: mine.rules[0]["id"] == "m2p9")
+
+
+async def test_marked_rules_that_a_filter_hides_stay(screen, mine):
+    async with screen() as s:
+        await opened(s)
+        await s.press("space", "space", "slash", *"agreed", "enter")
+        await s.shows("2 marked, 1 of them hidden")
+        await s.press("x")
+        await s.shows("filtered, 0 of 4", "Nothing here matches agreed", "1 marked, all of them hidden")
+        await s.press("x")
+        await s.shows("what is marked is hidden by the filter")
+        assert [one["id"] for one in mine.rules] == ["k3f7", "q4r5", "xiaomi/1", "xiaomi/2"]
