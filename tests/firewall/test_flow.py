@@ -7,7 +7,9 @@ import captures
 import pytest
 import quicwriter
 from hpack import Encoder
-from talk import frame, headers
+from hypothesis import given
+from hypothesis import strategies as st
+from talk import frame, headers, message, server_name
 
 from firewall import flow as flows
 from firewall import stream
@@ -240,6 +242,35 @@ def test_a_second_hello_behind_early_data_is_odd_wherever_it_is_cut(table, wire,
     judge(table, flow, Watch.BEGUN)
     found = [say(table, flow, wire, said[at:end], 100 + len(first) + at, first=False) for at, end in itertools.pairwise((0, *cuts, len(said)))]
     assert any(one is Hearing.WAIT or (isinstance(one, Heard) and one.unfinished) for one in found)
+
+
+READ_OVER = [b"\x14\x03\x03\0\1\1", b"\x17\x03\x03\0\x20" + bytes(32), b"\x17\x03\x03\0\x40" + b"\x16\x03\xff\xff" * 16, b"\x16\x03\x01\0\0", b"\x15\x03\x01\0\2\1\0"]
+
+
+def records(name: bytes, size: int, version: int) -> bytes:
+    whole = message(server_name(name))
+    return b"".join(b"\x16\x03" + bytes((version,)) + len(part).to_bytes(2) + part for part in (whole[n : n + size] for n in range(0, len(whole), size)))
+
+
+SIZES, VERSIONS = st.sampled_from([1, 2, 5, 20, 60, 999]), st.sampled_from([1, 3, 0x7F])
+FIRST, SECOND = (st.builds(records, st.just(name), SIZES, VERSIONS) for name in (b"good.net", b"miui.com"))
+
+
+@given(FIRST, st.lists(st.sampled_from(READ_OVER), max_size=3).map(b"".join), SECOND, st.lists(st.integers(1, 900), max_size=4))
+def test_a_second_hello_is_never_passed_unread_in_its_order(first: bytes, between: bytes, second: bytes, cuts: list[int]) -> None:
+    """Whatever its server reads over between the two, however they are cut into records and segments."""
+    table = FlowTable()
+    said, flow = first + between + second, table.open(key(), b"m", "phone1")
+    ends = [0, *sorted({cut for cut in cuts if cut < len(said)} | ({len(first)} if len(cuts) % 2 else set())), len(said)]
+    for at, end in itertools.pairwise(ends):
+        raw = captures.tcp("10.77.0.10", 40_000, DST, 443, 100 + at, 0x18, said[at:end])
+        heard = table.hear(flow, at, ip.parse(raw), raw, 0.0, first=at == 0)
+        if isinstance(heard, Heard):
+            if heard.unfinished:
+                return
+            flow.said = heard.said
+            judge(table, flow, Watch.NAMES if heard.may_say_more else Watch.BEGUN)
+    assert flow.held or "miui.com" in [name.name for name in flow.said]
 
 
 def test_what_is_no_hello_goes_on_behind_one(table, wire) -> None:
