@@ -139,7 +139,7 @@ async def test_what_is_marked_and_hidden_keeps_its_mark_and_is_not_acted_upon(sc
         assert len(s.app.screen_stack) == 1
         assert len([verb for verb, _ in full.asked if verb.startswith("asks.")]) == 1
         await s.press("escape")
-        await s.hides("filtered", "hidden")
+        await s.hides("filtered", "of them hidden")
         await s.shows("▸ 1 marked", "anna: Xiaomi account")
         await s.press("escape")
         await s.hides("marked")
