@@ -70,7 +70,7 @@ def test_a_line_by_ppp_that_comes_late_goes_and_comes_with_another_address(box: 
     for number in (2, 3):
         with box.dialled(1, (f"100.64.0.{number}", f"2001:db8:64::{number}"), ("100.64.0.1", "2001:db8:64::1")):
             gets_there(box, "ppp0")
-            assert box.status["wan"] == "ppp0"
+            wait_for(lambda: box.status["wan"] == "ppp0")
         wait_for(lambda: "no default route" in box.children["uplink"]["reason"])
     assert not reached(box)
     assert box.status["state"] == "ENFORCING"

@@ -17,7 +17,7 @@ def asked(gate, verb):
 def given(gate, consent):
     now = time.time()
     gate.consents = [
-        consent(1, left=1_800.0), consent(2, "tv", "log.tvlog.example", kind="name", life="revoked", left=None, given=now - 300_000),
+        consent(1, left=1_790.0), consent(2, "tv", "log.tvlog.example", kind="name", life="revoked", left=None, given=now - 300_000),
         consent(3, "tablet", "10.0.0.1", kind="addr", life="15m", left=None, state="ended", why="its time is up", given=now - 9_000, flows=0) | {"ended": now - 8_000},
         consent(4, "pixel", life="1h", left=None, state="ended", why="revoked by anna") | {"ended": now - 60},
     ]
@@ -28,7 +28,7 @@ async def test_what_holds_and_what_is_left_of_it(screen, given):
     async with screen() as s:
         await s.press("5")
         await s.shows("2 active", "given by anna on tui: asks", "used: 3 flows, 4.1k up, 900 down")
-        assert "███░░░ 30 min" in s.row("◆ redmi-1s  ")
+        assert "███░░░ 29 min" in s.row("◆ redmi-1s  ")
         assert "██████ until revoked" in s.row("◆ tv")
         assert all(len(line) == 80 for line in s.lines)
         assert "enter flows  u undo  / filter  x revoke  ? help  q quit" in s.lines[-1]
@@ -49,7 +49,7 @@ async def test_below_stands_what_ended_with_why_and_by_whom(screen, given):
 async def test_the_bar_shrinks_without_asking_again(screen, given):
     async with screen() as s:
         await s.press("5")
-        await s.shows("███░░░ 30 min")
+        await s.shows("███░░░ 29 min")
         s.app.screen.table._told_at -= 1_000
         s.app.screen.tick = lambda: None
         s.app.screen.table.refresh()
@@ -182,12 +182,12 @@ async def test_without_a_clock_they_wait_and_t_says_that_it_is_right(screen, gat
         gate.say(clock=False, consents=1)
         await s.press("5")
         await s.shows("waits: clock", "1 suspended", "nothing passes. t: the clock is right", "the time is not known: cons")
-        gate.consents[0]["left"] = 1_800.0
+        gate.consents[0]["left"] = 1_790.0
         await s.press("t")
         await s.shows("Say that the clock is right?")
         assert not asked(gate, "clock.trust")
         await s.press("enter")
-        await s.shows("the clock is right, by your word", "30 min")
+        await s.shows("the clock is right, by your word", "29 min")
         await s.hides("waits: clock", "the time is not known")
 
 
@@ -208,11 +208,11 @@ async def test_without_a_gateway_it_says_so(screen, gate, given):
 
 async def test_hostile_and_plain(screen, gate, consent):
     gate.consents = [
-        consent(1, "[b]p\u202e", "[red]x\x1b", who="[u]w\u2066", left=1_800.0), consent(2, state="ended", why="[blink]\u202ey", left=None),
+        consent(1, "[b]p\u202e", "[red]x\x1b", who="[u]w\u2066", left=1_790.0), consent(2, state="ended", why="[blink]\u202ey", left=None),
     ]
     async with screen(look=ASCII) as s:
         await s.press("5")
-        await s.shows("###--- 30 min", "= [b]p", "[red]x", "[u]w", "[blink]")
+        await s.shows("###--- 29 min", "= [b]p", "[red]x", "[u]w", "[blink]")
         assert not set("\x1b\u202e\u2066") & set(s.text)
         assert s.text.replace("‹", "").replace("›", "").isascii()
         await s.press("x")
