@@ -96,6 +96,8 @@ class Keeper:
             write_atomically(Path(name), text, mode=0o600)
 
     def _look(self) -> None:
+        if self.hostapd.pid and self.network.is_strange():
+            self.hostapd.end()  # it found no bridge when it began and made one of its own, which goes with it
         try:
             made = self.network.stand()
         except (BoxError, OSError) as error:  # an interface may go between two looks at it

@@ -49,7 +49,7 @@ class Network:
         plan, made = self.plan, []
         if plan.mode != "ap" and not there(plan.port):
             raise BoxError(f"the interface {plan.port} is not there")
-        if there(plan.lan) and not self._ours():
+        if self.is_strange():
             raise BoxError(f"there is another interface {plan.lan} already, which is not ours to take")
         if there(plan.lan) and Path(_LINKS, plan.lan, "bridge").exists() == (plan.mode == ONE_ARMED):
             ip(bridge.remove(plan), patient=True)  # of another mode
@@ -72,6 +72,10 @@ class Network:
                     ip(bridge.isolate(port), patient=True)
         self._rule()
         return made
+
+    def is_strange(self) -> bool:
+        """Whether an interface that somebody else has made bears the name of the phones' one."""
+        return there(self.plan.lan) and not self._ours()
 
     def ports(self) -> list[str]:
         """What is plugged into the bridge; none in one-armed mode."""

@@ -18,6 +18,10 @@ class Hostapd:
     def __init__(self) -> None:
         self.state, self.fault, self.began = OFF, Fault("", ""), 0
 
+    @property
+    def pid(self) -> int:
+        return int(self.state == UP)
+
     def keep(self, _argv: list[str]) -> None:
         self.began += self.state != UP
         self.state = UP
@@ -79,3 +83,13 @@ def test_a_driver_without_access_points_is_told_from_a_busy_radio(kept: keeper.K
     assert "is not there" in looks(kept).fault.reason
     radio.update(there=True, serves=True)
     assert looks(kept).state == UP
+
+
+def test_a_bridge_that_hostapd_made_itself_gives_way_to_ours(kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does when it begins in the moment in which there is none (seen in tests/guest); its own goes when it ends."""
+    hostapd, at = looks(kept), []
+    monkeypatch.setattr(kept.network, "is_strange", lambda: hostapd.state == UP)
+    monkeypatch.setattr(kept.network, "stand", lambda: at.append(hostapd.state) or [])
+    monkeypatch.setattr(kept, "_look_at_the_uplink", lambda: None)
+    kept._look()
+    assert (at, looks(kept).began) == ([OFF], 2)
