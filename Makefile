@@ -25,7 +25,7 @@ type: ## mypy, strict
 unit: ## tests that need neither root nor namespaces
 	$(BIN)/pytest -m "not lab"
 
-fuzz: ## readers of other people's bytes tried at length (half an hour); what breaks one is kept in tests/fuzz
+fuzz: ## readers of other people's bytes tried at length (ten minutes); what breaks one is kept in tests/fuzz
 	$(BIN)/pytest -m hypothesis --hypothesis-profile=long --timeout=0 -p no:rerunfailures -o addopts="--import-mode=importlib -n auto" \
 		tests/firewall/dissect tests/firewall/test_speech.py tests/firewall/test_stream.py
 
