@@ -82,8 +82,12 @@ def test_from_the_question_to_the_end(lab: Lab) -> None:
     assert [one["phone"] for one in asks(lab)] == ["phone2"]  # a flow that was cut is no new try
     assert not upload(lab, "TOKEN-after")
     assert wait_for(lambda: [one for one in asks(lab) if one["phone"] == "phone1"])[0]["id"] == asked["id"]
-    notes = [note for note in lines(lab.consentry("history", "notes", "--json").stdout) if note["kind"] == "consent"]
-    assert [(note["text"].split(":")[0], note["who"], note["uid"]) for note in notes[:2]] == [(f"consent {given['id']} ended", "root", 0), (f"consent {given['id']}", "root", 0)]
+
+    def noted() -> list[tuple[str, str, int]]:
+        notes = [note for note in lines(lab.consentry("history", "notes", "--json").stdout) if note["kind"] == "consent"]
+        return [(note["text"].split(":")[0], note["who"], note["uid"]) for note in notes[:2]]
+
+    wait_for(lambda: noted() == [(f"consent {given['id']} ended", "root", 0), (f"consent {given['id']}", "root", 0)])
     assert json.loads(lab.consentry("history", "verify", "--json").stdout)["broken"] == []
 
 

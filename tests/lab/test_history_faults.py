@@ -234,7 +234,7 @@ def test_a_damaged_file(disk: Disk) -> None:
     strike = f"dd if=/dev/urandom of={disk.file} bs=4096 count=64 conv=notrunc; : > {disk.file}-wal"
     blow(disk, "damaged", lambda: disk.sh(strike), lambda: None, "")
     wait_for(lambda: disk.sh(f"ls {disk.state}/history.db.corrupt-*", check=False) == 0, 10)
-    assert "damaged" in disk.lab.consentry("history", "notes").stdout
+    wait_for(lambda: "damaged" in disk.lab.consentry("history", "notes").stdout)
 
 
 def test_a_file_that_is_removed_and_one_that_is_emptied(disk: Disk) -> None:
