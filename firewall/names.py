@@ -81,14 +81,15 @@ class NameTable:
         """It counts until then (boot time), or for longer if that is known already. False: there is no room."""
         known = self._of.setdefault(phone, _Known())
         chains = known.get(addr)
-        if chains is None or chain not in chains:
-            if not self._make_room(phone, known, _places(chain), addr):
-                return False
-            self._resize(known, _places(chain))
-            chains = known.get(addr)  # what was to be made room for may have been itself
-        chains = {} if chains is None else chains
-        longest = max(until, chains.pop(chain, 0.0))
-        chains[chain] = longest  # popped first: the newest stands last
+        if chains is not None and chain in chains:  # what hangs on it is asked anew before it is forgotten
+            chains[chain] = max(until, chains.pop(chain))  # popped first: the newest stands last
+            (known.kept if addr in known.kept else known.free).move_to_end(addr)
+            return True
+        if not self._make_room(phone, known, _places(chain), addr):
+            return False
+        self._resize(known, _places(chain))
+        chains = known.get(addr) or {}  # what was to be made room for may have been itself
+        chains[chain] = until
         keeps = self.weighs(phone, chain, addr) > 0 or addr in known.kept
         known.free.pop(addr, None)
         known.kept.pop(addr, None)
