@@ -434,16 +434,20 @@ def two_one_after_another(c: Raw, _: str, good: bytes, evil: bytes) -> None:
             time.sleep(PAUSE)
 
 
+def behind(c: Raw, first: bytes, said: bytes, cuts: tuple[int, ...]) -> None:
+    """What is said when the first hello has been answered, in pieces."""
+    if c.open():
+        c.send(0, first)
+        time.sleep(PAUSE)
+        for at, end in itertools.pairwise((0, *cuts, len(said))):
+            c.send(len(first) + at, said[at:end])
+            time.sleep(PAUSE)
+
+
 def after_a_change(*cuts: int) -> Callable[[Raw, str, bytes, bytes], None]:
     """TLS only: as behind a HelloRetryRequest (RFC 8446, D.4)."""
     def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
-        said = b"\x14\x03\x03\0\1\1" + evil
-        if c.open():
-            c.send(0, good)
-            time.sleep(PAUSE)
-            for at, end in itertools.pairwise((0, *cuts, len(said))):
-                c.send(len(good) + at, said[at:end])
-                time.sleep(PAUSE)
+        behind(c, good, b"\x14\x03\x03\0\1\1" + evil, cuts)
     return send
 
 
@@ -453,14 +457,7 @@ TRICKS |= {"after_a_change": after_a_change(), "after_a_change_alone": after_a_c
 def asked_again(before: bytes, *cuts: int) -> Callable[[Raw, str, bytes, bytes], None]:
     """TLS only: the echo of a hello with this random looks like a HelloRetryRequest; `before` is what its server reads over."""
     def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
-        good = good[:11] + RETRY + good[43:]
-        said = before + evil
-        if c.open():
-            c.send(0, good)
-            time.sleep(PAUSE)
-            for at, end in itertools.pairwise((0, *cuts, len(said))):
-                c.send(len(good) + at, said[at:end])
-                time.sleep(PAUSE)
+        behind(c, good[:11] + RETRY + good[43:], before + evil, cuts)
     return send
 
 
