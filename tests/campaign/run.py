@@ -209,8 +209,8 @@ def reloads(lab: Lab, folder: Path, rules: Path) -> blows.Report:
             new = rules.with_suffix(".new")
             new.write_text(text)
             new.replace(rules)
-            lab.consentry("reload", check=False)
-        wait_for(lambda: revision() >= before + 150, 60)
+            lab.consentry("rules", "reload")
+        assert revision() >= before + 200
         return time.monotonic()
 
     report = blows.strike(lab, folder, "200 reloads at 300 flows/s", [two_hundred], lambda: blows.answers(lab), rate=300, patience=60, say=say)
