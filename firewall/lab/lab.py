@@ -130,11 +130,18 @@ class Lab:
         return {phone.mac: phone.name for phone in self.topology.phones}
 
     def time(self, step: str | None, *, wall_only: bool = False) -> shift.Shift:
-        """How far the gateway's clocks are ahead of the machine's, after `step`; see shift.tell. Raises ValueError."""
+        """How far the gateway's clocks are ahead of the machine's, after `step`; see shift.tell. Raises ValueError.
+
+        When it returns, the gateway goes by it.
+        """
         if not self.is_up():
             raise LabError(NOT_UP.format(self.name))
         file = self.run_dir / shift.FILE
-        return shift.read(file) if step is None else shift.tell(file, step, wall_only=wall_only)
+        if step is None:
+            return shift.read(file)
+        told = shift.tell(file, step, wall_only=wall_only)
+        time.sleep(shift.LOOK_SECONDS)
+        return told
 
     # -- running things in it ------------------------------------------------------------------------------------------
 
