@@ -25,6 +25,7 @@ from topology import GATEWAY, SERVERS, inside, mac, topology
 
 from firewall.backends.linux import conntrack, marks, nfnl
 from firewall.backends.linux.backend import LinuxBackend
+from firewall.backends.linux.counting import Ends
 from firewall.engine import Engine
 from firewall.episodes import Episodes
 from firewall.gateway import Gateway
@@ -72,13 +73,17 @@ class Questions(Told, nfnl.Queue):
         self._answers.clear()
 
 
+class Ending(Told, Ends):
+    pass
+
+
 class Fed(LinuxBackend):
     """The backend as it is, but for who writes what it reads."""
 
     def feed(self, engine: Engine) -> None:
         self._deliver = engine.deliver
         self._queue = self.questions = Questions(77)
-        self._ends = self.ends = Told()
+        self._ends = self.ends = Ending()
 
     def new(self, messages: list[bytes]) -> None:
         self.questions.told = messages[::-1]

@@ -233,9 +233,9 @@ class Gateway:
             self.phones.used(seen.flow.src, now.boot)
         if flow.decision is None or flow.decision.verdict.refuses:
             return  # what conntrack counted of it was headers of its handshake and packets that we refused
-        if seen.ended and now.boot < flow.burst_until + SOON:
-            # The kernel forgets no connection so soon after it was let pass: this is the one before, told late, and
-            # the new one may pass on unknown to us. The kernel asks about it again.
+        if seen.late and now.boot < flow.burst_until + SOON:
+            # The kernel hardly forgets a connection so soon after it was let pass: this is the one before, and the new
+            # one may pass on unknown to us. The kernel asks about it again.
             self._out.commands.append(self.flows.anew(seen.flow))
         up, down = seen.up - flow.up, seen.down - flow.down
         if up > 0 or down > 0 or seen.ended:

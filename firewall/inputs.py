@@ -131,6 +131,7 @@ class FlowCounted:
     up: int  # bytes, phone to server
     down: int
     ended: bool
+    late: bool = False  # more had ended than could be told at once: another flow of these ports may be there by now
 
 
 @dataclass(slots=True)

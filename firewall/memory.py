@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from firewall.gateway import Gateway
 
 SECONDS: Final = 2.0  # between pictures; a flow that ends within is in none
-SHARE: Final = 50  # times as long as a picture took: it costs 2 % of a core at most
+SHARE: Final = 100  # times as long as a picture took: it costs 1 % of a core at most
 KEPT_SECONDS: Final = 3_600.0  # a picture that is older is not looked at
 SLICE: Final = 64  # rows at a time: a third of a millisecond
 _json: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one for every row

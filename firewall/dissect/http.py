@@ -165,7 +165,7 @@ class Requests:
         self._heads += 1
         said = [value.strip() for name, value in fields if name.strip() == b"host"]
         others = len(fields) > len(said)
-        self._may_switch = method == b"CONNECT" or (others and any(name == b"upgrade" for name, _ in fields))
+        self._may_switch = method == b"CONNECT" or (others and b"upgrade" in dict(fields))
         found.append(request(method, target, said))
         length = _body(fields, version) if others else 0
         if length is None or _BARE_CR.search(head) or rest[:1] in (b" ", b"\t"):

@@ -323,7 +323,7 @@ def test_what_contradicts_what_was_judged_ends_the_flow(play: Play, wire) -> Non
 def test_a_flow_asked_about_in_its_middle_does_not_wait_for_its_beginning(play: Play, wire) -> None:
     play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")))
     key = FlowKey(6, packed(wire.PHONE), 40000, packed(FRIEND), 443)
-    play << FlowCounted(key, 100, 50, ended=True)
+    play << FlowCounted(key, 100, 50, ended=True, late=True)
     assert play.of(MarkFlow).verdict is HELD
     play << PacketSeen(71, MAC, wire.tcp(FRIEND, 443, b"\x17\x03\x03\0\5later", seq=9000), first=False)
     assert play.verdicts() == [(71, ALLOW, Watch.NAMES)]

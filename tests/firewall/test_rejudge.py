@@ -72,12 +72,13 @@ def test_an_end_that_is_told_late_may_be_that_of_the_connection_before(play: Pla
     play.boot += 200
     play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org"), seq=9_000_000))
     assert play.verdicts()[0][1] is ALLOW
-    play << FlowCounted(flow.key, 1, 1, ended=True)  # of the first one
+    play << FlowCounted(flow.key, 1, 1, ended=True, late=True)  # of the first one
     assert marks(play) == [(40000, HELD)]
-    play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
-    play.boot += 200
-    play << FlowCounted(flow.key, 1, 1, ended=True)
-    assert marks(play) == []
+    for late, pause in ((True, 200), (False, 0)):  # nor is one whose end comes long after, or was told in time
+        play.packet(wire.tcp(FRIEND, 443, wire.hello("en.wikipedia.org")))
+        play.boot += pause
+        play << FlowCounted(flow.key, 1, 1, ended=True, late=late)
+        assert (marks(play), len(play.gateway.flows)) == ([], 0)
 
 
 def test_what_was_refused_begins_anew_for_each_of_many_phones_that_are_given_something_at_once(tmp_path: Path, wire) -> None:

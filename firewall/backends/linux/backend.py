@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firewall.backends import BackendError, Gauges
 from firewall.backends.linux import conntrack, marks, nfnl
-from firewall.backends.linux.counting import ended, keep_counting, listen_for_ends, passing, queue_length
+from firewall.backends.linux.counting import Ends, keep_counting, passing, queue_length
 from firewall.backends.linux.links import (
     LINKS_CHANGED,
     ROUTES_CHANGED,
@@ -136,7 +136,7 @@ class LinuxBackend:
         except PermissionError:
             raise BackendError(f"another program reads queue {QUEUE}: is a gateway running?") from None
         log = nfnl.Log(GROUP)
-        ends = self._ends = listen_for_ends()
+        ends = self._ends = Ends()
         changes = nfnl.Changes()
         routes = listen(RULES_CHANGED | LINKS_CHANGED | (ROUTES_CHANGED if self._sides.follows else 0))
         neighbours = listen(NEIGHBOURS_CHANGED)
@@ -200,8 +200,8 @@ class LinuxBackend:
         if found := log.packets(A_TURN):
             self._deliver([(SpoofSeen if p.prefix == SPOOFED else RefusedSeen)(p.mac, p.packet) for p in found])
 
-    def _read_ended(self, source: nfnl.Netlink) -> None:
-        if found := ended(source):
+    def _read_ended(self, source: Ends) -> None:
+        if found := source.ended():
             self._deliver(found)
 
     def _read_changes(self, source: nfnl.Changes) -> None:

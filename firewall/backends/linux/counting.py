@@ -42,27 +42,32 @@ def queue_length(number: int) -> tuple[int, int]:
     return 0, 0
 
 
-def listen_for_ends() -> nfnl.Netlink:
-    return nfnl.Netlink(receive=64 << 20, groups=(conntrack.CT_DESTROYED,))
+class Ends(nfnl.Netlink):
+    """Hears of every connection that the kernel forgets, before it takes another one of the same ports for new."""
 
+    def __init__(self) -> None:
+        super().__init__(receive=64 << 20, groups=(conntrack.CT_DESTROYED,))
+        self._late = False  # some were left for later
 
-def ended(source: nfnl.Netlink) -> list[Input]:
-    """What `listen_for_ends` has heard: all of it, for packets that are read later may be of the same ports."""
-    found: list[Input] = []
-    for _ in range(MOST_ENDS):
-        try:
-            data = source.read()
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            continue  # some ends were lost: those flows are forgotten when their place is needed
-        if data is None:
-            break
-        for _, _, body in nfnl.messages(data):
-            counted = conntrack.counted(body[4:])
-            if counted is not None:
-                found.append(FlowCounted(counted.flow, counted.up, counted.down, ended=True))
-    return found
+    def ended(self) -> list[Input]:
+        """All of it, as a rule: packets that are read later may be of the same ports."""
+        found: list[Input] = []
+        late, self._late = self._late, True
+        for _ in range(MOST_ENDS):
+            try:
+                data = self.read()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                continue  # some ends were lost: those flows are forgotten when their place is needed
+            if data is None:
+                self._late = False
+                break
+            for _, _, body in nfnl.messages(data):
+                counted = conntrack.counted(body[4:])
+                if counted is not None:
+                    found.append(FlowCounted(counted.flow, counted.up, counted.down, True, late))
+        return found
 
 
 def passing() -> dict[FlowKey, Verdict]:

@@ -247,7 +247,7 @@ class Ruleset:
 
         "" with kernels before 5.18, which cannot: there its phone soon tries without.
         """
-        rule = "tcp flags & syn == syn reset tcp option 30"
+        rule = "reset tcp option 30"
         probe = f"table inet consentry_probe {{ chain c {{ {rule}; }}; }}"
         return rule if accepted(probe) else ""
 

@@ -9,7 +9,7 @@ import pytest
 
 KERNEL = """
 import socket, subprocess
-from firewall.backends.linux import conntrack, marks, nfnl
+from firewall.backends.linux import conntrack, counting, marks, nfnl
 from firewall.commands import MarkFlow
 from firewall.inputs import FlowKey
 from rules.verdict import Verdict
@@ -60,6 +60,18 @@ for V6, PLACE in ((False, "127.0.0.9"), (True, "::1")):
     conntrack.change(net, refuse(flow), offloads=False)
     assert entry(flow).mark == marks.BLOCKED | 5
     conntrack.is_offloaded = really
+
+# Ends are told whole; what had to wait for another look says so, and nothing after it.
+counting.MOST_ENDS, ends = 3, counting.Ends()
+sockets = [udp()[0] for _ in range(5)]
+net.call(conntrack.forget_marked(marks.PASSING, marks.PASSING))
+told = [ends.ended() for _ in range(4)]
+late = [[one.late for one in batch] for batch in told]
+assert late[0] == [False] * 3 and {one for batch in late[1:3] for one in batch} == {True} and sum(map(len, late)) >= 5, late
+while ends.ended(): pass
+sockets.append(udp()[0])
+net.call(conntrack.forget_marked(marks.PASSING, marks.PASSING))
+assert [one.late for one in ends.ended()] == [False]
 
 try: conntrack.change(net, refuse(flow._replace(sport=1)), offloads=True); raise SystemExit("no error")
 except FileNotFoundError: pass
