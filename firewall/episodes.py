@@ -39,7 +39,7 @@ class Episodes:
         if isinstance(event, FlowDecided):
             flow = event.flow
             key = _key(event.seen, event.decision, question=flow is None)
-            episode = self._open.get(key)
+            episode = self._growing(key, event.at)
             if episode is None:
                 episode = self._begin(key, event, tries=1)
             else:
@@ -59,11 +59,19 @@ class Episodes:
                 return None
             key = _key(decided.seen, decided.decision, question=False)
             # A closed episode is immutable: bytes of a flow that lives on stand in one that counts no new try.
-            episode = self._open.get(key) or self._begin(key, decided, tries=0, at=event.at)
+            episode = self._growing(key, event.at) or self._begin(key, decided, tries=0, at=event.at)
             episode.bytes_up += event.up
             episode.bytes_down += event.down
             episode.last = max(episode.last, event.at)
             return episode
+        return None
+
+    def _growing(self, key: Key, at: float) -> Episode | None:
+        """The open one, if its time is not up: where the machine has slept, nobody has closed it yet."""
+        episode = self._open.get(key)
+        if episode is None or episode.first <= at < episode.first + OPEN_SECONDS:
+            return episode
+        del self._open[key]
         return None
 
     @property

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from firewall.episode import Episode
 from firewall.episodes import MOST_OPEN, OPEN_SECONDS, Episodes
 from firewall.events import FlowBytes, FlowDecided, Trouble
@@ -84,6 +86,17 @@ def test_a_row_is_closed_after_a_minute_and_a_new_one_begins() -> None:
     assert episodes.close(100.0 + OPEN_SECONDS) == (first,)
     assert episodes.fold(decided(170.0)).id == 2
     assert first.count == 1
+
+
+@pytest.mark.parametrize("later", [OPEN_SECONDS, 30_000.0, -1.0])
+def test_a_row_whose_time_is_up_does_not_grow_though_nobody_has_closed_it(later: float) -> None:
+    """The machine slept, or its clock was set back."""
+    episodes = Episodes(1)
+    first, other = episodes.fold(decided(100.0)), episodes.fold(decided(100.0, name="other.example"))
+    assert episodes.fold(decided(100.0 + later)).id == 3
+    assert (first.count, first.last, episodes.closed) == (1, 100.0, 1)
+    assert episodes.fold(FlowBytes(100.0 + later, flow(), 5, 6, ended=False)).id == 3
+    assert episodes.close(100.0 + OPEN_SECONDS)[0] is other
 
 
 def test_bytes_find_the_row_of_their_flow_also_after_it_was_closed() -> None:

@@ -125,7 +125,7 @@ def test_a_phone_that_invents_macs_does_not_starve_another(tmp_path: Path) -> No
 
 
 def test_a_connection_table_that_is_really_full(lab: Lab, tmp_path: Path) -> None:
-    report = blows.strike(lab, tmp_path, "conntrack full", [blows.fill_conntrack(lab, 2.5)], lambda: blows.answers(lab), rate=30, patience=30)
+    report = blows.strike(lab, tmp_path, "conntrack full", [blows.fill_conntrack(lab, 5)], lambda: blows.answers(lab), rate=30, patience=30)
     held(report, recovery=PATIENT)
     assert said(lab, "the connection table is full")
 

@@ -241,7 +241,7 @@ def test_a_file_that_is_removed_and_one_that_is_emptied(disk: Disk) -> None:
     """b20: SQLite goes on without a word; Consentry says it on the screen, in the log and when the history is verified."""
     for became, stroke in (("removed", f"rm {disk.file}*"), ("emptied", f": > {disk.file}")):
         blow(disk, became, lambda stroke=stroke: disk.sh(stroke), lambda: None, "")
-        assert disk.sh(f"test -s {disk.file}") == 0
+        wait_for(lambda: disk.sh(f"test -s {disk.file}", check=False) == 0)
         said = f"the history's file was {became}; what only it held is lost"
         wait_for(lambda said=said: said in trouble(disk.lab))
         assert said in followed(disk.lab)
