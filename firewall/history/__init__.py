@@ -194,7 +194,7 @@ class History:
 
     def _begins(self, error: Exception) -> bool:
         """Whether a fresh database is just about to be there."""
-        return not self._path.exists() or "no such table" in str(error)
+        return not self._path.exists() or any(words in str(error) for words in ("no such table", "unable to open"))
 
     def close(self) -> None:
         """Write what waits, and end."""

@@ -103,10 +103,11 @@ def connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA secure_delete = ON")
         db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         db.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * 4096}")
-        for number in range(version, len(MIGRATIONS)):
-            db.execute("BEGIN IMMEDIATE")
-            MIGRATIONS[number](db)
-            db.execute(f"PRAGMA user_version = {number + 1}")
+        if version < len(MIGRATIONS):
+            db.execute("BEGIN IMMEDIATE")  # for all of them: whoever reads meanwhile finds one form or the other
+            for migration in MIGRATIONS[version:]:
+                migration(db)
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
             db.commit()
     except BaseException:
         db.close()

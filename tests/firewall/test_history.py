@@ -196,6 +196,19 @@ def test_damage_that_a_query_meets_first(tmp_path: Path) -> None:
     store.close()
 
 
+def test_whoever_looks_while_a_file_is_begun_anew_finds_no_error(store: History, tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    for _ in range(2):
+        eventually(file.exists)
+        file.unlink()
+        until = time.monotonic() + 30
+        while not file.exists() or not store.notes(1):  # of the one before they are gone, and this is one
+            assert ids(store) == []
+            assert time.monotonic() < until
+        for _ in range(20):
+            assert ids(store) == []
+
+
 @pytest.mark.parametrize(("stroke", "said"), [("half", "the history was damaged"), ("log", "could not be written"), ("logs", "could not be written")])
 def test_a_file_that_is_cut_short_or_loses_its_log_under_a_running_gate_heals(store: History, tmp_path: Path, stroke: str, said: str) -> None:
     """b19 and b21 of threats-and-tests.md: whoever looks meanwhile is told, and what comes next is there."""
