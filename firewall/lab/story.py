@@ -25,6 +25,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from firewall.lab import scenario
 from firewall.lab.scenario import Reader
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from firewall.lab.lab import Lab, Row
 
 SHIPPED: Final = Path(__file__).with_name("stories")
-BEGUN_SECONDS: Final = 2.0  # what is begun beside has really begun when the next chapter comes
+BEGUN_SECONDS: Final = 20.0  # within which what goes on beside the next chapters has arrived, if it may at all
+LOOK_SECONDS: Final = 0.1
 OWNER_SECONDS: Final = 60.0
 
 
@@ -116,11 +118,23 @@ class Telling:
         for line in chapter.owner:
             self._owner(chapter, line)
         if chapter.beside:
-            playing = threading.Thread(target=self._play, args=(chapter, chapter.beside), daemon=True)
-            playing.start()
-            self._beside.append(playing)
-            time.sleep(BEGUN_SECONDS)
+            self._begin(chapter)
         return {"chapter": chapter.name} | (self._play(chapter, chapter.play) if chapter.play else {})
+
+    def _begin(self, chapter: Chapter) -> None:
+        """What goes on beside the next chapters has begun when the first of it has arrived."""
+        played = scenario.load(scenario.find(chapter.beside))
+        hosts = {urlsplit(to).hostname for step in played.steps for to in step.to}
+        known = {row["id"] for row in self.lab.sinks()}
+        playing = threading.Thread(target=self._play, args=(chapter, chapter.beside), daemon=True)
+        playing.start()
+        self._beside.append(playing)
+        until = time.monotonic() + BEGUN_SECONDS
+        while playing.is_alive() and time.monotonic() < until:
+            new = [row for row in self.lab.sinks() if row["id"] not in known and row["name"] in hosts and row["bytes"]]
+            if len(new) >= played.groups[0].together:
+                return
+            time.sleep(LOOK_SECONDS)
 
     def _play(self, chapter: Chapter, played: str) -> Row:
         return self.lab.play(played, on_result=lambda row: self.on_row({"chapter": chapter.name} | row))

@@ -288,8 +288,7 @@ def test_everything_is_one_question_and_an_answer_takes_it_out_of_the_inbox(hous
     rules()
     for family in (4, 6) * 2:
         assert not passes(lab, family, "policy.app.xiaomi.com")
-    before = wait_for(lambda: asks(lab)["xiaomi-app-inventory"], 5)
-    assert before["count"] >= 3
+    before = wait_for(lambda: [one for one in asks(lab).values() if one["what"] == "xiaomi-app-inventory" and one["count"] >= 3], 5)[0]
     assert before["names"][0]["name"] == "policy.app.xiaomi.com"
     given = grant(lab, "service:xiaomi-app-inventory", "15m")
     wait_for(lambda: "xiaomi-app-inventory" not in asks(lab), 5)
@@ -327,7 +326,7 @@ def test_ten_thousand_tries_are_one_question_and_cost_another_phone_nothing(hous
     lab, rules = house
     rules()
     assert not passes(lab, 4, "policy.app.xiaomi.com")
-    before = wait_for(lambda: asks(lab)["xiaomi-app-inventory"], 5)["count"]
+    before = wait_for(lambda: asks(lab).get("xiaomi-app-inventory"), 5)["count"]
     token = token_hex(8)
     one, two = (["ip", "netns", "exec", space, sys.executable] for space in lab.namespaces["phones"][:2])
     others = subprocess.Popen([*two, str(ORDINARY), "15", "20", str(tmp_path / "ordinary")])

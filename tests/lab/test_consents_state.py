@@ -37,7 +37,7 @@ start.start(replace(settings, lab=False), ["ip", "netns", "exec", sys.argv[2]])
 
 def upload(lab: Lab, token: str, phone: str = "phone1") -> bool:
     """Whether the far end had it, over both families or neither."""
-    code = f"for family in -4 -6; do curl $family -s -o /dev/null -m 5 -d {token}$family- http://{HOST}/; done; true"
+    code = f"for family in -4 -6; do curl $family -s -o /dev/null -m 20 -d {token}$family- http://{HOST}/; done; true"
     lab.phone("sh", "-c", code, phone=phone)
     four, six = (lab.arrived(f"{token}{family}-") for family in ("-4", "-6"))
     assert four is six

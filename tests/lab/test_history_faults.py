@@ -245,7 +245,7 @@ def test_a_file_that_is_removed_and_one_that_is_emptied(disk: Disk) -> None:
         said = f"the history's file was {became}; what only it held is lost"
         wait_for(lambda said=said: said in trouble(disk.lab))
         assert said in followed(disk.lab)
-        assert said in noted(disk.lab)
-        assert said in Path(disk.state, "gateway.log").read_text()
+        wait_for(lambda said=said: said in noted(disk.lab))
+        wait_for(lambda said=said: said in Path(disk.state, "gateway.log").read_text())
         verified = wait_for(lambda: (done := disk.lab.consentry("history", "verify", check=False)).returncode and done)  # once it is sealed
         assert "missing" in verified.stdout, verified.stdout
