@@ -426,7 +426,8 @@ class Gateway:
     def _tick(self, _: inputs.Tick, now: Now) -> None:
         for flow in self.flows.overdue(now.boot):
             first = flow.first_held
-            self._judge(flow, UNFINISHED, self.flows.release(flow), first, now)
+            heard = UNFINISHED.beside(flow.said, flow.signs)  # what it had said before counts
+            self._judge(flow, heard, self.flows.release(flow), first, now)
         self.names.expire(now.boot)
         self._hand_on(self.phones.sweep(now.boot))
         self.enforced.expire(now.boot)

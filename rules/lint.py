@@ -8,24 +8,40 @@ from typing import TYPE_CHECKING
 from rules.rule import MINE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from rules.expression import Term
     from rules.policy import Policy
     from rules.rule import Rule
 
+ANYWHERE = frozenset({"phone", "group", "proto", "port", "time", "day"})  # terms that say nothing of where to
 BY_NAME = frozenset({"name", "service"})  # terms that ask all sources in order to open, and any in order to refuse
 
 
 def lint(policy: Policy) -> tuple[str, ...]:
     """One sentence for each rule that is hidden. Says nothing where it is not sure."""
     rules = {rule.id: rule for rule in policy.rules}
-    found = []
+    found = list(_lays_open(policy))
     for id_, by in hidden(policy).items():
         above = rules[by]
         whose = "your own" if above.source == MINE else "the"
         found.append(f"rule {id_} ({rules[id_]}) can never match: {whose} rule {by} ({above}) matches first")
     return tuple(found)
+
+
+def _lays_open(policy: Policy) -> Iterator[str]:
+    """The owner's rules that open more than the internet: what phones send each other, too."""
+    rules = [rule for rule in policy.rules if rule.enabled]
+    between = next((at for at, rule in enumerate(rules) if rule.action.refuses and _is_between(rule)), 0)
+    for rule in rules[:between]:
+        terms = rule.expression.terms
+        if rule.source == MINE and not rule.action.refuses and all(t.negated or t.key in ANYWHERE for t in terms):
+            keeps = rules[between]
+            yield f"rule {rule.id} ({rule}) lets phones reach each other too: above it, {keeps} would keep them apart"
+
+
+def _is_between(rule: Rule) -> bool:
+    return any(term.key == "via" and "neighbour" in term.matcher.values for term in rule.expression.terms)
 
 
 def hidden(policy: Policy) -> dict[str, str]:

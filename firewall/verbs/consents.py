@@ -155,8 +155,8 @@ class ConsentsVerbs:
         yield Done({"words": words, "includes": list(told.includes), "refused": refused, "cuts": 0})
 
     async def grant(self, peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
-        question = self._app.inbox.questions.get(number(args, "ask", 1, 1 << 53)) if args.get("ask") else None
-        if args.get("ask") and question is None:
+        question = self._app.inbox.questions.get(number(args, "ask", 1, 1 << 53)) if "ask" in args else None
+        if "ask" in args and question is None:
             raise Refused(f"there is no question {args['ask']} any more; list: asks")
         if question is not None and "phone" not in args and "group" not in args:
             args = args | {"phone": self._app.gateway.phones.slot(question.topic.slot).name}

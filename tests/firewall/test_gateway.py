@@ -120,6 +120,18 @@ def test_a_hello_that_never_ends_is_refused_by_a_visible_rule(play: Play, wire) 
     assert play.decided()[0].decision.rule.startswith("baseline/")
 
 
+def test_a_request_that_never_ends_is_refused_beside_what_was_said_before(play: Play, wire) -> None:
+    first = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    play.packet(wire.tcp(FRIEND, 80, first, seq=1000))
+    half = play.packet(wire.tcp(FRIEND, 80, b"GET / HTTP/1.1\r\nHo", seq=1000 + len(first)), watched=True)
+    assert (half, BLOCK, Watch.NONE) not in play.verdicts()
+    play.boot += 3.1
+    play << Tick()
+    assert play.verdicts() == [(half, BLOCK, Watch.NONE)]
+    (event,) = play.decided()
+    assert [name.name for name in event.seen.said] == ["example.com"]
+
+
 def test_half_hellos_without_end_hold_eight_flows_of_a_phone_at_most(play: Play, wire) -> None:
     for sport in range(41000, 41008):
         play.packet(wire.tcp(FRIEND, 443, wire.hello("a.example")[:30], sport=sport))

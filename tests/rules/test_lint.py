@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from rules.decide import decide
 from rules.lint import lint
+from rules.observation import Sign
+from rules.verdict import Verdict
 
 TERMS = st.sampled_from(["", "name:a", "name:a,b", "-name:a", "-name:a,b", "port:80", "port:80,443", "-port:80,443", "addr:192.0.2.0/24", "via:dns", "-via:none"])
 RULE = st.builds(lambda action, one, two: f"{action} {one} {two}", st.sampled_from(["allow", "ask", "block"]), TERMS, TERMS)
@@ -13,6 +15,22 @@ RULE = st.builds(lambda action, one, two: f"{action} {one} {two}", st.sampled_fr
 
 def hidden(make, *rules: str) -> list[str]:
     return [finding.split()[1] for finding in lint(make.policy(*rules))]
+
+
+@pytest.mark.parametrize(("rules", "opens"), [
+    (("allow",), True),
+    (("allow phone:tv proto:tcp,udp",), True),
+    (("allow -country:CN",), True),
+    (("block via:neighbour", "allow"), False),
+    (("allow name:a",), False),
+    (("allow addr:192.168.77.5",), False),
+    (("ask",), False),
+])
+def test_what_opens_phones_to_each_other_is_said(make, rules, opens) -> None:
+    said = [one for one in lint(make.policy(*rules, packs=True)) if "lets phones reach each other too: above it, block via:neighbour" in one]
+    assert bool(said) is opens, said
+    near = make.seen(phone="tv", addr="192.168.77.5", port=443)._replace(signs=(Sign.NEIGHBOUR,))
+    assert (decide(make.policy(*rules, packs=True), near).verdict is Verdict.ALLOW) is (opens or "addr" in rules[0])
 
 
 @pytest.mark.parametrize("rules", [

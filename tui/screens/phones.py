@@ -168,7 +168,9 @@ what stands below: a maker, a MAC in quotes, watch, unknown. A leading - means n
         name = inert(phone)
         match verb:
             case "mode":
-                return "watching: nothing is blocked" if args["mode"] == "watch" else "enforcing: the rules block again"
+                if args["mode"] == "watch":
+                    return "watching: nothing is blocked but phone to phone"
+                return "enforcing: the rules block again"
             case "phones.forget":
                 return f"{name} is forgotten"
             case "phones.join":

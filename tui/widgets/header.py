@@ -66,8 +66,8 @@ def headline(pulse: Pulse, glyphs: Glyphs, width: int, notice: str, now: float) 
     if state == "ENFORCING" and status.get("mode") == "watch":
         state, colour = "WATCHING", COLOURS["WATCHING"]
         others = status["phones"] - len(watching)
-        spared = f", except for {count(others, 'phone')} that you enforce on" if others > 0 else ""
-        why = f"nothing is blocked{spared}{f'; {why}' if why else ''}"
+        spared = f", except on {count(others, 'enforced phone')}" if others > 0 else ""
+        why = f"nothing is blocked but phone to phone{spared}{f'; {why}' if why else ''}"
     elif watching:
         named = watching[0] if len(watching) == 1 else count(len(watching), "phone")
         parts.append(Part(f"watching {named}", "$warning bold", 8))

@@ -81,7 +81,7 @@ async def test_the_whole_gate_watches_only_after_it_was_said_what_that_does(scre
         await s.hides("enter does it")
         assert gate.asked == []
         await s.press("W", "enter")
-        await s.shows("WATCHING   nothing is blocked", "watching: nothing is blocked")
+        await s.shows("WATCHING   nothing is blocked", "watching: nothing is blocked but phone to phone")
         await s.press("W")
         await s.shows("Enforce on the whole gate")
         await s.press("enter")

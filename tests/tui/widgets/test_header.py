@@ -84,9 +84,9 @@ def test_text_of_others_is_inert():
 def test_a_gate_that_only_watches_says_that_nothing_is_blocked():
     text, state = line(mode="watch", watching=["phone1", "phone2"])
     assert state == "WATCHING"
-    assert text.startswith(" ◐ WATCHING   nothing is blocked")
+    assert text.startswith(" ◐ WATCHING   nothing is blocked but phone to phone")
     assert "ENFORCING" not in text
-    assert "except for 1 phone that you enforce on" in line(mode="watch", watching=["phone1"])[0]
+    assert "except on 1 enforced phone" in line(mode="watch", watching=["phone1"])[0]
 
 
 def test_locked_is_said_before_watching():
