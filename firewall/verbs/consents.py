@@ -145,7 +145,9 @@ class ConsentsVerbs:
         ]
         words = f"{told.words} for {wanted.who}"
         if not told.asked and all(decision.verdict.refuses for _, decision in tried):
-            words += "; no rule asks about all of it, so it may change nothing"
+            wide = wanted.subject.kind is Kind.ADDR and "/" in wanted.subject.what
+            does = "but it answers each that asks about some" if wide else "so it may change nothing"
+            words += f"; no rule asks about all of it, {does}"
         if known := self._app.granting.prolongs(wanted):
             words += f"; {known}: a later end prolongs it"
         refused = list(told.refused)
