@@ -136,8 +136,8 @@ class Granting:
         async with self._lock:
             if answered is not None and answered.taken:
                 raise Refused(f"question {answered.id} {answered.taken}")
-            for wanted in all_wanted:
-                self.check(wanted)
+            for at, wanted in enumerate(all_wanted):
+                self.check(wanted, all_wanted[:at])
             now = self._clock()
             new = [self._prolonged(self._new(wanted, who, now), self._there(wanted)) for wanted in all_wanted]
             if len(self._active) + sum(not one.consent.id for one in new) > MOST:
@@ -149,8 +149,10 @@ class Granting:
             finally:
                 if answered is not None:
                     answered.answering = ""
-            consents = []
+            consents: list[Consent] = []
             for one, number in zip(new, ids, strict=True):
+                if consents:
+                    await asyncio.sleep(0)  # of many, packets need not wait for all
                 if one.consent.id and (number not in self._active or not self._counts(self._active[number].consent)):
                     continue  # what was to be prolonged is over or a flow's meanwhile, which is stored after this
                 consents.append(replace(one.consent, id=number))
@@ -162,8 +164,8 @@ class Granting:
                 answered.answer = f"consent {consents[0].id} by {who.name}"
             return consents
 
-    def check(self, wanted: Wanted) -> None:
-        """Raises Refused for what is there already and lasts as long, and for one too many."""
+    def check(self, wanted: Wanted, beside: Sequence[Wanted] = ()) -> None:
+        """Raises Refused for what is there already and lasts as long, and for one too many, with those `beside` it."""
         known, now = self._there(wanted), self._clock()
         if known is not None and not _outlasts(wanted.life, self._until(wanted, now), known.consent):
             raise Refused(
@@ -171,7 +173,8 @@ class Granting:
                 f"{titled(self._gateway.policy, wanted.subject)} already: {self.lasts(known.consent)}, given by "
                 f"{known.consent.who}. To give a shorter one: consentry consents revoke {known.consent.id}"
             )
-        if known is None and sum(_same_who(one.consent, wanted) for one in self._active.values()) >= MOST_OF_ONE:
+        own = sum(_same_who(one.consent, wanted) for one in self._active.values())
+        if known is None and own + sum(_same_who(one, wanted) for one in beside) >= MOST_OF_ONE:
             raise Refused(f"not granted: {wanted.who} has {MOST_OF_ONE} consents already; revoke some")
 
     def _there(self, wanted: Wanted) -> StoredConsent | None:
@@ -434,5 +437,5 @@ def _outlasts(life: Life, until: float | None, known: Consent) -> bool:
     return until is None or until > known.until + A_MOMENT
 
 
-def _same_who(consent: Consent, wanted: Wanted) -> bool:
+def _same_who(consent: Consent | Wanted, wanted: Wanted) -> bool:
     return consent.slot == wanted.slot and (bool(wanted.slot) or consent.group == wanted.group)

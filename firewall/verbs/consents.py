@@ -209,7 +209,7 @@ class ConsentsVerbs:
         for at, told in enumerate(objects, line):
             try:
                 one = self._imported(told)
-                self._app.granting.check(one)
+                self._app.granting.check(one, wanted)
             except Refused as error:
                 if error.status == 2:
                     raise Refused(f"line {at}: {error}; nothing was imported") from None

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from owners import ACCOUNT, XIAOMI, House
 
-from firewall import control
+from firewall import control, granting
 from firewall.cli import main
 from firewall.cli.consents import LONGEST_FILE
 from firewall.control_server import Server
@@ -264,6 +264,15 @@ def test_garbage_is_said_with_its_line_and_nothing_is_imported(gate: Gate, tmp_p
     assert "nothing was imported" in told.stderr
     assert gate.rows("consents", "list", "--ended") == []
     assert gate.house.state.consents() == ()
+
+
+def test_an_import_gives_one_phone_no_more_than_it_may_have(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(granting, "MOST_OF_ONE", 2)
+    lines = [GOOD.replace("a.example", f"{n}.example") for n in "abc"] + [GOOD.replace("anna", "tv")]
+    told = gate.run("consents", "import", "-", "--json", stdin="\n".join(lines))
+    assert told.exit_code == 0, told.output
+    assert [json.loads(line)["phone"] for line in told.stdout.splitlines()] == ["anna", "anna", "tv"]
+    assert told.stderr == "line 3: not granted: phone anna has 2 consents already; revoke some\n"
 
 
 def test_what_is_sound_and_cannot_be_given_here_is_passed_over(gate: Gate) -> None:
