@@ -279,6 +279,8 @@ class LinuxBackend:
         lost = ["a policy rule"] if self._closed.ensure() else []
         if touched or not self._fingerprint or self._rules.fingerprint() != self._fingerprint:
             self._load(self._state)
+            with suppress(OSError):  # the table changes under the dump: who asks on has to ask from another port
+                conntrack.forget_questions(self._pairs.__contains__)
             if self._rules.expel_strangers():
                 self._fingerprint = self._rules.fingerprint()
             lost.append("the ruleset")

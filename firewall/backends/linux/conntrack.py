@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from firewall.backends.linux import marks
@@ -18,6 +19,7 @@ from firewall.backends.linux.nfnl import (
     EXCLUSIVE,
     NESTED,
     REQUEST,
+    Netlink,
     attribute,
     attributes,
     message,
@@ -27,7 +29,8 @@ from firewall.backends.linux.nfnl import (
 from firewall.inputs import FlowKey
 
 if TYPE_CHECKING:
-    from firewall.backends.linux.nfnl import Netlink
+    from collections.abc import Callable
+
     from firewall.commands import MarkFlow
 
 CT_NEW, CT_GET, CT_DELETE = 0, 1, 2
@@ -35,6 +38,7 @@ CT_DESTROYED: Final = 3  # multicast group
 _ORIGINAL, _REPLY, _STATUS, _TIMEOUT, _MARK, _COUNT_UP, _COUNT_DOWN, _MARK_MASK = 1, 2, 3, 7, 8, 9, 10, 21  # CTA_*
 _OFFLOADED: Final = 1 << 14  # IPS_OFFLOAD of CTA_STATUS
 _ICMP, _TCP, _ICMPV6 = 1, 6, 58
+_DNS: Final = 53
 # CTA_TUPLE_ORIG with two ports, by its size: the headers (and what pads them) and the values between them.
 _USUAL: Final = {
     40 + 2 * size: (
@@ -127,6 +131,22 @@ def forget_marked(value: int, mask: int) -> bytes:
 def dump_marked(value: int, mask: int) -> bytes:
     payload = attribute(_MARK, value.to_bytes(4)) + attribute(_MARK_MASK, mask.to_bytes(4))
     return message(CTNETLINK, CT_GET, REQUEST | DUMP, payload)
+
+
+def forget_questions(of_phone: Callable[[bytes], bool]) -> None:
+    """Delete what phones began to ask while nobody turned port 53 to our DNS: conntrack holds each to that as long as
+    it is asked again from the same port, which stub resolvers do. It may wait. Raises OSError.
+    """
+    with closing(Netlink()) as netlink:
+        lost = []
+        for _, body in netlink.dump(dump_marked(0, marks.CONNECTION)):
+            parts = attributes(body)
+            asked, answered = _flow(parts[_ORIGINAL]), _flow(parts[_REPLY])
+            if asked.dport == answered.sport == _DNS and of_phone(asked.src):
+                lost.append(asked)
+        for flow in lost:
+            with suppress(FileNotFoundError):  # it has ended
+                netlink.call(message(CTNETLINK, CT_DELETE, REQUEST | ACK, tuple_of(flow), family=_family(flow)))
 
 
 def counted(body: memoryview) -> Counted | None:

@@ -84,3 +84,41 @@ print("all of it")
 def test_the_kernel_takes_a_verdict_back() -> None:
     done = subprocess.run(["unshare", "-n", sys.executable, "-c", KERNEL], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "all of it\n", done.stderr[-2000:]
+
+
+QUESTIONS = r"""
+import socket, subprocess
+from firewall.backends.linux import conntrack, nfnl
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+def nft(text): subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
+def turned(chain): nft(f"table inet t {{\n chain o {{ type nat hook output priority -100; {chain} }}\n chain f {{ type filter hook output priority 0; ct state new; }}\n}}")
+phones = {"127.0.0.7": socket.AF_INET, "::1": socket.AF_INET6}
+net, held = nfnl.Netlink(), []
+
+def asks(src, dst, port=53):
+    s = socket.socket(phones.get(src, socket.AF_INET), socket.SOCK_DGRAM); s.bind((src, 0)); held.append(s)
+    try: s.connect((dst, port)); s.send(b"?")
+    except ConnectionRefusedError: pass
+    return s.getsockname()[1]
+
+def there():
+    found = [conntrack.attributes(body) for _, body in net.dump(conntrack.dump_marked(0, 0))]
+    return {conntrack._flow(one[1]).sport for one in found}
+
+turned("")
+lost = {asks("127.0.0.7", "127.0.0.9"), asks("::1", "::1")}
+others = {asks("127.0.0.7", "127.0.0.9", 54), asks("127.0.0.8", "127.0.0.9")}
+nft("flush chain inet t o")
+turned("udp dport 53 redirect to :5300;")
+others |= {asks("127.0.0.7", "127.0.0.9"), asks("::1", "::1")}
+assert there() >= lost | others, (there(), lost, others)
+conntrack.forget_questions({socket.inet_pton(family, text) for text, family in phones.items()}.__contains__)
+assert not there() & lost and there() >= others, (there(), lost, others)
+"""
+
+
+@pytest.mark.lab
+def test_questions_that_began_while_nobody_turned_them_to_us_are_forgotten_and_no_others() -> None:
+    done = subprocess.run(["unshare", "-n", sys.executable, "-c", QUESTIONS], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
