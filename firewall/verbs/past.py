@@ -136,7 +136,8 @@ class PastVerbs:
         if args.get("revision") is not None:
             policy, caveat = await self._app.edits.policy_of(number(args, "revision", 0, MOST_REVISIONS))
         called, what = text(args, "phone"), text(args, "what")
-        phone = gateway.phones.named(called) or gateway.phones.stranger
+        named = gateway.phones.named(called)
+        phone = named or gateway.phones.stranger
         place = parse_place(what)
         boot = self._app.boot_time()
         addr = place.addr
@@ -157,7 +158,8 @@ class PastVerbs:
         )
         told = explain(policy, seen).to_json()
         told |= {"phone": called, "what": what, "addr": str(ip_address(addr)) if addr else None, "port": port}
-        told["caveat"] = caveat
+        unknown = "" if named else f"no phone is called {called}: this is for one that nobody has named"
+        told["caveat"] = "; ".join(filter(None, (caveat, unknown)))
         wanted = text(args, "rule", "")
         told["was"] = next((as_told(rule) for rule in policy.rules if rule.id == wanted), None)
         if addr is None:

@@ -57,6 +57,8 @@ def test_history_and_explain_say_which_phone_what_where_which_rule_and_why(lab: 
     assert (told["verdict"], told["rule"], told["service"]) == ("ask", "xiaomi/2", "xiaomi-account")
     assert told["matches"][0]["source"].startswith("xiaomi")
     assert "F-Secure" in told["note"]
+    assert told["caveat"] == ""
+    assert "no phone is called phone-1: " in lab.consentry("explain", "phone-1", "en.wikipedia.org").stdout
 
 
 def test_an_episode_is_in_the_history_within_two_seconds(lab: Lab) -> None:
