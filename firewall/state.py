@@ -241,10 +241,10 @@ class State:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.commit()
             except BaseException:
                 self._db.rollback()
                 raise
-            self._db.commit()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

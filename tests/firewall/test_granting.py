@@ -235,6 +235,17 @@ async def test_what_the_disk_does_not_take_ends_when_it_would_have(house: House)
     assert [one.until for one in house.gateway.consents] == [1_900.0]
 
 
+async def test_a_full_disk_takes_no_consent_and_when_there_is_room_it_does(house: House) -> None:
+    house.state._db.execute("PRAGMA max_page_count = 1")  # as many as there are
+    with pytest.raises(Refused, match="not granted: it could not be stored: .*database or disk is full"):
+        for n in range(1_000):
+            await grant(house, subject=Subject.parse(f"name:h{n}.example"), slot=1 + n % 3)
+    given = [one.id for one in house.granting.active]
+    assert given == [one.id for one in house.gateway.consents] == [one.consent.id for one in house.state.consents()]
+    house.state._db.execute("PRAGMA max_page_count = 100000")
+    assert (await grant(house)).id == len(given) + 1
+
+
 # -- restarts, boots and clocks ----------------------------------------------------------------------------------------
 
 

@@ -84,6 +84,16 @@ def test_a_locked_database_is_said_and_nothing_has_happened(tmp_path: Path) -> N
     assert known.word("mode") == "enforce"
 
 
+def test_a_commit_that_fails_is_over(tmp_path: Path) -> None:
+    made = State(tmp_path / "state.db")
+    made._db.execute("PRAGMA foreign_keys = ON")
+    made._db.execute("CREATE TABLE late (word REFERENCES words (word) DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError), made._transaction() as db:
+        db.execute("INSERT INTO late VALUES ('no such word')")  # looked at when it is committed
+    made.set_word("next", "one")
+    assert made.word("next", "") == "one"
+
+
 def test_what_was_said_to_be_stored_survives_kills(tmp_path: Path) -> None:
     """Each round a process is killed while it stores; everything that it had acknowledged is there."""
     code = """
