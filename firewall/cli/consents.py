@@ -237,8 +237,9 @@ def consents_revoke(ctx: click.Context, which: tuple[str, ...], *, as_json: bool
 @consents.command("export")
 @click.argument("file", type=click.Path(allow_dash=True, dir_okay=False), default="-")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@as_json
 @click.pass_context
-def consents_export(ctx: click.Context, file: str, *, force: bool) -> None:
+def consents_export(ctx: click.Context, file: str, *, force: bool, as_json: bool) -> None:
     """Write those in force as JSON Lines, for `consents import` here or on another gate; - is the standard output."""
     with connect(ctx) as client:
         rows = client.ask("consents.export").items
@@ -248,7 +249,10 @@ def consents_export(ctx: click.Context, file: str, *, force: bool) -> None:
         return
     with begun(Path(file), force=force) as out:
         out.write(lines)
-    click.echo(f"written: {file}, {len(rows)} consents", err=True)
+    if as_json:
+        click.echo(json.dumps({"written": file, "count": len(rows)}))
+    else:
+        click.echo(f"written: {file}, {len(rows)} consents", err=True)
 
 
 @consents.command("import")

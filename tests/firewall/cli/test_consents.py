@@ -228,7 +228,8 @@ def test_what_is_exported_is_imported(gate: Gate, tmp_path_factory: pytest.TempP
     out = tmp_path_factory.mktemp("out") / "consents.jsonl"
     assert gate.run("consents", "export", str(out)).exit_code == 0
     assert gate.run("consents", "export", str(out)).exit_code == 1  # not over it
-    assert gate.run("consents", "export").stdout == out.read_text()
+    assert gate.run("consents", "export", "--json").stdout == gate.run("consents", "export").stdout == out.read_text()
+    assert json.loads(gate.run("consents", "export", str(out), "--force", "--json").stdout) == {"written": str(out), "count": 3}
     told = gate.run("consents", "import", str(out))
     assert (told.exit_code, told.stdout) == (0, "")
     assert [line.partition(": ")[0] for line in told.stderr.splitlines()] == ["line 1", "line 2", "line 3"]  # all there already
