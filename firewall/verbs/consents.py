@@ -143,7 +143,7 @@ class ConsentsVerbs:
             if not question.answer and question.topic.slot == wanted.slot and wanted.subject in question.widths
             and (decision := self._app.inbox.trial(question, wanted.subject)) is not None
         ]
-        words = f"{told.words} for {wanted.who}"
+        words = f"{told.words} for {wanted.who}{_whoever(wanted.group)}"
         if not told.asked and all(decision.verdict.refuses for _, decision in tried):
             wide = wanted.subject.kind is Kind.ADDR and "/" in wanted.subject.what
             does = "but it answers each that asks about some" if wide else "so it may change nothing"
@@ -286,7 +286,7 @@ class ConsentsVerbs:
         return self._app.gateway.phones.slot(wanted.slot).group if wanted.slot else wanted.group
 
     def _words(self, consent: Consent) -> str:
-        who = f"phone {consent.phone}" if consent.slot else f"group {consent.group}"
+        who = f"phone {consent.phone}" if consent.slot else f"group {consent.group}{_whoever(consent.group)}"
         return f"consent {consent.id} {opening_of(self._policy(), consent)} for {who}, {WORDS[consent.life]}"
 
     async def _settle(self, consent: Consent, answer: str) -> None:
@@ -323,6 +323,11 @@ class ConsentsVerbs:
         if left <= 0:
             raise Refused("its time is up")
         return replace(wanted, left=left)
+
+
+def _whoever(group: str) -> str:
+    """What such a group means, where that is more than its name says."""
+    return " (every phone that nobody has named, and those to come)" if group == STRICT else ""
 
 
 def opening_of(policy: Policy, consent: Consent) -> str:
