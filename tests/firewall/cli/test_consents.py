@@ -138,10 +138,6 @@ def test_what_cannot_be_is_said_with_its_remedy_and_changes_nothing(gate: Gate, 
 def test_the_preview_says_what_it_includes_and_what_would_still_refuse(gate: Gate) -> None:
     assert gate.run("consents", "grant", "anna", "name:a.example", "--for", "once", "--preview").stdout.startswith("opens a.example and everything below for phone anna; no rule asks")
     asyncio.run_coroutine_threadsafe(gate.app.edits.edit({"act": "add", "text": "block country:CN"}, Author("anna")), gate.loop).result(60)
-    for more in (["--preview"], []):
-        told = gate.run("consents", "grant", "group:strict", "name:c.example", "--for", "15m", *more).stdout
-        assert "for group strict (every phone that nobody has named, and those to come)" in told
-    assert "(every phone" not in gate.run("consents", "grant", "group:home", "name:c.example", "--for", "15m").stdout
     wide = gate.run("consents", "grant", "anna", "addr:0.0.0.0/0", "--for", "once", "--preview").stdout
     assert "no rule asks about all of it, but it answers each that asks about some" in wide
     told = gate.run("consents", "grant", "anna", "service:xiaomi-account", "--for", "1h", "--preview")
@@ -151,6 +147,13 @@ def test_the_preview_says_what_it_includes_and_what_would_still_refuse(gate: Gat
     assert gate.rows("consents", "list") == []
     told = gate.run("consents", "grant", "anna", "service:xiaomi-account", "--for", "1h")
     assert "(block country:CN) still refuses everything in China" in told.stderr
+
+
+def test_what_is_given_to_the_unnamed_says_whose_it_is(gate: Gate) -> None:
+    for more in (["--preview"], []):
+        told = gate.run("consents", "grant", "group:strict", "name:c.example", "--for", "15m", *more).stdout
+        assert "for group strict (every phone that nobody has named, and those to come)" in told
+    assert "(every phone" not in gate.run("consents", "grant", "group:home", "name:c.example", "--for", "15m").stdout
 
 
 def test_the_answer_to_a_question_is_for_its_phone(gate: Gate) -> None:
