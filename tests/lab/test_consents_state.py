@@ -91,6 +91,40 @@ def test_from_the_question_to_the_end(lab: Lab) -> None:
     assert json.loads(lab.consentry("history", "verify", "--json").stdout)["broken"] == []
 
 
+@contextmanager
+def ruled(lab: Lab, rule: str, at: str) -> Iterator[None]:
+    lab.consentry("rules", "add", rule, "--at", at)
+    try:
+        yield
+    finally:
+        lab.consentry("rules", "undo")
+
+
+def test_case_4_a_block_below_an_ask_that_is_answered_comes_too_late(lab: Lab) -> None:
+    with ruled(lab, "ask service:xiaomi-account", "1"):
+        with ruled(lab, f"block name:{HOST}", "2"):
+            assert not upload(lab, "TOKEN-unasked")
+            grant(lab)
+            assert upload(lab, "TOKEN-below")
+        with ruled(lab, f"block name:{HOST}", "1"):
+            assert not upload(lab, "TOKEN-above")
+        assert upload(lab, "TOKEN-neither")
+
+
+def test_case_13_what_never_had_refused_is_granted_and_the_next_try_passes(lab: Lab) -> None:
+    """While it is blocked its name does not exist, for two seconds (test_gate); after that no cache is in the way."""
+    assert not upload(lab, "TOKEN-asked")
+    asked = wait_for(lambda: [one for one in asks(lab) if one["phone"] == "phone1"])[0]
+    lab.consentry("asks", "never", str(asked["id"]))
+    try:
+        assert lab.phone("getent", "hosts", HOST, check=False).stdout == ""
+    finally:
+        lab.consentry("rules", "undo")
+    assert lab.phone("getent", "hosts", HOST).stdout
+    grant(lab)
+    assert upload(lab, "TOKEN-granted")
+
+
 def test_a_gate_that_was_killed_knows_its_consents(lab: Lab) -> None:
     given = json.loads(grant(lab).stdout)
     before = lab.status["gateway_pid"]
