@@ -39,6 +39,7 @@ _ORIGINAL, _REPLY, _STATUS, _TIMEOUT, _MARK, _COUNT_UP, _COUNT_DOWN, _MARK_MASK 
 _OFFLOADED: Final = 1 << 14  # IPS_OFFLOAD of CTA_STATUS
 _ICMP, _TCP, _ICMPV6 = 1, 6, 58
 _DNS: Final = 53
+_TO_DNS: Final = struct.pack("=HH", 6, 3) + _DNS.to_bytes(2)  # CTA_PROTO_DST_PORT
 # CTA_TUPLE_ORIG with two ports, by its size: the headers (and what pads them) and the values between them.
 _USUAL: Final = {
     40 + 2 * size: (
@@ -140,6 +141,8 @@ def forget_questions(of_phone: Callable[[bytes], bool]) -> None:
     with closing(Netlink()) as netlink:
         lost = []
         for _, body in netlink.dump(dump_marked(0, marks.CONNECTION)):
+            if _TO_DNS not in bytes(body):  # most of a table that a flood has filled
+                continue
             parts = attributes(body)
             asked, answered = _flow(parts[_ORIGINAL]), _flow(parts[_REPLY])
             if asked.dport == answered.sport == _DNS and of_phone(asked.src):
