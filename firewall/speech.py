@@ -59,6 +59,7 @@ _MAY_START_TLS = re.compile(
     rb"(?i)(?:PROXY|EHLO|HELO|LHLO|STLS|CAPA|CAPABILITIES|MODE READER|AUTH (?:TLS|SSL)|FEAT|USER|NICK|CAP LS|STARTTLS|"
     rb"<\?xml|<stream|\S{1,16} (?:STARTTLS|CAPABILITY|ID|NOOP))\b"
 )
+_PROXY: Final = b"\r\n\r\n\0\r\nQUIT\n"  # the same line in binary (HAProxy's, version 2); lengths behind
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
 MOST_TEXT, MOST_BINARY = 1 << 16, 1 << 12  # bytes of anything else that are listened to; upgrades come before
 MOST_PIECES = 8  # of anything binary: nobody asks for TLS later, and a connection that lives long needs no gateway then
@@ -152,6 +153,8 @@ class Speech:
 
     def _open(self, data: bytes) -> Said:
         """The first bytes decide the protocol, on whatever port."""
+        if data[:12] == _PROXY and len(data) > (end := 16 + int.from_bytes(data[14:16])):
+            data = data[end:]
         first = data[0]
         if first in (tls.HANDSHAKE, tls.ALERT):
             hello = tls.client_hello(data)

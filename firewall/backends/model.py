@@ -8,6 +8,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from firewall.dissect import ip
+from firewall.inputs import FlowKey
 from firewall.phones import HOME, Phones
 from rules.networks import NAT64, TEREDO, embedded
 
@@ -107,3 +108,16 @@ def sized(raw: bytes) -> bytes:
 
 def without_syn(raw: bytes, l4: int, seq: int) -> bytes:
     return raw[: l4 + 4] + _LONG.pack(seq) + raw[l4 + 8 : l4 + 13] + bytes((raw[l4 + 13] & ~ip.SYN,)) + raw[l4 + 14 :]
+
+
+def back(packet: ip.Packet) -> FlowKey:
+    """The flow this packet is of, if it is an answer."""
+    if packet.proto in (ip.ICMP, ip.ICMPV6):
+        return FlowKey(packet.proto, packet.dst, packet.sport, packet.src, packet.dport)
+    return FlowKey(packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
+
+
+def ends(key: FlowKey) -> tuple[bytes, bytes]:
+    """Addresses and ports as they stand in its opener's packets, and in the answers."""
+    there, back = _PORTS.pack(key.sport, key.dport), _PORTS.pack(key.dport, key.sport)
+    return key.src + key.dst + there, key.dst + key.src + back

@@ -14,10 +14,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from firewall import commands, events, inputs, overheard
-from firewall.backends.model import Sets, answers, sized, without_syn
+from firewall.backends.model import Sets, answers, back, ends, sized, without_syn
 from firewall.capture import CaptureError
 from firewall.commands import Watch
-from firewall.dissect import NOT_MINE, ip, link, tls
+from firewall.dissect import NOT_MINE, carried, ip, link, tls
 from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import CONTRADICTS, Order, Segment
 from firewall.flow import HELD_SECONDS
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 65_536  # flows at a time; of more, the oldest is told and let go
 TICK_SECONDS: Final = 1.0  # as the engine's
+DEEPEST: Final = 4  # packets within packets
 SEGMENTS: Final = 8  # of a hello, shown as they are; the gate holds ten
 LARGEST: Final = 1 << 15  # bytes of the rest of it
 PROGRESS: Final = 1 << 14  # packets
@@ -53,7 +54,6 @@ PLAIN_IPV4: Final = 0x45  # version 4, no options
 # the data offset and the flags
 _IPV4 = Struct("!12xHBxH2xHxB2x12s8xBB")
 _IPV6 = Struct("!18xHBx36s8xBB")
-_PORTS = Struct("!HH")
 _LONG = Struct("!I")
 
 
@@ -220,8 +220,8 @@ class Replay:
             flow.answered, flow.unfinished = seen.answered, seen.unfinished
         flow.decision = event.decision
 
-    def _packet(self, time: float, frame: bytes, side: Side | None) -> None:
-        """What is not only counted. `frame` is of Ethernet; `side`: whose packet it is, if that is known."""
+    def _packet(self, time: float, frame: bytes, side: Side | None, depth: int = 0) -> None:
+        """What is not only counted. `frame` is of Ethernet, `depth` packets deep; `side`: whose it is, if known."""
         now = self._now = max(self._now, time)
         whole = frame[ETHERNET_HEADER:] if side else self._fragments.add(frame[ETHERNET_HEADER:], now)
         if whole is None:
@@ -266,24 +266,30 @@ class Replay:
         elif not up:
             for message in overheard.messages(whole[packet.payload : packet.end]):
                 self._talk(flow, message, up=False)
+        if packet.proto == ip.TCP or depth == DEEPEST or not self._all_names:
+            return
+        if within := carried.frame(packet, whole):
+            for end in ends(flow.key):  # none of it is only counted
+                self._sides.get(packet.proto, {}).pop(end, None)
+            self._packet(time, within, None, depth + 1)
 
     def _side_of(self, packet: ip.Packet) -> Side | None:
         flow = self._flows.get(packet.flow())
         if flow is not None:
             return flow.up
-        flow = self._flows.get(_back(packet))
+        flow = self._flows.get(back(packet))
         return flow.down if flow is not None else None
 
     def _open(self, packet: ip.Packet, time: float, *, up: bool, macs: bytes) -> Side:
         """A flow whose first recorded packet this is. `macs`: its receiver's and its sender's."""
-        key, mac = (packet.flow(), macs[6:]) if up else (_back(packet), macs[:6])
+        key, mac = (packet.flow(), macs[6:]) if up else (back(packet), macs[:6])
         if mac == link.NOBODY:  # the link does not tell: the address stands for its phone
             mac = b"\x06" + blake2b(key.src, digest_size=5).digest()
         flow = self._flows[key] = Recorded(key, mac, time)
         sides = self._sides.get(key.proto)
         if sides is not None:
-            there, back = _ends(key)
-            sides[there], sides[back] = flow.up, flow.down
+            there, answering = ends(key)
+            sides[there], sides[answering] = flow.up, flow.down
         if len(self._flows) > MOST:
             self._forget(next(iter(self._flows.values())))
         if sides is not None and (key.proto == ip.TCP or not flow.asks):
@@ -300,7 +306,7 @@ class Replay:
         del self._flows[key]
         sides = self._sides.get(key.proto)
         if sides is not None:
-            for end in _ends(key):
+            for end in ends(key):
                 sides.pop(end, None)
         self._deliver((inputs.FlowCounted(key, flow.up.bytes, flow.down.bytes, ended=True),))
         self._over.append(flow)
@@ -431,16 +437,3 @@ class Replay:
             if told.chain not in names.chains(phone, told.addresses[0], self._now):
                 # refused by one of its names; in the recording the phone was told the address all the same
                 names.learn(phone, told.chain, told.addresses, told.ttl, self._now)
-
-
-def _back(packet: ip.Packet) -> FlowKey:
-    """The flow this packet is of, if it is an answer."""
-    if packet.proto in (ip.ICMP, ip.ICMPV6):
-        return FlowKey(packet.proto, packet.dst, packet.sport, packet.src, packet.dport)
-    return FlowKey(packet.proto, packet.dst, packet.dport, packet.src, packet.sport)
-
-
-def _ends(key: FlowKey) -> tuple[bytes, bytes]:
-    """Addresses and ports as they stand in its opener's packets, and in the answers."""
-    there, back = _PORTS.pack(key.sport, key.dport), _PORTS.pack(key.dport, key.sport)
-    return key.src + key.dst + there, key.dst + key.src + back

@@ -2,6 +2,7 @@
 
 What wants to look like nothing (obfs4, Shadowsocks, AmneziaWG) or like ordinary TLS cannot be told this way; nor can
 a tunnel inside TLS. WireGuard: its paper, 5.4. OpenVPN: its protocol page. IKE: RFC 7296, 3.1. L2TP: RFC 2661, 3.1.
+What carries packets in the clear: carried.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from typing import Final
 
 from firewall.dissect import NOT_MINE, NotMine
+from firewall.dissect.carried import within
 
 PPTP_MAGIC: Final = b"\x1a\x2b\x3c\x4d"  # RFC 2637, 2.1
 MOST_METHODS = 9  # of a SOCKS5 greeting; IANA has assigned nine
@@ -52,7 +54,7 @@ def udp(data: bytes) -> str | NotMine:
         return "ike"
     if size >= 12 and data[0] & 0xC8 == 0xC8 and data[1] & 15 == 2 and int.from_bytes(data[2:4]) == size:
         return "l2tp"
-    return NOT_MINE
+    return "ip" if within(data) else NOT_MINE
 
 
 def like_tor(name: str, alpn: tuple[str, ...]) -> bool:

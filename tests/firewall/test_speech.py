@@ -299,6 +299,17 @@ def test_a_request_in_pieces_behind_other_text_is_read() -> None:
     assert names(heard[1]) == ["late.example"]
 
 
+@pytest.mark.parametrize("family", [b"\x11\0\x0c" + bytes(12), b"\x21\0\x2c" + bytes(44), b"\0\0\0"])
+def test_what_stands_behind_a_proxys_header_in_one_piece_is_read(wire, family: bytes) -> None:
+    """PROXY protocol, version 2: of IPv4, of IPv6 and TLVs, of nobody."""
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21" + family
+    for said in (request("late.example"), wire.hello("late.example")):
+        assert names(Speech().hear(header + said)) == ["late.example"]
+        speech = Speech()
+        assert speech.hear(header + said[:30]) is MORE
+        assert names(speech.hear(said[30:])) == ["late.example"]
+
+
 def test_mail_in_pieces_and_ssh_in_pieces(wire) -> None:
     speech = Speech()
     assert speech.hear(b"EHLO phone") is MORE, "it could still be a request"

@@ -4,16 +4,18 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 import captures
+import carriers
 import corpora
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firewall.backends import replay
-from firewall.backends.model import Sets
+from firewall.backends.model import Everybody, Sets
 from firewall.capture import Capture
 from firewall.commands import KernelState
 from firewall.dissect import tls
+from firewall.gateway import Gateway
 
 
 @pytest.mark.parametrize("name", captures.CASES)
@@ -67,6 +69,43 @@ def test_of_very_many_flows_the_oldest_is_told_and_let_go(monkeypatch: pytest.Mo
         assert row["name"] == f"www{n}.example"
         told += 1
     assert told == 50
+
+
+def carried(name: str, packets: captures.Packets) -> list[dict]:
+    """Rows of these packets within others."""
+    proto, wrap = carriers.STREAMS.get(name) or carriers.DATAGRAMS[name]
+    out = []
+    for time, inner in packets:
+        ends = (captures.PHONE, "192.0.2.9") if inner[12:16] == packets[0][1][12:16] else ("192.0.2.9", captures.PHONE)
+        outer = captures.ip(*ends, proto, wrap(inner)) if proto == 47 else captures.udp(ends[0], proto, ends[1], proto, wrap(inner))
+        out.append((time, outer))
+    return list(corpora.replayed((time, 1, frame) for time, frame in captures.on("ethernet", out)))
+
+
+@pytest.mark.parametrize("name", [*carriers.STREAMS, "vxlan", "geneve", "geneve-ip", "gtp", "gtp-extensions"])
+def test_what_packets_carry_has_rows_of_its_own_behind_that_of_the_tunnel(name: str) -> None:
+    """As long as it lasts, both ways; a second name comes after more packets than a plain flow over UDP is listened to."""
+    first = captures.Talk().shake().say(bytes(3_000), 60).answer().packets
+    packets = first + captures._tls("late.example", sport=40_001, at=first[-1][0] + 1)
+    outer, *inner = carried(name, packets)
+    assert [(row["name"], row["src"], row["dport"]) for row in inner] == [("", captures.PHONE, 443), ("late.example", captures.PHONE, 443)]
+    assert inner[0]["bytes_down"] == 40 + 140
+    assert outer["via"] == ("none" if name in carriers.STREAMS else "tunnel")
+
+
+def test_with_rules_what_is_within_is_as_unseen_as_live() -> None:
+    _, wrap = carriers.DATAGRAMS["vxlan"]
+    packets = [(time, captures.udp(captures.PHONE, 50_000, "192.0.2.9", 4789, wrap(inner))) for time, inner in captures._tls()]
+    one = replay.Replay(Gateway(Everybody()), corpora.packs(), all_names=False)
+    rows = [flow.to_json("") for flow in one.play((time, 1, frame, 0, len(frame)) for time, frame in captures.on("ethernet", packets))]
+    assert [(row["dport"], row["via"]) for row in rows] == [(4789, "tunnel")]
+
+
+def test_packets_in_packets_in_packets_have_an_end() -> None:
+    packet = captures._tls()[3][1]
+    for _ in range(2_000):
+        packet = captures.ip(captures.PHONE, captures.FAR, 4, packet)
+    assert len(list(corpora.replayed([(captures.START, 1, frame) for _, frame in captures.on("ethernet", [(0, packet)])]))) == 1
 
 
 def test_a_name_learnt_before_the_flow_counts_and_one_that_is_long_past_does_not() -> None:

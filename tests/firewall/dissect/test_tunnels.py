@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import struct
 
+import captures
+import carriers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,11 +24,12 @@ IKE_1 = SESSION + bytes(8) + b"\x01\x10\x02\x00" + bytes(4) + struct.pack("!I", 
     (b"\x01\0\0\0" + bytes(144), "wireguard"), (b"\x04\0\0\0" + bytes(4) + struct.pack("<Q", 3) + bytes(80), "wireguard"),
     (PLAIN, "openvpn"), (AUTH, "openvpn"), (CRYPT, "openvpn"), (CRYPT_2, "openvpn"), (CRYPT_3, "openvpn"),
     (IKE_2, "ike"), (IKE_1, "ike"), (bytes(4) + IKE_2, "ike"),
+    (carriers.DATAGRAMS["vxlan"][1](captures.udp(captures.PHONE, 1, captures.FAR, 2, bytes(90))), "ip"),
     (struct.pack("!HHHH", 0xC802, 20, 0, 0) + bytes(12), "l2tp"),
 ])
 def test_datagrams(data, what):
     assert tunnels.udp(data) == what
-    assert tunnels.udp(data[:-1]) is NOT_MINE or what in ("openvpn", "wireguard")
+    assert tunnels.udp(data[:-1]) is NOT_MINE or what in ("openvpn", "wireguard", "ip")
 
 
 @pytest.mark.parametrize(("data", "what"), [

@@ -1,0 +1,102 @@
+"""[pure] Packets within packets: tunnels between hosts, networks over networks, and mirrors of a switch's port.
+
+Only what is in the clear. GRE: RFC 2784, 2890, 2637; ERSPAN: draft-foschiano-erspan; IP in IP: RFC 2003, 4213; VXLAN:
+RFC 7348; Geneve: RFC 8926; GTP-U: 3GPP TS 29.281, 5; Teredo: RFC 4380, 5.1.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from firewall.dissect import ip, link
+
+if TYPE_CHECKING:
+    from firewall.dissect.ip import Packet
+
+IP_IN_IP, IPV6_IN_IP, GRE = 4, 41, 47  # protocols of IP
+_CHECKSUM, _ROUTING, _KEY, _SEQUENCE, _ACKNOWLEDGES = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080  # of GRE's first two bytes
+_PPP, _ERSPAN, _ERSPAN_3, _BRIDGED = b"\x88\x0b", b"\x88\xbe", b"\x22\xeb", b"\x65\x58"
+_VXLAN: Final = b"\x08\0\0\0"  # only the flag that it has a network's number
+_TEREDO: Final = bytes.fromhex("20010000")
+_SHORTEST: Final = 64  # bytes of an Ethernet frame; what is shorter is filled
+_MOST_EXTENSIONS: Final = 8  # of one GTP header
+_USER_DATA: Final = 255  # GTP's type of message
+
+
+def frame(packet: Packet, raw: bytes) -> bytes:
+    """What `packet` carries, as a plain Ethernet frame; b"" if that is no packet. `raw`: from its IP header on."""
+    data = raw[packet.payload : packet.end]
+    if packet.proto == ip.UDP:
+        return within(data)
+    if packet.proto in (IP_IN_IP, IPV6_IN_IP):
+        return _whole(link.RAW, data)
+    return _gre(data) if packet.proto == GRE else b""
+
+
+def within(data: bytes) -> bytes:
+    """The same of a datagram's payload. On any port: each of them carries IP whose lengths fit, or it is none."""
+    if data[:4] == _VXLAN and data[7:8] == b"\0":
+        return _whole(link.ETHERNET, data[8:])
+    if len(data) < 28:
+        return b""
+    if data[0] & 0xF8 == 0x30 and data[1] == _USER_DATA and int.from_bytes(data[2:4]) == len(data) - 8:
+        return _gtp(data)
+    if data[0] < 0x40 and not data[1] & 0x3F and data[7] == 0:
+        return _typed(data[2:4], data[8 + ((data[0] & 0x3F) << 2) :])
+    return _teredo(data)
+
+
+def _gre(data: bytes) -> bytes:
+    if len(data) < 4:
+        return b""
+    flags, kind = int.from_bytes(data[:2]), data[2:4]
+    at = 4 + 4 * (bool(flags & _CHECKSUM) + bool(flags & _KEY) + bool(flags & _SEQUENCE))
+    if flags & 7 == 1 and kind == _PPP:
+        return _whole(link.PPP, data[at + 4 * bool(flags & _ACKNOWLEDGES) :])
+    if flags & 7 or flags & _ROUTING:
+        return b""
+    if kind == _ERSPAN:
+        return _whole(link.ETHERNET, data[at + (8 if flags & _SEQUENCE else 0) :])  # the first kind has no header
+    if kind == _ERSPAN_3:
+        more = data[at + 11 : at + 12]
+        return _whole(link.ETHERNET, data[at + (20 if more and more[0] & 1 else 12) :])
+    return _typed(kind, data[at:])
+
+
+def _gtp(data: bytes) -> bytes:
+    at = 8
+    if data[0] & 7:
+        following, at = data[11] if data[0] & 4 else 0, 12
+        for _ in range(_MOST_EXTENSIONS):
+            if not following or at >= len(data) or not data[at]:
+                break
+            at += data[at] << 2
+            following = data[at - 1] if at <= len(data) else 0
+    return _whole(link.RAW, data[at:])
+
+
+def _teredo(data: bytes) -> bytes:
+    """Authentication and the client's own place may stand in front; one of both ends has an address of Teredo's."""
+    at = 0
+    if data[:2] == b"\0\1":
+        at = 13 + data[2] + data[3]
+    if data[at : at + 2] == b"\0\0":
+        at += 8
+    ends = data[at + 8 : at + 12], data[at + 24 : at + 28]
+    return _whole(link.RAW, data[at:]) if data[at : at + 1] >= b"\x60" and _TEREDO in ends else b""
+
+
+def _typed(kind: bytes, data: bytes) -> bytes:
+    """Behind an EtherType."""
+    return _whole(link.ETHERNET, data if kind == _BRIDGED else bytes(12) + kind + data)
+
+
+def _whole(kind: int, data: bytes) -> bytes:
+    """Its own header says how long it is: a recording may have cut it off, but nothing else stands behind it."""
+    made = link.as_ethernet(kind, data)
+    inner = made[14:]
+    if len(inner) < 20 or inner[0] < 0x45 or (inner[0] >= 0x60 and len(inner) < 40):
+        return b""
+    length = int.from_bytes(inner[2:4]) if inner[0] < 0x60 else 40 + int.from_bytes(inner[4:6])
+    padded = kind == link.ETHERNET and len(data) <= _SHORTEST
+    return made if length >= len(inner) or padded else b""

@@ -1,0 +1,55 @@
+"""Packets within packets, as tunnels, networks over networks and switches that mirror a port send them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import captures
+
+_MACS = captures.THEIR_MAC + captures.OUR_MAC
+
+
+def kind(packet: bytes) -> bytes:
+    return b"\x08\0" if packet[0] >> 4 == 4 else b"\x86\xdd"
+
+
+def ethernet(packet: bytes) -> bytes:
+    return (_MACS + kind(packet) + packet).ljust(60, b"\0")
+
+
+def gre(flags: int, type_: bytes, more: bytes, data: bytes) -> bytes:
+    return struct.pack("!H", flags) + type_ + more + data
+
+
+TEREDO, _NATIVE = "2001:0:102:304:8000:1:3f57:fef6", "2001:db8:51::7"
+
+
+def teredo(packet: bytes, before: bytes = b"") -> bytes:
+    """Its addresses are of IPv6, whatever was to be carried."""
+    del packet
+    inner = captures.tcp(TEREDO, 40000, _NATIVE, 443, 1001, 24, captures.records(captures.hello("www.example.com")))
+    return before + inner
+
+
+# name -> IP's protocol, and what it carries of a packet
+STREAMS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
+    "gre": (47, lambda p: gre(0, kind(p), b"", p)),
+    "gre-all-fields": (47, lambda p: gre(0xB000, kind(p), bytes(12), p)),
+    "gre-bridged": (47, lambda p: gre(0x2000, b"\x65\x58", bytes(4), ethernet(p))),
+    "gre-mpls": (47, lambda p: gre(0, b"\x88\x47", b"\0\1\1\x40", p)),
+    "pptp": (47, lambda p: gre(0x3081, b"\x88\x0b", bytes(12), (b"\xff\x03\0\x21" if p[0] >> 4 == 4 else b"\xff\x03\0\x57") + p)),
+    "erspan-1": (47, lambda p: gre(0, b"\x88\xbe", b"", ethernet(p))),
+    "erspan-2": (47, lambda p: gre(0x1000, b"\x88\xbe", bytes(12), ethernet(p))),
+    "erspan-3": (47, lambda p: gre(0x1000, b"\x22\xeb", bytes(16), ethernet(p))),
+    "erspan-3-more": (47, lambda p: gre(0x1000, b"\x22\xeb", bytes(15) + b"\1" + bytes(8), ethernet(p))),
+}
+DATAGRAMS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {  # name -> port, payload
+    "vxlan": (4789, lambda p: b"\x08\0\0\0\0\0\x07\0" + ethernet(p)),
+    "geneve": (6081, lambda p: b"\2\0\x65\x58\0\0\x07\0" + bytes(8) + ethernet(p)),
+    "geneve-ip": (6081, lambda p: b"\0\0" + kind(p) + b"\0\0\x07\0" + p),
+    "gtp": (2152, lambda p: b"\x30\xff" + struct.pack("!HI", len(p), 7) + p),
+    "gtp-extensions": (2152, lambda p: b"\x34\xff" + struct.pack("!HI", len(p) + 8, 7) + b"\0\0\0\x85" + b"\1\0\x09\0" + p),
+    "teredo": (3544, teredo),
+    "teredo-behind-more": (3544, lambda p: teredo(p, b"\0\1\2\1" + bytes(3 + 9) + bytes(8))),
+}
