@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import captures
+import carriers
 import pytest
 from judge import Lab, environment, lab_up, lines, wait_for
 from talk import hello, server_name
@@ -21,6 +23,7 @@ WAYS = {  # first bytes, as the programs send them
     "openvpn": ("udp", b"\x38" + b"sessions" + bytes(5)),
     "ike": ("udp", b"initiato" + bytes(8) + b"\x21\x20\x22\x08" + bytes(4) + (60).to_bytes(4) + b"p" * 32),
     "l2tp": ("udp", b"\xc8\x02\0\x14" + bytes(8) + b"\x80\x08\0\0\0\0\0\x01"),
+    "vxlan": ("udp", carriers.DATAGRAMS["vxlan"][1](captures.udp(captures.PHONE, 1, captures.FAR, 2, bytes(90)))),
     "openvpn-tcp": ("tcp", b"\0\x0e\x38" + b"sessions" + bytes(5)),
     "ssh": ("tcp", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
     "socks5": ("tcp", b"\x05\x01\0"),
