@@ -154,7 +154,7 @@ class LinuxBackend:
             loop.add_reader(source.fileno(), read, source)
             self._sources.append(source)
         self._spawn(self._keep_looking())
-        self._spawn(keep_counting(deliver, self._strain))
+        self._spawn(keep_counting(deliver, self._strain, ends))
         self._spawn(keep_hearing(deliver, lambda: self._sides.wan))
         self._pairs.pin_all()
         self._deliver([PairsFound(tuple((*pair, slot) for pair, slot in self._pairs.slots().items()))])

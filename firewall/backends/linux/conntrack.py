@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -160,6 +161,12 @@ def counted(body: memoryview) -> Counted | None:
     if mark is None or original is None:
         return None
     return Counted(_flow(original), number(mark), _bytes(parts.get(_COUNT_UP)), _bytes(parts.get(_COUNT_DOWN)))
+
+
+def of_tcp(body: memoryview) -> bool:
+    """Of the same, looked at shortly: the tuple stands first in it, and its protocol before two ports."""
+    at = int.from_bytes(body[:2], sys.byteorder) - 20
+    return 0 < at < len(body) and body[at] == _TCP
 
 
 def _flow(original: memoryview) -> FlowKey:

@@ -212,6 +212,16 @@ async def check(backend, seen, come, sends, frame):
     assert "packets 0 " not in nft("list", "counter", "inet", "consentry", "strained")
     shown("conntrack", "-F")
     await wait_for(lambda: "budgets" not in nft("list", "chain", "inet", "consentry", "permit"))
+    for n in range(150):
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 10_000 + n))   # these begin nowhere
+    counting.MOST_LEFT, said = 200, sum(isinstance(i, Strained) for i in seen)   # beginnings that are left behind
+    await asyncio.to_thread(subprocess.run, PHONE + [MANY.replace("DGRAM).sendto(b'x', (", "STREAM | 2048).connect_ex((").format("INET", "198.51.100.7", 150)], check=True)
+    shown("conntrack", "-F")
+    await wait_for(lambda: sum(isinstance(i, Strained) for i in seen) > said)
+    await wait_for(lambda: "budgets" in nft("list", "chain", "inet", "consentry", "permit"))
+    assert 150 <= backend._ends.unjudged < 250
+    counting.BEGUN_SECONDS = 0.0   # they are forgotten
+    await wait_for(lambda: "budgets" not in nft("list", "chain", "inet", "consentry", "permit"))
     assert not any(isinstance(i, (Tampered, CommandFailed)) for i in seen)
 """
 
