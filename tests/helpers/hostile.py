@@ -313,20 +313,16 @@ def fake_long_before_and_all_between(c: Raw, _: str, good: bytes, evil: bytes) -
         c.send(0, evil)
 
 
-@trick
-def reset_dies(c: Raw, _: str, good: bytes, evil: bytes) -> None:
-    if c.open():
-        c.send(0, b"", ttl=DIES, flags=RST)
-        time.sleep(PAUSE)
-        c.send(0, evil)
+def dies(flags: int) -> Callable[[Raw, str, bytes, bytes], None]:
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        if c.open():
+            c.send(0, b"", DIES, flags)
+            time.sleep(PAUSE)
+            c.send(0, evil)
+    return send
 
 
-@trick
-def end_dies(c: Raw, _: str, good: bytes, evil: bytes) -> None:
-    if c.open():
-        c.send(0, b"", ttl=DIES, flags=FIN | ACK)
-        time.sleep(PAUSE)
-        c.send(0, evil)
+TRICKS |= {"reset_dies": dies(RST), "end_dies": dies(FIN | ACK)}
 
 
 @trick
@@ -423,15 +419,26 @@ def two_at_once(c: Raw, _: str, good: bytes, evil: bytes) -> None:
         c.send(0, good.replace(b"Connection: close", b"X: yz") + evil)
 
 
-@trick
-def two_one_after_another(c: Raw, _: str, good: bytes, evil: bytes) -> None:
-    good = good.replace(b"Connection: close", b"X: yz")
-    if c.open():
-        c.send(0, good)
-        time.sleep(PAUSE)
-        for _ in range(2):
-            c.send(len(good), evil)
+def one_after_another(flags: int = 0, ttl: int = 64) -> Callable[[Raw, str, bytes, bytes], None]:
+    """With `flags`, a segment without a word between them."""
+    def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+        good = good.replace(b"Connection: close", b"X: yz")
+        if c.open():
+            c.send(0, good)
             time.sleep(PAUSE)
+            if flags:
+                c.send(len(good), b"", ttl, flags)
+                time.sleep(PAUSE)
+            for _ in range(2):
+                c.send(len(good), evil)
+                time.sleep(PAUSE)
+    return send
+
+
+TRICKS |= {
+    "two_one_after_another": one_after_another(), "syn_between": one_after_another(SYN),
+    "reset_between": one_after_another(RST, DIES), "end_between": one_after_another(FIN | ACK, DIES),
+}
 
 
 def behind(c: Raw, first: bytes, said: bytes, cuts: tuple[int, ...]) -> None:
