@@ -73,7 +73,7 @@ constraints: ## renew the pins from a clean environment with the newest that pyp
 deb: ## a Debian package of this checkout, into dist/
 	packaging/build
 
-deb-test: deb ## it is installed, upgraded, removed and purged on a copy of this machine (a minute)
+deb-test: deb ## it is installed, upgraded, removed and purged on a copy of this machine (four minutes)
 	$(SUDO) tests/campaign/deb.sh dist/consentry_*.deb
 
 clean: ## remove what tools made here; the next start prepares anew

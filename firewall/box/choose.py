@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 SSID: Final = "home-guard"
 WORDS: Final = 4  # groups of the passphrase
 LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"  # 32, none of which looks like another: 4 groups of 5 are 100 bits
+# When the phones' network becomes another one: their Wi-Fi is ours, or begins behind a foreign access point.
+_RENEWED: Final = {
+    AP: "they get it as soon as they join again, by themselves",
+    INLINE: "switch the access point off and on, or each phone's Wi-Fi; else it takes up to an hour",
+    ONE_ARMED: "set it by hand on each, with its gateway and DNS",
+}
 DEFAULT_CHANNELS: Final = {"2.4": (6, 1, 11), "5": (36, 40, 44, 48)}
 
 
@@ -235,6 +241,8 @@ def _subnets(
             raise PlanError("--subnet: all private networks are in use on this box; say which one may be taken")
         subnet4 = free
     why.append(f"network {subnet4} and {subnet6}: nothing on this box is in there")
+    if before is not None and before.subnet4 != subnet4:
+        why.append(f"phones that are in {before.subnet4} need a new address: {_RENEWED[before.mode]}")
     return subnet4, subnet6
 
 

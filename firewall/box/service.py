@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,13 +17,15 @@ from typing import TYPE_CHECKING, Final
 from firewall.backends.linux import marks
 from firewall.box import units
 from firewall.box.plan import BRIDGE
-from firewall.settings import write_atomically
+from firewall.settings import STATE, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ETC: Final = Path("etc/systemd/system")
 PACKAGED: Final = Path("usr/lib/systemd/system")  # where a Debian package has put the same texts already
+PATIENCE: Final = 240.0  # seconds for systemctl: the gate of a small box that has just booted takes a minute
+STEP: Final = 0.2  # seconds
 
 
 class ServiceError(Exception):
@@ -128,7 +132,27 @@ class Service:
     def _systemctl(self, *words: str) -> None:
         where = [] if self._root == Path("/") else [f"--root={self._root}"]
         self._tell(f"systemctl {' '.join(words)}")
-        done = subprocess.run(["systemctl", *where, *words], capture_output=True, text=True, check=False, timeout=240)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise ServiceError(f"systemctl {words[0]}: {last}. More: journalctl -u {words[-1]}")
+        more = f"More: journalctl -u {words[-1]}"
+        locked = self._locked
+        with tempfile.TemporaryFile("w+") as said:
+            process = subprocess.Popen(["systemctl", *where, *words], stdout=subprocess.DEVNULL, stderr=said)
+            until = time.monotonic() + PATIENCE
+            while process.poll() is None:
+                lost = f"the gate does not start: {self._locked}" if not locked and self._locked else ""
+                if lost or time.monotonic() > until:
+                    process.kill()  # systemd itself goes on trying
+                    process.wait()
+                    raise ServiceError(f"systemctl {words[0]}: {lost or f'no end within {PATIENCE:.0f} s'}. {more}")
+                time.sleep(STEP)
+            if process.returncode:
+                said.seek(0)
+                last = (said.read().strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+                raise ServiceError(f"systemctl {words[0]}: {last}. {more}")
+
+    @property
+    def _locked(self) -> str:
+        """Why the supervisor, or the owner, has locked the gate; "": it is not locked."""
+        try:
+            return (self._root / str(STATE).lstrip("/") / "locked").read_text("utf-8").strip() or "it is locked"
+        except (OSError, UnicodeDecodeError):
+            return ""

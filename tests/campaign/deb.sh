@@ -20,7 +20,7 @@ for dir in proc sys dev run; do
 done
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-mount --rbind /sys "$root/sys"
+mount -t sysfs sysfs "$root/sys" # this network's interfaces, not the machine's
 cp "$deb" "$root/root/consentry.deb"
 
 in_root() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive "$@"; }
@@ -36,11 +36,23 @@ check() { # what, command...
     fi
 }
 no() { ! "$@"; }
-remade() { # version, file of it that is cut off (or nothing): the same package as another one
+remade() { # version, file of it that is cut off, or `dies`: its gate ends at once (or nothing): the same package as another one
     rm -rf "$root/root/other"
     dpkg-deb -R "$root/root/consentry.deb" "$root/root/other"
     sed -i "s/^Version: .*/Version: $1/" "$root/root/other/DEBIAN/control"
-    for file in ${2:+"$root/root/other"/$2}; do truncate -s 100 "$file"; done
+    if [ "${2-}" = dies ]; then
+        python3 - "$root"/root/other/usr/lib/consentry/wheels/consentry-*.whl <<'END'
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as whole:
+    parts = {one.filename: whole.read(one) for one in whole.infolist()}
+parts["firewall/app.py"] = b"raise SystemExit(7)\n"
+with zipfile.ZipFile(sys.argv[1], "w") as other:
+    for name, text in parts.items():
+        other.writestr(name, text)
+END
+    elif [ "${2-}" ]; then
+        for file in "$root/root/other"/$2; do truncate -s 100 "$file"; done
+    fi
     dpkg-deb --root-owner-group --build "$root/root/other" "$root/root/other.deb" >/dev/null
 }
 enforcing() { in_root consentry status --json | grep -q '"ENFORCING"'; }
@@ -115,5 +127,56 @@ check "what its owner wrote stays" test -e "$root/var/lib/consentry/rules.toml"
 printf '%s\n' 'mode = "inline"' 'port = "lan0"' 'subnet4 = "192.168.77.0/24"' 'subnet6 = "fd12:3456:789a::/64"' >"$root/etc/consentry/gateway.toml"
 check "it comes again" in_root dpkg --install /root/consentry.deb
 check "and so does the gate, by the plan that stayed" test -L "$units/multi-user.target.wants/consentry.service"
+
+# No systemd runs here. This does by hand what our scripts ask of it: whether the gate runs, and starting it again, until
+# it decides. All else the real one answers.
+mv "$root/usr/bin/systemctl" "$root/usr/bin/systemctl.real"
+cat >"$root/usr/bin/systemctl" <<'END'
+#!/bin/bash
+runs() { [ -e /run/gate ] && kill -0 "$(cat /run/gate)" 2>/dev/null; }
+ended() {
+    runs || return 0
+    kill "$(cat /run/gate)"
+    while runs; do sleep 0.1; done
+}
+case $* in
+    "is-active"*) runs ;;
+    "restart"*consentry.service*)
+        sh /etc/consentry/lock.sh
+        ended
+        setsid consentry run --headless >>/run/gate.log 2>&1 &
+        echo $! >/run/gate
+        for _ in $(seq 1200); do
+            if consentry status --json 2>/dev/null | grep -q '"ENFORCING"'; then exit 0; fi
+            sleep 0.2
+        done
+        exit 1 ;;
+    "restart"*) sh /etc/consentry/lock.sh ;;
+    "disable --now"*) ended; shift 2; systemctl.real disable "$@" ;;
+    "daemon-reload") ;;
+    *) exec systemctl.real "$@" ;;
+esac
+END
+chmod 755 "$root/usr/bin/systemctl"
+mkdir -p "$root/run/systemd/system"
+dies() { "$@" >/mnt/said-by 2>&1 && return 1; cat /mnt/said-by; grep -q "$wanted" /mnt/said-by; }
+locked() { ip rule | grep -q 'iif consentry0.*blackhole' && nft list table inet consentry_lock >/dev/null; }
+check "the gate of the plan starts" in_root consentry service install
+check "and decides" within enforcing
+remade 99.2
+check "an upgrade of a gate that runs goes through" in_root dpkg --install /root/other.deb
+check "and the new one decides" enforcing
+touch "$root/usr/lib/consentry/venv/this-one"
+remade 99.3 dies
+wanted="version before runs again"
+check "an upgrade whose gate does not start fails, and says so" dies in_root dpkg --install /root/other.deb
+check "behind a lock that stood" locked
+check "the version before is in its place" test -e "$root/usr/lib/consentry/venv/this-one"
+check "and decides" enforcing
+check "and nothing stands beside it" bash -c "! ls -d $root/usr/lib/consentry/venv.*"
+remade 99.4
+check "the next one goes through" in_root dpkg --install /root/other.deb
+check "and is another one" no test -e "$root/usr/lib/consentry/venv/this-one"
+check "that decides" enforcing
 check "a purge takes that too" in_root dpkg --purge consentry
 check "and leaves nothing" bash -c "! find $root/etc $root/usr/lib $root/usr/share $root/usr/bin $root/var/lib/consentry -path '*consentry*' -not -path '*/dpkg/*' 2>/dev/null | grep ."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,36 @@ def test_a_machine_without_systemd_is_said_and_left_alone(tmp_path: Path, monkey
     with pytest.raises(ServiceError, match="no systemd.*sudo consentry run"):
         one.install("consentry0", start=True)
     assert there(tmp_path) == set()
+
+
+@pytest.fixture
+def slow_systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose systemctl has no end, as where a gate is started again and again; the root of its files."""
+    root, tools = tmp_path / "root", tmp_path / "tools"
+    tools.mkdir()
+    (tools / "systemctl").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tools / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    return root
+
+
+def test_a_gate_that_dies_at_each_start_is_not_waited_for(slow_systemctl: Path) -> None:
+    locked = slow_systemctl / "var/lib/consentry/locked"
+    locked.parent.mkdir(parents=True)
+
+    def tell(line: str) -> None:
+        if line.startswith("systemctl"):  # what the supervisor does meanwhile
+            threading.Timer(0.3, locked.write_text, ["the gateway died 6 times within a minute"]).start()
+
+    one = Service(tell, slow_systemctl, COMMAND)
+    with pytest.raises(ServiceError, match="does not start: the gateway died 6 times.*journalctl -u consentry"):
+        one.install("consentry0", start=True)
+
+
+def test_systemctl_without_an_end_is_said(slow_systemctl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "PATIENCE", 0.3)
+    with pytest.raises(ServiceError, match="no end within"):
+        at(slow_systemctl)[0].install("consentry0", start=True)
 
 
 @pytest.mark.lab
