@@ -1,4 +1,7 @@
-"""A phone that asks for an address (RFC 2131): dhcp.py INTERFACE [HOST]. Prints what it was given as JSON."""
+"""A phone that asks for an address (RFC 2131): dhcp.py INTERFACE [HOST [OLD]]. Prints what it was given as JSON.
+
+With OLD it asks for that address, as one does that had it before, and ends well when it is refused.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def options(reply: bytes) -> dict[int, bytes]:
     return found
 
 
-def main(interface: str, host: str = "") -> None:
+def main(interface: str, host: str = "", old: str = "") -> None:
     mac = bytes.fromhex(Path(f"/sys/class/net/{interface}/address").read_text().strip().replace(":", ""))
     name = b"\x3d\x07\x01" + mac  # as many phones do: a client identifier (RFC 2132, 9.14)
     name += b"\x0c" + bytes([len(host.encode())]) + host.encode() if host else b""
@@ -46,6 +49,9 @@ def main(interface: str, host: str = "") -> None:
                     return reply
             raise SystemExit("nobody gives an address")
 
+        if old:
+            asked(3, 6, b"\x32\x04" + socket.inet_aton(old))
+            return
         offer = asked(1, 2)
         given = asked(3, 5, b"\x32\x04" + offer[16:20] + b"\x36\x04" + options(offer)[54])
     told = options(given)

@@ -14,7 +14,7 @@ import frames
 import judge
 import pytest
 from dhcp import message
-from homebox import SERVERS, HomeBox, home_box
+from homebox import HELPERS, SERVERS, HomeBox, home_box
 from judge import wait_for
 from plans import PLAN
 from play import packed
@@ -60,6 +60,11 @@ def test_a_phone_gets_an_address_a_router_and_our_resolver(box: HomeBox) -> None
     assert told["router"] == told["dns"] == told["server"] == LAN + "1"
     wait_for(lambda: "Annas-Pixel" in [json.loads(line)["host"] for line in box.consentry("phones", "list", "--json").stdout.splitlines()])
     assert box.status["children"]["dnsmasq"]["state"] == "up"
+
+
+def test_who_asks_for_an_address_of_another_network_is_told_that_it_is_not_his(box: HomeBox) -> None:
+    """As a phone does that joins again after `setup --subnet auto`: it would wait for its old router else."""
+    box.at("phone1", "python", str(HELPERS / "dhcp.py"), "eth0", "", "192.168.99.23")
 
 
 def test_ipv6_addresses_come_by_themselves_and_nothing_is_called_near(box: HomeBox) -> None:

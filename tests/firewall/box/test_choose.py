@@ -100,6 +100,11 @@ def test_setting_up_again_keeps_what_phones_have_been_told() -> None:
     assert (again.wifi.channel, again.wifi.ssid) == (11, "new")
     moved = choose(BOX, Wishes(), zeros, PLAN).plan
     assert moved.subnet4 == ip_network("192.168.78.0/24")
+    for before, words in ((PLAN, "as soon as they join again"), (replace(PLAN, mode="inline", port="eth1", wifi=None), "off and on"), (ONE_ARMED, "by hand")):
+        why = choose(replace(BOX, wired=("eth0", "eth1")), Wishes(subnet="10.44.0.0/24"), zeros, before).why
+        assert [words in said for said in why if said.startswith(f"phones that are in {before.subnet4} need a new address")] == [True]
+        why = choose(replace(BOX, wired=("eth0", "eth1"), taken=()), Wishes(), zeros, before).why
+        assert not [said for said in why if "new address" in said]
     assert choose(BOX, Wishes(subnet="auto"), lambda n: b"\x07" * n, PLAN).plan.subnet6 != PLAN.subnet6
 
 
