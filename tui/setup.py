@@ -18,7 +18,7 @@ from textual.content import Content
 from textual.widgets import Button, Footer, Input, Select, Static
 
 from firewall.box.choose import SSID, Found, Radio, choose, wishes_from
-from firewall.box.plan import AP, INLINE, ONE_ARMED, PlanError
+from firewall.box.plan import AP, INLINE, ONE_ARMED, PlanError, parse
 from firewall.text import inert
 from tui.theme import THEME
 
@@ -72,6 +72,7 @@ class Setup(App[dict[str, Any]]):
     def __init__(self, found: Found, before: dict[str, Any]) -> None:
         super().__init__()
         self._found, self._before = found, before
+        self._stands = parse(before["plan"]) if "plan" in before else None
         self.register_theme(THEME)
         self.theme = THEME.name
 
@@ -147,7 +148,7 @@ class Setup(App[dict[str, Any]]):
     def _look(self) -> None:
         said = self.query_one("#said", Static)
         try:
-            choice = choose(self._found, wishes_from(self.answers), bytes)
+            choice = choose(self._found, wishes_from(self.answers), bytes, self._stands)
         except PlanError as error:
             said.update(Content.assemble(("not yet: ", "$warning bold"), inert(str(error))))
             self.query_one("#go", Button).disabled = True
@@ -158,7 +159,9 @@ class Setup(App[dict[str, Any]]):
         kept = "; the passphrase stays as it is"
         if not self._before.get("ssid"):
             kept = "; a new passphrase is shown at the end"
-        told = (why.replace(str(choice.plan.subnet6), "a random IPv6 one") for why in choice.why)
+        six = str(choice.plan.subnet6)
+        new = self._stands is None or str(self._stands.subnet6) != six
+        told = (why.replace(six, "a random IPv6 one") if new else why for why in choice.why)
         lines = [*map(inert, told), f"ctrl+s sets it up{kept if choice.plan.wifi else ''}"]
         said.update(Content("\n").join(Content(f"· {line}") for line in lines))
 
@@ -176,7 +179,7 @@ class Setup(App[dict[str, Any]]):
 
 def found_from(told: dict[str, Any]) -> Found:
     """As JSON has brought it."""
-    lists = {word: tuple(told[word]) for word in ("wired", "taken", "managers")}
+    lists = {word: tuple(told[word]) for word in ("wired", "taken", "managers", "links")}
     radios = tuple(
         Radio(**one | {"channels": {band: tuple(those) for band, those in one["channels"].items()}})
         for one in told["radios"]

@@ -60,6 +60,7 @@ class Found:
     taken: tuple[str, ...] = ()  # networks that are in use, as text
     country: str = ""
     managers: tuple[str, ...] = ()  # of "NetworkManager", "systemd-networkd", "dhcpcd": those that run
+    links: tuple[str, ...] = ()  # every interface, of whatever kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,9 @@ def _listed(found: Found) -> str:
 
 def _uplink(found: Found, wishes: Wishes, mode: str, port: str, why: list[str]) -> str:
     if wishes.uplink and wishes.uplink != AUTO:
-        why.append(f"internet: {wishes.uplink}, as you said")
+        away = found.links and wishes.uplink not in found.links
+        waits = "; it is not there now, the gate waits for it" if away else ""
+        why.append(f"internet: {wishes.uplink}, as you said{waits}")
         return wishes.uplink
     if found.uplink == port and mode != ONE_ARMED:
         raise PlanError(f"{port} is the way to the internet now; the phones need another interface, or --uplink NAME")
@@ -224,13 +227,13 @@ def _subnets(
     found: Found, wishes: Wishes, chance: Callable[[int], bytes], before: Plan | None, why: list[str]
 ) -> tuple[IPv4Network, IPv6Network]:
     taken = [ip_network(text) for text in found.taken]
-    kept = before if before is not None and not wishes.subnet else None
+    kept = before if wishes.subnet != AUTO else None
     subnet6 = kept.subnet6 if kept else subnets.ula(chance(5))
     if wishes.subnet and wishes.subnet != AUTO:
         try:
             subnet4 = IPv4Network(wishes.subnet)
         except ValueError as error:
-            raise PlanError(f"--subnet: {error}") from None
+            raise PlanError(f"--subnet: {error}; like 192.168.77.0/24, or auto") from None
         if hit := subnets.collides(subnet4, taken):
             raise PlanError(f"--subnet {subnet4}: {hit} is in use on this box; --subnet auto finds a free one")
     elif kept and not subnets.collides(kept.subnet4, taken):

@@ -36,6 +36,7 @@ def look(lan: str = BRIDGE) -> Found:
         tuple(sorted({*_routes(lan), *_tunnels()})),
         iw.country(_told("iw", "reg", "get")),
         tuple(name for name, place in _MANAGERS.items() if Path(place).exists()),
+        tuple(names),
     )
 
 

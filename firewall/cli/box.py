@@ -77,6 +77,7 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
         wishes = wishes_from(answers)
     try:
         choice = choose(here, wishes, os.urandom, before)
+        _heard(choice.plan, said)
     except PlanError as error:
         click.echo(f"setup: {error}", err=True)
         ctx.exit(REFUSED)
@@ -84,21 +85,34 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
     for sentence in choice.why:
         click.echo(sentence, err=True)
     if dry_run or as_json:
-        _show(choice, [*files, *(_of_service(choice.plan) if service else ())], run_dir, state_dir, as_json=as_json)
+        files_too = [*files, *(_of_service(choice.plan) if service else ())]
+        _show(choice, files_too, here.uplink, run_dir, state_dir, as_json=as_json)
     if dry_run:
         return
     try:
         install.write(files)
+        click.echo(f"written: {', '.join(str(file.path) for file in files)}", err=True)
+        if said_so := install.unblock(choice.plan, state_dir):
+            click.echo(said_so, err=True)
+        came_up = no_start or _begin(choice.plan, plan, before, run_dir, state_dir, service=service)
     except OSError as error:
         click.echo(f"setup: {error.filename or plan}: {error.strerror}", err=True)
         ctx.exit(REFUSED)
-    click.echo(f"written: {', '.join(str(file.path) for file in files)}", err=True)
-    if said_so := install.unblock(choice.plan, state_dir):
-        click.echo(said_so, err=True)
-    came_up = no_start or _begin(choice.plan, plan, before, run_dir, state_dir, service=service)
+    except KeyboardInterrupt:
+        click.echo("stopped half-way. Once more: sudo consentry setup; all back: sudo consentry off --remove", err=True)
+        ctx.exit(REFUSED)
     if choice.plan.wifi is not None and not as_json:
         show_wifi(choice.plan.wifi)
     ctx.exit(0 if came_up else REFUSED)
+
+
+def _heard(plan: Plan, said: dict[str, Any]) -> None:
+    """Who names a network wants one. Raises PlanError where there will be none."""
+    from firewall.box.plan import PlanError  # noqa: PLC0415
+
+    words = [word for word in ("ssid", "passphrase", "security", "band", "channel") if said[word] not in {None, ""}]
+    if words and plan.wifi is None:
+        raise PlanError(f"--{words[0]}: mode {plan.mode} makes no Wi-Fi of its own; --mode ap does, with a radio")
 
 
 def _before(file: Path) -> Plan | None:
@@ -117,9 +131,13 @@ def _before(file: Path) -> Plan | None:
 
 def _asked(here: Found, before: Plan | None) -> dict[str, Any] | None:
     """The wizard is the TUI's: a program of its own, which gets what was found and gives answers."""
+    from firewall.box.plan import render  # noqa: PLC0415
+
     with tempfile.TemporaryDirectory(prefix="consentry-setup-") as folder:
         told, answers = Path(folder, "found.json"), Path(folder, "answers.json")
-        plan = {} if before is None else {"mode": before.mode, "radio": before.port, "watch": before.watch}
+        plan: dict[str, Any] = {}
+        if before is not None:
+            plan = {"plan": render(before), "mode": before.mode, "radio": before.port, "watch": before.watch}
         if before is not None and before.wifi is not None:
             wifi = before.wifi
             plan |= {"ssid": wifi.ssid, "country": wifi.country, "band": wifi.band, "channel": wifi.channel}
@@ -129,8 +147,13 @@ def _asked(here: Found, before: Plan | None) -> dict[str, Any] | None:
         return found
 
 
-def _show(choice: Choice, files: list[File], run_dir: Path, state_dir: Path, *, as_json: bool) -> None:
-    """Everything that would be: files, what the keeper writes and runs, and the gate's own rules."""
+def _show(
+    choice: Choice, files: list[File], uplink: str, run_dir: Path, state_dir: Path, *, as_json: bool
+) -> None:
+    """Everything that would be: files, what the keeper writes and runs, and the gate's own rules.
+
+    `uplink`: who has the default route now.
+    """
     from firewall.box import bridge, keeper  # noqa: PLC0415
 
     plan = choice.plan
@@ -154,15 +177,16 @@ def _show(choice: Choice, files: list[File], run_dir: Path, state_dir: Path, *, 
         click.echo("\n".join(f"ip {line}" for line in bridge.plug_in(plan, plan.port)))
     click.echo("\n# /proc/sys/net\n" + "\n".join(f"{name} = {value}" for name, value in bridge.switches(plan).items()))
     click.echo(f"\n# nft\n{bridge.table(plan)}")
-    click.echo(f"# the gate between {plan.lan} and the uplink ({plan.wan})\n{_gate(plan)}")
+    wan = uplink if plan.wan == "auto" and uplink else plan.wan
+    click.echo(f"# the gate between {plan.lan} and the uplink ({wan})\n{_gate(plan, wan)}")
 
 
-def _gate(plan: Plan) -> str:
+def _gate(plan: Plan, wan: str) -> str:
     from firewall.backends import BackendError  # noqa: PLC0415
     from firewall.backends.linux.preview import preview  # noqa: PLC0415
 
     try:
-        return preview(plan.lan, plan.wan, ssh=plan.ssh)
+        return preview(plan.lan, wan, ssh=plan.ssh)
     except PermissionError:
         return "# its rules depend on what the kernel can: to see them, ask again as root"
     except (OSError, BackendError) as error:

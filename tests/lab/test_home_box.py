@@ -336,7 +336,7 @@ def traces(box: HomeBox) -> dict[str, str]:
 
     found = {" ".join(words): json.dumps(plain(box.shown(*words)), sort_keys=True) for words in (("addr",), ("-4", "route", "show", "table", "all"), ("-6", "route"), ("-4", "rule"), ("-6", "rule"))}
     found["nft"] = "".join(sorted(re.findall(r"^table \S+ consentry.*$", box.run("nft", "list", "tables").stdout, re.MULTILINE)))
-    found["sysctl"] = "\n".join(line for line in box.run("sysctl", "-a").stdout.splitlines() if re.match(r"net\.(ipv4\.(conf|ip_forward)|ipv6\.conf|netfilter\.nf_conntrack_(tcp_loose|acct|events|checksum))", line) and "stable_secret" not in line)
+    found["sysctl"] = "\n".join(line for line in box.run("sysctl", "-a").stdout.splitlines() if re.match(r"net\.(ipv4\.(conf|ip_forward|icmp_ratelimit)|ipv6\.(conf|icmp\.ratelimit)|netfilter\.nf_conntrack_(tcp_loose|acct|events|checksum))", line) and "stable_secret" not in line)
     found["files"] = box.run("sh", "-c", "find /etc /run -newer /run/NetworkManager -type f -o -path '*consentry*' | sort").stdout
     return found
 
@@ -353,6 +353,13 @@ def test_off_leaves_no_trace() -> None:
         assert box.file("/etc/consentry/gateway.toml").stat().st_mode & 0o777 == 0o600
         assert "interface-name:port1" in box.file("/etc/NetworkManager/conf.d/90-consentry.conf").read_text()
         during = traces(box)
+        printed = box.consentry("setup", "--mode", "inline", "--radio", "port1", "--dry-run").stdout
+        for path, text in re.findall(r"^# (/\S+) \(mode .*?\)\n(.*?)\n(?=^# )", printed, re.MULTILINE | re.DOTALL):
+            assert box.file(path).read_text() == text, path
+        changed = {line.partition(" = ")[0].removeprefix("net.").replace(".", "/") for line in set(during["sysctl"].splitlines()) - set(before["sysctl"].splitlines())}
+        follows = {name for name in changed if re.fullmatch(r"ipv[46]/conf/\w+/(forwarding|accept_redirects|mc_forwarding)|ipv./conf/consentry0/.*", name)}  # the kernel's own
+        assert changed - follows
+        assert [name for name in changed - follows if f"{name} = " not in printed] == []
         assert {name for name in before if before[name] != during[name]} == set(before)  # all of them would tell
         said = box.consentry("off", "--remove").stdout
         assert "unfiltered" in said

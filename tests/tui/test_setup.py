@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from ipaddress import IPv4Network
 
 import pytest
+from plans import PLAN
 from textual.widgets import Button, Input, Select
 
 from firewall.box.choose import Found, Radio, wishes_from
+from firewall.box.plan import render
 from tui.setup import Setup, found_from
 
 RADIO = Radio("wlan0", "ath9k_htc", channels={"2.4": (1, 6, 11), "5": (36,)})
@@ -77,6 +80,15 @@ async def test_a_channel_is_chosen_with_its_band(value: str) -> None:
         await pilot.press("ctrl+s")
     assert app.return_value is not None
     assert (app.return_value["band"], app.return_value["channel"], app.return_value["ssid"]) == (band, int(channel), "other")
+
+
+async def test_what_stands_already_is_what_it_says() -> None:
+    """As the flags would choose it: the network of the plan, not the first free one."""
+    stands = replace(PLAN, subnet4=IPv4Network("10.5.0.0/24"))
+    app = Setup(BOX, {"plan": render(stands), "mode": "ap", "radio": "wlan0", "watch": True})
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert f"network 10.5.0.0/24 and {stands.subnet6}" in lines(app)
 
 
 def test_what_was_found_survives_the_way_to_the_wizard() -> None:

@@ -73,6 +73,7 @@ class Closed:
 
 
 NEIGHBOURS: Final = 16_384  # as many as the kernel's maps hold senders
+FORWARDING: Final = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
 
 
 def switches(wan: str) -> dict[str, int]:
@@ -97,7 +98,6 @@ class Sysctls:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
-        self._open = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
 
     def close(self, wan: str) -> None:
         """Everything but forwarding."""
@@ -105,7 +105,7 @@ class Sysctls:
 
     def open(self) -> None:
         """Forwarding: the last step, when the rules stand."""
-        self._set(self._open)
+        self._set(FORWARDING)
 
     def restore(self) -> None:
         for name, value in self._remembered().items():

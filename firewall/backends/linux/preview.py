@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firewall.backends.linux.links import switches
+from firewall.backends.linux.links import FORWARDING, switches
 from firewall.backends.linux.marks import PERMIT
 from firewall.backends.linux.nftables import QUEUE, Held, Ruleset
 from firewall.commands import KernelState
@@ -19,6 +19,6 @@ def preview(lan: str, wan: str, *, ssh: bool) -> str:
         text = rules.render(KernelState(1, False, (), (), False), Held(), masquerade6=True)
         xtables = rules.xtables()
     policy = [f"ip {family}rule add pref 0 iif {lan} fwmark 0/0x{PERMIT:08x} blackhole" for family in ("", "-6 ")]
-    below = [f"{name} = {value}" for name, value in switches(wan).items()]
-    heads = "\n# /proc/sys/net, and last of all forwarding", "\n# nft, before any policy"
+    below = [f"{name} = {value}" for name, value in (switches(wan) | FORWARDING).items()]
+    heads = "\n# /proc/sys/net, forwarding last of all", "\n# nft, before any policy"
     return "\n".join([*policy, *xtables, heads[0], *below, heads[1], text])

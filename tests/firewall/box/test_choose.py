@@ -98,6 +98,9 @@ def test_setting_up_again_keeps_what_phones_have_been_told() -> None:
     assert PLAN.wifi is not None
     assert (again.subnet4, again.subnet6, again.wifi.passphrase) == (PLAN.subnet4, PLAN.subnet6, PLAN.wifi.passphrase)
     assert (again.wifi.channel, again.wifi.ssid) == (11, "new")
+    for subnet in (str(PLAN.subnet4), "10.44.0.0/24"):
+        same = choose(replace(BOX, taken=()), Wishes(subnet=subnet), lambda n: b"\x07" * n, PLAN).plan
+        assert (str(same.subnet4), same.subnet6) == (subnet, PLAN.subnet6)
     moved = choose(BOX, Wishes(), zeros, PLAN).plan
     assert moved.subnet4 == ip_network("192.168.78.0/24")
     for before, words in ((PLAN, "as soon as they join again"), (replace(PLAN, mode="inline", port="eth1", wifi=None), "off and on"), (ONE_ARMED, "by hand")):
@@ -106,6 +109,12 @@ def test_setting_up_again_keeps_what_phones_have_been_told() -> None:
         why = choose(replace(BOX, wired=("eth0", "eth1"), taken=()), Wishes(), zeros, before).why
         assert not [said for said in why if "new address" in said]
     assert choose(BOX, Wishes(subnet="auto"), lambda n: b"\x07" * n, PLAN).plan.subnet6 != PLAN.subnet6
+
+
+def test_an_uplink_that_is_not_there_yet_is_taken_and_said() -> None:
+    box = replace(BOX, links=("eth0", "tun0", "wlan0"))
+    assert "internet: tun0, as you said" in choose(box, Wishes(uplink="tun0"), zeros).why
+    assert "internet: wg0, as you said; it is not there now, the gate waits for it" in choose(box, Wishes(uplink="wg0"), zeros).why
 
 
 @given(st.binary(min_size=20, max_size=20))

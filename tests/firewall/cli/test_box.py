@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from judge import PATIENCE
 
-from firewall.box import found
+from firewall.box import found, install
 from firewall.box.choose import Found, Radio
 from firewall.box.machine import read_plan
 from firewall.cli import main
@@ -71,7 +71,7 @@ def test_what_is_missing_is_one_sentence_and_nothing_is_written(setup, tmp_path:
 
 def test_a_dry_run_names_every_file_and_rule_and_writes_none(setup, tmp_path: Path) -> None:
     done = setup("--country", "DE", "--dry-run")
-    for words in ("gateway.toml (mode 0600)", "dnsmasq.conf (mode 0600", "hostapd.conf (mode 0600", "ap_isolate=1", "ip link add name consentry0", "ipv6/conf/wlan0/disable_ipv6 = 1", "table arp consentry_box", "fwmark 0/0x01000000 blackhole", "chain from_phone", "netfilter/nf_conntrack_tcp_loose = 0"):
+    for words in ("gateway.toml (mode 0600)", "dnsmasq.conf (mode 0600", "hostapd.conf (mode 0600", "ap_isolate=1", "ip link add name consentry0", "ipv6/conf/wlan0/disable_ipv6 = 1", "table arp consentry_box", "fwmark 0/0x01000000 blackhole", "chain from_phone", "netfilter/nf_conntrack_tcp_loose = 0", "ipv4/conf/eth0/src_valid_mark = 1", "ipv4/ip_forward = 1", 'oifname "eth0" meta nfproto ipv4 masquerade'):
         assert words in done.output
     assert "lock.sh" not in done.output
     done = setup("--country", "DE", "--dry-run", "--service")
@@ -81,6 +81,29 @@ def test_a_dry_run_names_every_file_and_rule_and_writes_none(setup, tmp_path: Pa
     assert told["plan"]["subnet4"] == "192.168.78.0/24"
     assert told["plan"]["wifi"]["security"] == "wpa3-transition"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [("--ssid", "cafe"), ("--passphrase", "correct horse"), ("--channel", "0")])
+def test_who_names_a_network_and_has_no_radio_is_told(setup, tmp_path: Path, monkeypatch, words: tuple[str, ...]) -> None:
+    monkeypatch.setattr(found, "look", lambda: Found((), ("eth0", "eth1"), "eth0"))
+    done = setup("--country", "DE", *words)
+    assert (done.exit_code, list(tmp_path.iterdir())) == (1, [])
+    assert f"setup: {words[0]}: mode inline makes no Wi-Fi of its own" in done.output
+    assert setup("--country", "DE").exit_code == 0  # as the guide has it, whatever the box
+
+
+def test_ctrl_c_in_the_middle_says_what_now(setup, tmp_path: Path, monkeypatch) -> None:
+    def pressed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(install, "unblock", pressed)
+        done = setup("--country", "DE")
+    assert done.exit_code == 1
+    assert "stopped half-way. Once more: sudo consentry setup; all back: sudo consentry off --remove" in done.output
+    wifi = read_plan(tmp_path / "gateway.toml").wifi
+    assert wifi is not None
+    assert wifi.passphrase in setup().output  # once more: the same one, shown now
 
 
 def test_a_plan_that_cannot_be_read_is_said_and_written_anew(setup, tmp_path: Path) -> None:
