@@ -26,7 +26,7 @@ from tui.setup import Setup  # noqa: E402
 WIDTH: Final = 100
 FINDINGS: Final = (
     Finding("gateway", "warn", "ENFORCING since Sat 19:02, consentry0 to eth0, 3 phones; it only watches: nothing is "
-            "refused", "consentry phones enforce"),
+            "refused", "sudo consentry phones enforce"),
     Finding("setup", "pass", "ap: consentry0 at wlan0, 192.168.77.0/24; it starts with the machine"),
     Finding("closed", "pass", "what comes from consentry0 has no way out but through the gate"),
     Finding("keeper", "pass", "bridge up, uplink up, hostapd up, dnsmasq up"),
@@ -43,7 +43,7 @@ FINDINGS: Final = (
     Finding("port 67", "pass", "our dnsmasq gives addresses"),
     Finding("IPv6 router", "pass", "no other at this side"),
     Finding("radio", "warn", "phy0 can be an access point, with WPA2 only: it does not protect management frames",
-            "nothing, if WPA2 will do: consentry setup --security wpa2"),
+            "nothing, if WPA2 will do: sudo consentry setup --security wpa2"),
     Finding("clock", "pass", "21 Nov 2026 19:40, synchronised"),
     Finding("disk", "pass", "21804 MB are left at /var/lib/consentry; the history has 3 of at most 2048 MB"),
 )

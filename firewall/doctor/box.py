@@ -34,14 +34,16 @@ def clock(world: World) -> Iterator[Finding]:
     name = "clock"
     now = time.strftime("%d %b %Y %H:%M", time.localtime())
     if time.time() < MADE:
-        yield Finding(name, FAIL, f"{now}: it is wrong", "timedatectl set-ntp true; or set it by hand: date -s")
+        remedy = "sudo timedatectl set-ntp true; or by hand, like: sudo date -s '2026-12-31 18:00'"
+        yield Finding(name, FAIL, f"{now}: it is wrong", remedy)
     elif kernel_is_synchronised():
         yield Finding(name, PASS, f"{now}, synchronised")
     elif (world.status or {}).get("clock"):
         yield Finding(name, PASS, f"{now}, and its owner says that it is right")
     else:
         says = f"{now}, not synchronised: consents with an end wait until it is"
-        yield Finding(name, WARN, says, "timedatectl set-ntp true; if the clock is right: consentry clock trust")
+        remedy = "sudo timedatectl set-ntp true; if the clock is right: sudo consentry clock trust"
+        yield Finding(name, WARN, says, remedy)
 
 
 def disk(world: World) -> Iterator[Finding]:
@@ -70,10 +72,10 @@ def rights(world: World) -> Iterator[Finding]:
     for path in (where, where / "state.db", settings.rules_file if settings else where / "rules.toml"):
         mode = _mode(path)
         if mode is not None and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            wrong.append((f"{path} can be written by everybody", f"chmod o-w {path}"))
+            wrong.append((f"{path} can be written by everybody", f"sudo chmod o-w {path}"))
     mode = _mode(plan)
     if mode is not None and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        wrong.append((f"{plan} holds the passphrase and can be read by others", f"chmod 600 {plan}"))
+        wrong.append((f"{plan} holds the passphrase and can be read by others", f"sudo chmod 600 {plan}"))
     mode = _mode(world.run_dir / "gateway.sock")
     if mode is not None and mode & stat.S_IRWXO:
         wrong.append((f"everybody may talk to {world.run_dir}/gateway.sock", "sudo consentry stop; sudo consentry run"))
@@ -98,7 +100,7 @@ def groups(world: World) -> Iterator[Finding]:
         try:
             there[group] = grp.getgrnam(group)
         except KeyError:
-            yield Finding(name, WARN, f"there is no group {group}: only root may", f"groupadd --system {group}")
+            yield Finding(name, WARN, f"there is no group {group}: only root may", f"sudo groupadd --system {group}")
     mine = {*os.getgroups(), os.getegid()}
     if not world.root and READERS in there and there[READERS].gr_gid not in mine:
         yield Finding(name, WARN, "you may not look at the gate", f"sudo usermod -aG {READERS} $USER, and log in again")
@@ -116,7 +118,7 @@ def python(world: World) -> Iterator[Finding]:
     places = {str(Path(line).parent.parent) for line in (found.out.splitlines() if found else ())}
     mixed = {str(Path(firewall.__file__).parent.parent), *places} - {str(ours)}
     if sys.version_info < PYTHON:
-        yield Finding(name, FAIL, f"{version}; 3.11 or newer is needed", "apt-get install python3.11")
+        yield Finding(name, FAIL, f"{version}; 3.11 or newer is needed", "sudo apt-get install python3.11")
     elif mixed or not (Path(firewall.__file__).parent / "backends").is_dir():
         says = f"`firewall` is found in {', '.join(sorted(mixed)) or 'another package'}, not in {ours}"
         yield Finding(name, FAIL, says, "install Consentry by itself: pipx install consentry")

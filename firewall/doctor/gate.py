@@ -47,11 +47,13 @@ def gateway(world: World) -> Iterator[Finding]:
     elif told["state"] != "ENFORCING":
         yield Finding(name, WARN, says + why, "consentry history notes")
     elif told.get("mode") == "watch":
-        yield Finding(name, WARN, f"{says}; it only watches: nothing is refused", "consentry phones enforce")
+        yield Finding(name, WARN, f"{says}; it only watches: nothing is refused", "sudo consentry phones enforce")
     else:
         yield Finding(name, PASS, says)
-    if told["trouble"]:
-        yield Finding("history", WARN, str(told["trouble"]), "free space on the disk; see `disk` below")
+    if trouble := str(told["trouble"] or ""):
+        full = any(word in trouble for word in ("history", "stored", "disk"))
+        remedy = "free space on the disk; see `disk` below" if full else "consentry history notes"
+        yield Finding("history" if full else name, WARN, trouble, remedy)
 
 
 def plan(world: World) -> Iterator[Finding]:
@@ -99,7 +101,7 @@ def closed(world: World) -> Iterator[Finding]:
         yield Finding(name, FAIL, f"missing: {', '.join(missing)}", "sudo consentry status; it is put back in a second")
     elif world.sysctl("ipv4/ip_forward") == "1" or world.sysctl("ipv6/conf/all/forwarding") == "1":
         says = f"no gateway runs, this box forwards, and missing: {', '.join(missing)}: phones are unfiltered"
-        yield Finding(name, FAIL, says, "sudo consentry run; or switch it off: sysctl net.ipv4.ip_forward=0")
+        yield Finding(name, FAIL, says, "sudo consentry run; or switch it off: sudo sysctl net.ipv4.ip_forward=0")
     else:
         yield Finding(name, PASS, "no gateway runs, and this box does not forward")
 

@@ -23,7 +23,7 @@ def nftables(world: World) -> Iterator[Finding]:
     """Tried, and not guessed from versions: a table that is checked and never loaded."""
     name = "kernel"
     if world.run("nft", "--version") is None:
-        yield Finding(name, FAIL, "nft is not installed", "apt-get install nftables")
+        yield Finding(name, FAIL, "nft is not installed", "sudo apt-get install nftables")
         return
     if not world.root:
         yield unknown(name)
@@ -31,12 +31,12 @@ def nftables(world: World) -> Iterator[Finding]:
     tried = world.run(*CHECK, given=TABLE)
     if tried is None or tried.status:
         says = "this kernel has no nftables that knows connections"
-        yield Finding(name, FAIL, says, "modprobe nf_tables nft_ct nf_conntrack")
+        yield Finding(name, FAIL, says, "sudo modprobe nf_tables nft_ct nf_conntrack")
         return
     try:
         kind = Ruleset(world.lan or "lo", world.wan or "lo", QUEUE, ssh=False).kind
     except BackendError as error:
-        yield Finding(name, FAIL, str(error), "modprobe nft_queue || modprobe xt_NFQUEUE")
+        yield Finding(name, FAIL, str(error), "sudo modprobe nft_queue || sudo modprobe xt_NFQUEUE")
         return
     fast = offload.is_there(lambda text: (done := world.run(*CHECK, given=text)) is not None and not done.status)
     release = world.read("/proc/sys/kernel/osrelease")
@@ -50,18 +50,18 @@ def bridge(world: World) -> Iterator[Finding]:
     lan = next((link for link in links if link.get("ifname") == world.lan), None)
     if lan is None:
         if world.lan:
-            yield Finding("lan", FAIL, f"there is no interface {world.lan}", "ip link; consentry setup")
+            yield Finding("lan", FAIL, f"there is no interface {world.lan}", "ip link; sudo consentry setup")
         return
     flags = set(lan.get("flags", ()))
     if "UP" not in flags:
-        yield Finding("lan", FAIL, f"{world.lan} is down", f"ip link set {world.lan} up")
+        yield Finding("lan", FAIL, f"{world.lan} is down", f"sudo ip link set {world.lan} up")
     if lan.get("linkinfo", {}).get("info_kind") != "bridge":
         return
     called = [what for what in ("iptables", "ip6tables") if world.sysctl(f"bridge/bridge-nf-call-{what}") == "1"]
     if called:
         says = f"frames between phones cross the firewall's rules as packets ({', '.join(called)}); Docker sets that"
         remedy = " ".join(f"net.bridge.bridge-nf-call-{what}=0" for what in called)
-        yield Finding("bridge", WARN, says, f"sysctl {remedy}")
+        yield Finding("bridge", WARN, says, f"sudo sysctl {remedy}")
     ports = [link for link in links if link.get("master") == world.lan]
     open_ones = sorted(
         port["ifname"]
@@ -70,6 +70,7 @@ def bridge(world: World) -> Iterator[Finding]:
     )
     if len(open_ones) > 1 or (open_ones and len(ports) > 1):
         says = f"phones at {', '.join(open_ones)} reach others past the gate"
-        yield Finding("bridge", FAIL, says, "; ".join(f"bridge link set dev {port} isolated on" for port in open_ones))
+        remedy = "; ".join(f"sudo bridge link set dev {port} isolated on" for port in open_ones)
+        yield Finding("bridge", FAIL, says, remedy)
     elif not called:
         yield Finding("bridge", PASS, f"{world.lan} has {len(ports)} port{'s' * (len(ports) != 1)}, kept from others")

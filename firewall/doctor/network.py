@@ -66,7 +66,7 @@ def uplink(world: World) -> Iterator[Finding]:
         return
     link = next((row for row in world.rows("ip", "-j", "link", "show") if row.get("ifname") == wan), None)
     if link is None:
-        yield Finding(name, FAIL, f"there is no interface {wan}", "ip link; consentry setup")
+        yield Finding(name, FAIL, f"there is no interface {wan}", "ip link; sudo consentry setup")
         return
     routes = [family for family in (4, 6) if world.rows("ip", "-j", f"-{family}", "route", "show", "default")]
     if not routes:
@@ -78,7 +78,10 @@ def uplink(world: World) -> Iterator[Finding]:
     if asked and not answering:
         silent = ", ".join(addr for addr, _ in asked)
         says = f"{wan} leads out over {ways}, but no resolver answers there ({silent}): phones find no names"
-        yield Finding(name, FAIL, says, "ping that address; another resolver: consentry run --upstream ADDR")
+        another = "`nameserver 9.9.9.9` in /etc/resolv.conf, which the gate follows"
+        if world.settings and world.settings.upstreams:
+            another = "sudo consentry run --upstream 9.9.9.9"
+        yield Finding(name, FAIL, says, f"ping -c1 {asked[0][0]}; another resolver: {another}")
     else:
         answers = f"; {', '.join(answering)} answers for names" if asked else ""
         yield Finding(name, PASS, f"{wan} leads out over {ways}{answers}")
@@ -121,7 +124,7 @@ def forwarding(world: World) -> Iterator[Finding]:
     if world.status is None:
         yield Finding(name, PASS, "switched on by the gate, last of all" if off else "on")
     elif off:
-        remedy = "sysctl net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1, and find out who switched it off"
+        remedy = "sudo sysctl net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; another program switched it off"
         yield Finding(name, FAIL, f"off for {' and '.join(off)}: nothing of the phones' gets out", remedy)
     else:
         yield Finding(name, PASS, "on")
@@ -141,7 +144,7 @@ def reverse_path(world: World) -> Iterator[Finding]:
         yield Finding(name, PASS, f"{kind} at {wan}; the gate sets src_valid_mark when it starts")
     elif checks and not marked:
         says = f"{kind} at {wan} without src_valid_mark: replies to phones are dropped"
-        yield Finding(name, FAIL, says, f"sysctl net.ipv4.conf.{wan}.src_valid_mark=1")
+        yield Finding(name, FAIL, says, f"sudo sysctl net.ipv4.conf.{wan}.src_valid_mark=1")
     else:
         yield Finding(name, PASS, f"{kind} at {wan}" + (", with src_valid_mark" if checks else ""))
 
@@ -189,7 +192,7 @@ def leases(world: World) -> Iterator[Finding]:
     if wanted and others and not world.root:
         yield unknown(name)
     elif wanted and others:
-        remedy = "systemctl disable --now dnsmasq isc-dhcp-server; NetworkManager: not `shared` for this interface"
+        remedy = "sudo systemctl disable --now dnsmasq isc-dhcp-server; NetworkManager: not `shared` for this interface"
         yield Finding(name, FAIL, f"{', '.join(others)} gives addresses here, in our place", remedy)
     elif wanted and not found:
         yield Finding(name, FAIL, "nobody gives the phones addresses", "sudo consentry run; see also dnsmasq above")
@@ -209,7 +212,7 @@ def advertisements(world: World) -> Iterator[Finding]:
         return
     if world.sysctl(f"ipv6/conf/{lan}/accept_ra") == "2":
         says = f"this box believes routers at {lan}: a phone could become its way out"
-        yield Finding(name, WARN, says, f"sysctl net.ipv6.conf.{lan}.accept_ra=0")
+        yield Finding(name, WARN, says, f"sudo sysctl net.ipv6.conf.{lan}.accept_ra=0")
     if not world.root:
         yield unknown(name)
         return
@@ -225,7 +228,7 @@ def advertisements(world: World) -> Iterator[Finding]:
         return
     addresses = [one for one in _addresses(world.rows("ip", "-j", "addr", "show", "dev", lan)) if not one.is_link_local]
     if not any(one.version == 4 for one in addresses):
-        remedy = "consentry setup; or by hand: ip addr add 192.168.77.1/24"
+        remedy = "sudo consentry setup; or by hand: sudo ip addr add 192.168.77.1/24"
         yield Finding("lan", FAIL, f"{lan} has no IPv4 address: phones cannot reach the gate", f"{remedy} dev {lan}")
     six = any(one.version == 6 for one in addresses)
     yield Finding(name, PASS, "no other at this side" + ("" if six else "; phones have IPv4 only"))

@@ -24,9 +24,9 @@ OURS: Final = frozenset(("consentry", bridge.TABLE, LOCK_TABLE))
 _FAMILIES: Final = frozenset(("ip", "ip6", "inet"))
 _WHO: Final = (("DOCKER", "Docker"), ("ufw", "ufw"), ("LIBVIRT", "libvirt"), ("NM", "NetworkManager"))
 REMEDIES: Final = {
-    "Docker": "iptables -I DOCKER-USER -i {lan} -j ACCEPT; iptables -I DOCKER-USER -o {lan} -j ACCEPT",
-    "firewalld": "firewall-cmd --permanent --zone=trusted --add-interface={lan}; firewall-cmd --reload",
-    "ufw": "ufw route allow in on {lan}; ufw route allow out on {lan}",
+    "Docker": "sudo iptables -I DOCKER-USER -i {lan} -j ACCEPT; sudo iptables -I DOCKER-USER -o {lan} -j ACCEPT",
+    "firewalld": "sudo firewall-cmd --permanent --zone=trusted --add-interface={lan}; sudo firewall-cmd --reload",
+    "ufw": "sudo ufw route allow in on {lan}; sudo ufw route allow out on {lan}",
 }
 ANY: Final = "let it accept what comes from and goes to {lan}"
 
@@ -103,7 +103,8 @@ def judge(table: Table, lan: str, wan: str) -> Iterator[Finding]:
         rules = [rule for name in table.reached(chain["name"]) for rule in table.rules[name] if _meets(rule, lan, wan)]
         if any(_does(rule, "redirect", "dnat", "tproxy") and 53 in _numbers(rule) for rule in rules):
             says = f"{table.owner} leads questions for names elsewhere ({table.name}, {chain['name']})"
-            yield Finding("firewalls", FAIL, says, f"find that rule: nft -a list chain {table.name} {chain['name']}")
+            remedy = f"find that rule: sudo nft -a list chain {table.name} {chain['name']}"
+            yield Finding("firewalls", FAIL, says, remedy)
 
 
 def rivals(world: World) -> Iterator[Finding]:
@@ -121,7 +122,7 @@ def rivals(world: World) -> Iterator[Finding]:
         legacy = world.run("iptables-legacy", "-S", "FORWARD")
         if legacy and "-P FORWARD DROP" in legacy.out:
             says = "iptables-legacy drops what is forwarded: phones find no internet"
-            remedy = f"iptables-legacy -I FORWARD -i {lan} -j ACCEPT; iptables-legacy -I FORWARD -o {lan} -j ACCEPT"
+            remedy = "; ".join(f"sudo iptables-legacy -I FORWARD {side} {lan} -j ACCEPT" for side in ("-i", "-o"))
             found.append(Finding(name, FAIL, says, remedy))
     yield from found
     if not found:

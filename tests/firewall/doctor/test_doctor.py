@@ -59,8 +59,10 @@ def test_a_gateway_says_how_it_is(world: World) -> None:
         seen = one(gate.gateway(world))
         assert (seen.state, says in seen.says) == (state, True)
         assert seen.remedy
-    world.status |= {"state": "ENFORCING", "mode": "enforce", "trouble": "the disk is full"}
+    world.status |= {"state": "ENFORCING", "mode": "enforce", "trouble": "the history cannot be written: disk I/O error"}
     assert states(gate.gateway(world)) == [("gateway", "pass"), ("history", "warn")]
+    world.status["trouble"] = "changed from outside and put right: the ruleset, by nft (pid 7)"
+    assert [(seen.name, seen.remedy) for seen in gate.gateway(world)] == [("gateway", ""), ("gateway", "consentry history notes")]  # no room is lacking
 
 
 def test_no_gateway_is_a_failure_where_one_was_set_up(world: World) -> None:
@@ -135,7 +137,8 @@ def test_a_way_out_and_somebody_who_answers(world: World) -> None:
     world = World(world.run_dir, world.plan_file, world.status)
     assert "no default route" in one(network.uplink(world)).says
     sh("ip route add default dev wan0")
-    assert "no resolver answers" in one(network.uplink(world)).says
+    silent = one(network.uplink(world))
+    assert ("no resolver answers" in silent.says, silent.remedy) == (True, "ping -c1 203.0.113.7; another resolver: sudo consentry run --upstream 9.9.9.9")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
         resolver.bind(("203.0.113.1", 53))
         answering = threading.Thread(target=lambda: resolver.sendto(b"answer", resolver.recvfrom(512)[1]))
@@ -158,8 +161,8 @@ def test_forwarding_switched_off(world: World) -> None:
 def test_rp_filter_that_drops_replies(world: World) -> None:
     sh("sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.wan0.src_valid_mark=0 net.ipv4.conf.all.src_valid_mark=0")
     strict = one(network.reverse_path(world))
-    assert (strict.state, strict.remedy) == ("fail", "sysctl net.ipv4.conf.wan0.src_valid_mark=1")
-    sh(strict.remedy.replace("sysctl", "sysctl -qw"))
+    assert (strict.state, strict.remedy) == ("fail", "sudo sysctl net.ipv4.conf.wan0.src_valid_mark=1")
+    sh(strict.remedy.replace("sudo sysctl", "sysctl -qw"))
     assert one(network.reverse_path(world)).state == "pass"
 
 
@@ -362,7 +365,7 @@ def test_files_that_others_could_write(world: World) -> None:
     world.plan_file.write_text(PLAN)
     world.plan_file.chmod(0o644)
     world.state_dir.chmod(0o777)
-    assert [found.remedy.split()[0:2] for found in box.rights(world)] == [["chmod", "o-w"], ["chmod", "600"]]
+    assert [found.remedy.split()[0:3] for found in box.rights(world)] == [["sudo", "chmod", "o-w"], ["sudo", "chmod", "600"]]
 
 
 def test_a_clock_that_is_wrong(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
