@@ -110,6 +110,7 @@ def choose(found: Found, wishes: Wishes, chance: Callable[[int], bytes], before:
             f"the phones get their address by hand: any of {subnet4}, gateway and DNS {plan.address4.ip}; "
             "a phone that is set back goes around the gate, and the gate cannot see that"
         )
+        why.append("if the wire's other router announces IPv6, phones use that, around the gate: switch it off there")
     if "dhcpcd" in found.managers:
         ours = plan.lan if mode == ONE_ARMED else f"{plan.lan} {port}"
         why.append(f"dhcpcd would ask phones for an address; add to /etc/dhcpcd.conf: denyinterfaces {ours}")
