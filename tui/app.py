@@ -28,7 +28,7 @@ from tui.widgets.said import Said
 from tui.widgets.tabs import Tabs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from textual.screen import Screen
@@ -164,25 +164,33 @@ class Consentry(OneByOne[None]):
             self.say("nothing in this row can be consented to", trouble=True)
 
     @work(group="consent", exclusive=True)
-    async def consent_on(self, episode: Episode, screen: str) -> None:
-        """The question that a row belongs to, or the consent that let it through; else why there is neither."""
+    async def consent_on(self, episodes: Sequence[Episode], screen: str) -> None:
+        """The questions of these rows, one after the other, or the consent behind one; else why there is neither."""
         from tui import asking  # noqa: PLC0415  the first frame does not wait for it
         from tui.screens.behind import Behind  # noqa: PLC0415  the first frame does not wait for it
 
-        if episode.verdict == "consent":
-            self.push_screen(Behind(episode.consent))
-        elif episode.verdict != "ask":
-            self.say(asking.NO_CONSENT.get(episode.verdict, "there is nothing to consent to"))
-        elif not episode.dport:
-            self.say("a consent is for what has a port: nobody is asked about this, a writes a rule")
-        else:
+        asked = [row for row in episodes if row.verdict == "ask" and row.dport]
+        if asked:
             try:
                 questions = (await self.ask("asks", all=True)).items
             except (NoGateway, Refused) as error:
                 self.say(self.why(error), trouble=True)
-                return
-            found = (question for question in questions if asking.asks_for(question, episode))
-            self.open_question(next(found, asking.of_row(episode)), screen)
+            else:
+                self._open_questions(asking.of_rows(asked, questions), screen)
+        elif not episodes:
+            return
+        elif episodes[0].verdict == "consent":
+            self.push_screen(Behind(episodes[0].consent))
+        elif episodes[0].verdict == "ask":
+            self.say("a consent is for what has a port: nobody is asked about this, a writes a rule")
+        else:
+            self.say(asking.NO_CONSENT.get(episodes[0].verdict, "there is nothing to consent to"))
+
+    def _open_questions(self, questions: Sequence[dict[str, Any]], screen: str, *, follows: bool = False) -> None:
+        """Until the owner leaves one."""
+        if questions:
+            first, *rest = questions
+            self.open_question(first, screen, lambda: self._open_questions(rest, screen, follows=True), follows=follows)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where there is room, the key that leaves says what goes on."""
@@ -205,17 +213,19 @@ class Consentry(OneByOne[None]):
 
     # -- the owner's hand
 
-    def act_on(self, episode: Episode | None, action: str) -> None:
-        """`action`: "allow" or "block". Asks what of this row, and for whom."""
-        if episode is None:
+    def act_on(self, episodes: Sequence[Episode], action: str, then: Callable[[], object] = lambda: None) -> None:
+        """`action`: "allow" or "block". Asks what of these rows, and for whom; `then` is done when it is saved."""
+        if not episodes:
             return
         from tui import offers  # noqa: PLC0415  the first frame does not wait for it
         from tui.screens.act import Act  # noqa: PLC0415  the first frame does not wait for it
 
-        if offered := offers.whats(episode):
-            self.push_screen(Act(episode, action, offered))
-        else:
+        if offered := offers.whats(episodes):
+            self.push_screen(Act(episodes, action, offered, then))
+        elif len(episodes) == 1:
             self.say("nothing in this row can be written into a rule", trouble=True)
+        else:
+            self.say("no rule can say what all these rows have (name, service or address): mark fewer", trouble=True)
 
     def edit_rule(self, text: str) -> None:
         """Write this rule as text, on the screen that has the editor."""

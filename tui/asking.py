@@ -14,7 +14,7 @@ from tui import offers
 from tui.format import clock, count, cut, cut_name, moment, size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from firewall.episode import Episode
     from tui.glyphs import Glyphs
@@ -76,6 +76,18 @@ def asks_for(question: Mapping[str, Any], episode: Episode) -> bool:
             return episode.name == what or episode.name.endswith(f".{what}")
         case _:
             return bool(what == episode.dst)
+
+
+def of_rows(
+    episodes: Iterable[Episode], questions: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What these rows ask, each thing once: questions of the inbox where it has them."""
+    found: dict[object, dict[str, Any]] = {}
+    for episode in episodes:
+        inbox = (dict(question) for question in questions if asks_for(question, episode))
+        asked = next(inbox, None) or of_row(episode)
+        found.setdefault(asked["id"] or (asked["phone"], asked.get("kind"), asked.get("what")), asked)
+    return list(found.values())
 
 
 def keys(widths: list[dict[str, Any]]) -> list[str]:

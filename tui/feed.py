@@ -46,6 +46,11 @@ class Feed:
     def hidden(self) -> int:
         return len(self._hidden)
 
+    @property
+    def left_out(self) -> list[Episode]:
+        """By the filter."""
+        return [self._by_id[number] for number in self._hidden]
+
     def use(self, wanted: Filter | None, now: float) -> None:
         """Show only what matches; None shows everything."""
         self._filter = wanted

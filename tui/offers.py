@@ -1,4 +1,4 @@
-"""[pure] What an owner may want to allow or block, seen from one row: the most specific first."""
+"""[pure] What an owner may want to allow or block, seen from one row, or from several: the most specific first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from rules.expression import ExpressionError, parse_rule, quote
 from rules.matchers.history import NONE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from firewall.episode import Episode
 
 EXACT: Final = {"name": "to", "operator": "run-by"}  # what groups are called by is not always what a rule would ask
@@ -22,25 +24,32 @@ class Offer(NamedTuple):
     term: str
 
 
-def whats(episode: Episode) -> tuple[Offer, ...]:
-    """Name, domain, service, address: as far as the row has them, and a rule can say them (a hostile name may not)."""
+def whats(episodes: Sequence[Episode]) -> tuple[Offer, ...]:
+    """Names, domains, services, addresses: what each row has, and one rule can say (a hostile name it may not)."""
     found = []
-    if episode.name:
-        found.append(Offer("n", f"{episode.name}, nothing below it", term("name", f"={episode.name}")))
-        if domain := registrable(episode.name):
-            found.append(Offer("d", f"{domain} and everything below it", term("name", domain)))
-    if episode.service:
-        found.append(Offer("s", f"service {episode.service}", term("service", episode.service)))
-    if episode.dst:
-        found.append(Offer("a", episode.dst, term("addr", episode.dst)))
+    if names := _each(episodes, lambda row: row.name):
+        words = f"{_all(names, 'names')}, nothing below {_it(names)}"
+        found.append(Offer("n", words, term("name", *(f"={name}" for name in names))))
+    if domains := _each(episodes, lambda row: registrable(row.name)):
+        words = f"{_all(domains, 'domains')} and everything below {_it(domains)}"
+        found.append(Offer("d", words, term("name", *domains)))
+    if services := _each(episodes, lambda row: row.service):
+        found.append(Offer("s", _all(services, "services", "service "), term("service", *services)))
+    if addresses := _each(episodes, lambda row: row.dst):
+        found.append(Offer("a", _all(addresses, "addresses"), term("addr", *addresses)))
     return tuple(filter(_sayable, found))
 
 
-def whose(episode: Episode) -> tuple[Offer, ...]:
-    """For this phone, for its group if it has one, for everyone."""
-    this = Offer("", f"this phone ({episode.phone})", term("phone", episode.phone))
-    family = (Offer("", f"group {episode.group}", term("group", episode.group)),) if episode.group else ()
-    return (*filter(_sayable, (this, *family)), Offer("", "everyone", ""))
+def whose(episodes: Sequence[Episode]) -> tuple[Offer, ...]:
+    """For these phones, for their groups if they have one, for everyone: all of it for each of them."""
+    phones, groups = _each(episodes, lambda row: row.phone), _each(episodes, lambda row: row.group)
+    found = []
+    if phones:
+        words = f"this phone ({phones[0]})" if len(phones) == 1 else f"each of {len(phones)} phones"
+        found.append(Offer("", words, term("phone", *phones)))
+    if groups:
+        found.append(Offer("", _all(groups, "groups", "group "), term("group", *groups)))
+    return (*filter(_sayable, found), Offer("", "everyone", ""))
 
 
 def rule(action: str, what: Offer, who: Offer) -> str:
@@ -48,14 +57,28 @@ def rule(action: str, what: Offer, who: Offer) -> str:
     return " ".join(part for part in (action, what.term, who.term) if part)
 
 
-def term(key: str, value: str) -> str:
+def term(key: str, *values: str) -> str:
     """As the language writes it."""
-    return f"{key}:{quote(value)}"
+    return f"{key}:{','.join(map(quote, values))}"
 
 
 def exactly(by: str, key: str) -> str:
     """The term of a filter that leaves the rows of one group (verb "history.groups"), and no others."""
     return term(EXACT.get(by, by), key or NONE)
+
+
+def _each(episodes: Iterable[Episode], fact: Callable[[Episode], str | None]) -> list[str]:
+    """The same fact of all rows, each value once; none if one of them is without."""
+    found = list(dict.fromkeys(map(fact, episodes)))
+    return [value for value in found if value] if all(found) else []
+
+
+def _it(values: Sequence[str]) -> str:
+    return "it" if len(values) == 1 else "them"
+
+
+def _all(values: Sequence[str], noun: str, before: str = "") -> str:
+    return f"{before}{values[0]}" if len(values) == 1 else f"{len(values)} {noun} ({', '.join(values)})"
 
 
 def _sayable(offer: Offer) -> bool:

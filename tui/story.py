@@ -32,6 +32,11 @@ def refused(episode: Episode) -> bool:
     return episode.verdict in {Verdict.ASK, Verdict.BLOCK}
 
 
+def called(episode: Episode) -> str:
+    """In a few words, inert."""
+    return inert(f"{episode.phone}: {episode.to}")
+
+
 def verdict(episode: Episode, glyphs: Glyphs) -> Content:
     """Shape, word and colour."""
     shape = glyphs.verdicts.get(episode.verdict, " ")

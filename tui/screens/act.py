@@ -1,4 +1,4 @@
-"""Allow or block what stands in a row: what, for whom, and what that would do; then one key."""
+"""Allow or block what stands in rows: what, for whom, and what that would do; then one key."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from rules import words
 from rules.sentence import parse_sentence
 from tui import offers, story
 from tui.forecast import forecast
-from tui.format import cut
+from tui.format import count, cut
 from tui.screens.box import Box
 from tui.theme import COLOURS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from firewall.episode import Episode
     from tui.offers import Offer
 
@@ -44,12 +46,16 @@ class Act(Box):
         *(Binding(key.upper(), f"choose('{key}', True)", show=False) for key in "ndsa"),
     ]
 
-    def __init__(self, episode: Episode, action: str, offered: tuple[Offer, ...]) -> None:
+    def __init__(
+        self, episodes: Sequence[Episode], action: str, offered: tuple[Offer, ...], then: Callable[[], object]
+    ) -> None:
+        """`then`: what is done when the rule is saved."""
         super().__init__()
-        self._episode = episode
+        self._episodes = episodes
+        self._then = then
         self._action = action
         self._whats = offered
-        self._whose = offers.whose(episode)
+        self._whose = offers.whose(episodes)
         self._what = self._who = 0
         self._told: dict[str, dict[str, Any]] = {}  # dry runs by the rule's text
         self._trouble = ""
@@ -127,20 +133,17 @@ class Act(Box):
             self._draw()
             return
         self.dismiss()
+        self._then()
         self.gate.say(self.gate.saved(done))
 
     # -- drawing
 
     def _draw(self) -> None:
-        glyphs, episode = self.gate.glyphs, self._episode
+        glyphs = self.gate.glyphs
         room = min(WIDEST, self.size.width - 6)
         colour = COLOURS[self._action]
-        head = Content.assemble(
-            (f"{glyphs.verdicts[self._action]} {VERBS[self._action]}", f"{colour} bold"), "  ",
-            (cut(inert(episode.phone), 20, glyphs.ellipsis), "bold"), "  ", story.verdict(episode, glyphs), "  ",
-            (story.title(episode, max(8, room - 44), glyphs), "$muted"),
-        )
-        lines = [head, Content("")]
+        verb = (f"{glyphs.verdicts[self._action]} {VERBS[self._action]}  ", f"{colour} bold")
+        lines = [Content.assemble(verb, self._of(room)), Content("")]
         for at, offer in enumerate(self._whats):
             mark = glyphs.choice[at != self._what]
             label = "What " if at == 0 else "     "
@@ -156,6 +159,17 @@ class Act(Box):
         lines += [whose, Content.assemble((CHOOSING, "$muted")), Content("")]
         lines += [Content.assemble((inert(self.text), f"{colour} bold")), *self._future(room)]
         self.show(Content("\n").join(lines))
+
+    def _of(self, room: int) -> Content:
+        """The row, or how many and which."""
+        glyphs, (episode, *more) = self.gate.glyphs, self._episodes
+        if more:
+            which = cut(", ".join(map(story.called, self._episodes)), max(8, room - 24), glyphs.ellipsis)
+            return Content.assemble((count(len(self._episodes), "row"), "bold"), "  ", (which, "$muted"))
+        return Content.assemble(
+            (cut(inert(episode.phone), 20, glyphs.ellipsis), "bold"), "  ", story.verdict(episode, glyphs), "  ",
+            (story.title(episode, max(8, room - 44), glyphs), "$muted"),
+        )
 
     def _future(self, room: int) -> list[Content]:
         told = self._told.get(self.text)

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from tui import asking, filtering, marking
+from tui import asking, filtering
 from tui.format import count, cut
 from tui.screens.filtered import Filtered
 from tui.screens.question import LATER_SECONDS
@@ -107,15 +107,17 @@ The terminal's bell rings when somebody begins to wait; m silences it, for good,
     def on_table_pointed(self) -> None:
         question = self.table.question
         width = max(20, self.size.width - 2)
-        marked, away = self.table.marked, self.table.marked_away
-        if marked or away:
-            wants = [f"{inert(one['phone'])}: {inert(str(one['title']))}" for one in marked]
-            does = "enter answers one after the other   z not now   b never: a block rule for each"
-            told = marking.in_full(wants, away, does, width, self.gate.glyphs)
-        else:
+        told = self.marks(width)
+        if told is None:
             told = Content("") if question is None else in_full(question, time.time(), width, self.gate.glyphs)
         self.in_full.update(told)
         self.refresh_bindings()
+
+    def called(self, row: dict[str, Any]) -> str:
+        return f"{inert(row['phone'])}: {inert(str(row['title']))}"
+
+    def with_marked(self) -> str:
+        return "enter answers one after the other   z not now   b never: a block rule for each"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in {"answer", "later", "never"} and self.table.question is None:

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from tui import consenting, filtering, marking
+from tui import consenting, filtering
 from tui.format import cut
 from tui.offers import term
 from tui.screens.prompted import Prompted
@@ -100,16 +100,20 @@ is left. t says that the clock is right."""
     def on_table_pointed(self) -> None:
         consent = self.table.consent
         width = max(20, self.size.width - 2)
-        marked, away = self.table.marked, self.table.marked_away
-        if marked or away:
-            texts, does = list(map(reach, marked)), "x revokes what is marked"
-            self.in_full.update(marking.in_full(texts, away, does, width, self.gate.glyphs))
-        else:
+        told = self.marks(width)
+        if told is None:
             lines = [] if consent is None else consenting.in_full(
                 consent, self.table.passed, time.time(), width, self.gate.glyphs
             )
-            self.in_full.update(Content("\n").join(lines))
+            told = Content("\n").join(lines)
+        self.in_full.update(told)
         self.refresh_bindings()
+
+    def called(self, row: dict[str, Any]) -> str:
+        return reach(row)
+
+    def with_marked(self) -> str:
+        return "x revokes what is marked"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What cannot be done with this row has no key."""

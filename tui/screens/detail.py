@@ -34,10 +34,10 @@ class Detail(Box):
         self.explain()
 
     def action_act(self, action: str) -> None:
-        self.gate.act_on(self._episode, action)
+        self.gate.act_on((self._episode,), action)
 
     def action_consent(self) -> None:
-        self.gate.consent_on(self._episode, "detail")
+        self.gate.consent_on((self._episode,), "detail")
 
     @work
     async def explain(self) -> None:

@@ -55,12 +55,6 @@ class Filtered(Page):
         self.tabs.tell(aside)
         table.teach(lesson)
 
-    def chosen(self) -> list[dict[str, Any]]:
-        """What an act is for; it is said why it is for nothing."""
-        if not self.table.chosen and self.table.marked_away:
-            self.gate.say("what is marked is hidden by the filter: esc shows it, and nothing was done", trouble=True)
-        return self.table.chosen
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in self.ACTS and isinstance(self.focused, Input):
             return False

@@ -27,18 +27,18 @@ WORDS: Final = {
     "held": "waits for its name; nothing has left yet",
 }
 KEYS: Final = {  # docs/tui.md has the same
-    "live": "enter detail   a allow   b block   c consent   f freeze   / filter   y copy the name   u undo   U redo   "
-    "g newest   G oldest   esc without filter",
+    "live": "enter detail   a allow   b block   c consent   f freeze   space mark   / filter   "
+    "y copy the name   u undo   U redo   g newest   G oldest   esc without filter",
     "asks": "enter c answer   z not now   b never   space mark   / filter   m bell on, off   u undo   U redo   "
     "g G first, last   esc back to Live",
-    "history": "enter detail   a allow   b block   c consent   / filter   s group   e export   o notes   v verify   "
-    "y copy the name   u undo   U redo   g G first, last   esc back",
+    "history": "enter detail   a allow   b block   c consent   space mark   / filter   s group   e export   "
+    "o notes   v verify   y copy the name   u undo   U redo   g G first, last   esc back",
     "rules": "n new   e enter edit   t note   J K down, up   d disable, enable   x delete   space mark   / filter   "
     "u undo   U redo   g G first, last   esc back to Live",
     "consents": "enter what it let pass   x revoke   c give again   t the clock is right   space mark   / filter   "
     "u undo   U redo   g G first, last   esc back to Live",
     "phones": "enter what it did   n name   p group   w watch, enforce   W the whole gate   j join   x forget   "
-    "/ filter   u undo   U redo   g G first, last   esc back to Live",
+    "space mark   / filter   u undo   U redo   g G first, last   esc back to Live",
 }
 
 

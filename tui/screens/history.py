@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.widgets import Static
 from textual.worker import Worker, get_current_worker
 
 from firewall import control, export
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
 from firewall.text import inert
+from tui import story
 from tui.feed import MOST_ROWS
 from tui.format import count, moment
 from tui.offers import exactly
@@ -27,7 +29,7 @@ from tui.widgets.hours import HOURS, Hours
 from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from textual.widget import Widget
 
@@ -40,6 +42,7 @@ BY: Final = ("", "service", "phone", "operator", "country", "name", "rule")  # "
 
 class History(Page):
     MODE = "history"
+    table: EpisodeTable
     HELP = """\
 What the gate remembers. The bars are the tries per hour of the last 24 hours, among what the filter leaves: in each \
 hour from the left blocked, asked, and watched (would be refused).
@@ -49,6 +52,8 @@ s groups by service, phone, operator, country, name, rule, and back; enter on a 
 enter on a row tells everything that is known about it.
 e writes all rows that the filter matches to a file, as CSV or JSON: whole or not at all, never over another one. esc \
 gives that up.
+space marks a row; a and b then make one rule of all that are marked, c answers their questions, e writes only them, y \
+copies their names, and esc lets go of them.
 o shows who did what to the gate. v looks whether the history is as it was written."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "group", "group"),
@@ -67,6 +72,7 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         self.table = EpisodeTable(self.gate.glyphs, span=True)
         self.groups = GroupTable(self.gate.glyphs)
         self.prompt = Prompt()
+        self.in_full = Static("", id="marked", markup=False)
         self._by = ""
         self._wanted = DEFAULT  # what was asked last, whatever is being written
         self._away = True  # another screen was shown: what stands here may be old
@@ -77,10 +83,10 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         self._loading = False
 
     def body(self) -> Iterable[Widget]:
-        yield from (self.filter_line, self.hours, self.table, self.groups, self.prompt)
+        yield from (self.filter_line, self.hours, self.table, self.groups, self.in_full, self.prompt)
 
     def on_mount(self) -> None:
-        self.groups.display = False
+        self.groups.display = self.in_full.display = False
 
     def on_screen_resume(self) -> None:
         """Behind a box that is closed nothing has changed: the place in the pages is kept."""
@@ -175,8 +181,9 @@ o shows who did what to the gate. v looks whether the history is as it was writt
             self._ask_file(time.strftime("consentry-%Y-%m-%d-%H%M.csv"))
 
     def _ask_file(self, name: str, why: str = "") -> None:
-        here = inert(str(Path.cwd()))
-        words = f"Write all rows that the filter matches to a file (.csv, .json or .jsonl), named from {here}."
+        here, marked = inert(str(Path.cwd())), self._marked()
+        which = f"the {count(len(marked), 'row')} that you marked" if marked else "all rows that the filter matches"
+        words = f"Write {which} to a file (.csv, .json or .jsonl), named from {here}."
         self.prompt.ask(f"{words}\n{why}".rstrip(), name, self._begin)
 
     def _begin(self, name: str) -> None:
@@ -191,20 +198,24 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         elif there:
             self._ask_file(name, f"{inert(path.name)} is there already; choose another name")
         else:
-            self._export = self.write(path, self._wanted)
+            self._export = self.write(path, self._wanted, self._marked())
+
+    def _marked(self) -> list[Episode]:
+        return [] if self._by else self.table.marked
 
     def on_prompt_closed(self) -> None:
         if not self.prompt.display:  # it may ask once more
             self._shown.focus()
 
     @work(thread=True, group="export")
-    def write(self, path: Path, wanted: str) -> None:
-        """With the rights of whoever looks, page by page; a file that is there stays as it is."""
+    def write(self, path: Path, wanted: str, marked: Sequence[Episode]) -> None:
+        """What is marked, else all that is wanted; with the rights of whoever looks, and never over another file."""
         app, form = self.gate, export.form_of(path.name, None)
         assert form is not None
         try:
             with control.connect(app.socket) as client, export.begun(path, force=False) as file:
-                rows = _Counted(export.Pages(client, wanted, None), self._progress)
+                found = (row.to_json() for row in marked) if marked else export.Pages(client, wanted, None)
+                rows = _Counted(found, self._progress)
                 export.write(rows, form, file)
         except (NoGateway, Refused) as error:
             words, trouble = app.why(error), True
@@ -226,6 +237,9 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         self.tabs.tell(Content.assemble((text, "$muted")))
 
     def on_table_pointed(self) -> None:
+        told = None if self._by else self.marks(max(20, self.size.width - 2))
+        self.in_full.display = told is not None
+        self.in_full.update(told or "")
         if self._by or self._loading or self.table.pointed is None:
             return
         if self._dropped and self.table.follows:  # g: back to the newest
@@ -267,13 +281,21 @@ o shows who did what to the gate. v looks whether the history is as it was writt
         return super().check_action(action, parameters)
 
     def action_back(self) -> None:
-        """An export is given up; then back to what this screen began with; then to the live view."""
+        """An export is given up, or what is marked; then back to what this screen began with; then to the live view."""
         if self._export is not None and self.exporting:
             self._export.cancel()
+        elif self._marked():
+            self.table.unmark()
         elif self.filter_line.text == DEFAULT and not self._by:
             self.app.switch_mode("live")
         else:
             self.look(DEFAULT, "")
+
+    def called(self, row: Episode) -> str:
+        return story.called(row)
+
+    def with_marked(self) -> str:
+        return "a allow   b block   c consent   e export   y copy"
 
     def on_filter_line_entered(self) -> None:
         self._shown.focus()

@@ -11,6 +11,7 @@ from textual.content import Content
 
 from firewall.text import inert
 from rules.expression import Filter
+from tui import story
 from tui.format import count
 from tui.screens.page import Page
 from tui.widgets.episodes import EpisodeTable
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
+    from firewall.episode import Episode
+
 
 class Live(Page):
     MODE = "live"
+    table: EpisodeTable
     HELP = """\
 Every row is an episode: one phone, one place, one verdict, with the number of tries in n. The newest is on top. \
 Allowed rows are dim.
@@ -32,8 +36,10 @@ The cursor rests on the newest row until you move it. Then it stays on its row, 
 back to the newest. f freezes everything.
 Below (or beside) the table stands why: the rule, its source, and what has left the gateway. enter tells everything.
 / filters in the language of the rules: verdict:refused  phone:NAME  name:example.com  addr:10.0.0.0/8  service:ID  \
-rule:ID  via:sni  port:443  last:15m. A leading - means not.
-c on an asked row opens its question; on a row that a consent let through it shows that consent, and x takes it back."""
+rule:ID  via:sni  port:443  last:15m, and any word of a row: xiaomi. A leading - means not.
+c on an asked row opens its question; on a row that a consent let through it shows that consent, and x takes it back.
+space marks a row; a and b then make one rule of all that are marked, c answers their questions one after the other, y \
+copies their names, and esc lets go of them."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "consent", "consent"),
         Binding("f", "freeze", "freeze"),
@@ -46,7 +52,7 @@ c on an asked row opens its question; on a row that a consent let through it sho
         self.frozen = False
         self.table = EpisodeTable(self.gate.glyphs)
         self.filter_line = FilterLine(self.gate.glyphs)
-        self.why = Why(self.gate.glyphs)
+        self.why = Why(self.gate.glyphs, self.marks)
         self._words = ""  # the filter as it was written
 
     def body(self) -> Iterable[Widget]:
@@ -60,7 +66,7 @@ c on an asked row opens its question; on a row that a consent let through it sho
         table, feed = self.table, self.gate.feed
         if feed.changed and not self.frozen:
             pinned = None if table.follows or table.pointed is None else table.pointed.id
-            table.show(feed.settle(pinned, time.time()))
+            table.show(feed.settle(pinned, time.time()), feed.left_out)
         if not table.rows:
             table.teach(self._lesson())
         self._tell()
@@ -102,7 +108,10 @@ c on an asked row opens its question; on a row that a consent let through it sho
         self.learn(self.filter_line)
 
     def action_back(self) -> None:
-        """Without the filter, everything is shown again."""
+        """What is marked in sight is let go of; then, without the filter, everything is shown again."""
+        if self.table.marked and not self.filter_line.display:
+            self.table.unmark()
+            return
         self.filter_line.text = ""
         self._close_filter()
 
@@ -114,7 +123,7 @@ c on an asked row opens its question; on a row that a consent let through it sho
         self._words = event.text
         self.gate.feed.use(Filter(event.wanted) if event.wanted else None, time.time())
         if self.frozen:
-            self.table.show(self.gate.feed.shown)
+            self.table.show(self.gate.feed.shown, self.gate.feed.left_out)
 
     def on_filter_line_entered(self) -> None:
         self._close_filter()
@@ -124,6 +133,12 @@ c on an asked row opens its question; on a row that a consent let through it sho
 
     def on_table_pointed(self) -> None:
         self.why.show(self.table.pointed)
+
+    def called(self, row: Episode) -> str:
+        return story.called(row)
+
+    def with_marked(self) -> str:
+        return "a allow   b block   c consent   y copy"
 
     def on_table_opened(self) -> None:
         self.gate.open_detail(self.table.pointed)

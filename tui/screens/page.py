@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -12,6 +12,7 @@ from textual.widgets import Footer, Input
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
 from rules.completion import Vocabulary
+from tui import marking
 from tui.widgets.header import Header
 from tui.widgets.said import Said
 from tui.widgets.table import Table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from textual.app import ComposeResult
+    from textual.content import Content
     from textual.widget import Widget
 
     from tui.app import Consentry
@@ -35,6 +37,7 @@ class Page(Screen[None]):
 
     MODE: ClassVar[str]
     HELP: ClassVar[str]
+    table: Table[Any]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "act('allow')", "allow"),
         Binding("b", "act('block')", "block"),
@@ -89,18 +92,40 @@ class Page(Screen[None]):
         return pointed if isinstance(pointed, Episode) else None
 
     def action_act(self, action: str) -> None:
-        self.gate.act_on(self.episode, action)
+        self.gate.act_on(self.chosen(), action, self.table.unmark)
 
     def action_consent(self) -> None:
-        """The question of the row under the cursor, or the consent behind it."""
-        if self.episode is not None:
-            self.gate.consent_on(self.episode, self.MODE)
+        """The questions of the rows, or the consent behind one."""
+        self.gate.consent_on(self.chosen(), self.MODE)
+        self.table.unmark()
+
+    # -- rows that are marked
+
+    def called(self, row: Any) -> str:  # noqa: ANN401  whatever the screen's table shows
+        """A marked row in a few words, inert."""
+        raise NotImplementedError
+
+    def with_marked(self) -> str:
+        """What the keys do with all that are marked."""
+        raise NotImplementedError
+
+    def marks(self, width: int) -> Content | None:
+        """What is told instead of the row under the cursor; None while no row is marked."""
+        marked, away = self.table.marked, self.table.marked_away
+        if not (marked or away):
+            return None
+        return marking.in_full(list(map(self.called, marked)), away, self.with_marked(), width, self.gate.glyphs)
+
+    def chosen(self) -> list[Any]:
+        """What an act is for; it is said why it is for nothing."""
+        if not self.table.chosen and self.table.marked_away:
+            self.gate.say("what is marked is hidden by the filter: esc shows it, and nothing was done", trouble=True)
+        return self.table.chosen
 
     def action_back(self) -> None:
         """What is marked is let go of first."""
-        table = self.focused
-        if isinstance(table, Table) and table.marked:
-            table.unmark()
+        if self.table.marked:
+            self.table.unmark()
         else:
             self.app.switch_mode("live")
 

@@ -18,8 +18,11 @@ from tui.screens.prompted import Prompted
 from tui.widgets.phone_table import TODAY, PhoneTable, watched
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rules.row_filter import Row
 
+SOME: Final = 5  # phones that are called by their names in a sentence
 FRESH_SECONDS: Final = 3.0  # phones are asked for again after this
 DID: Final = {"allow": "allowed", "ask": "asked", "block": "blocked", "watch": "would be refused"}
 WATCH_ALL: Final = (
@@ -41,6 +44,7 @@ the phone, or let j join the newcomer to the phone it is: what it was called is 
 w watches this phone or enforces on it again; W does so for the whole gate. While watched, nothing is blocked but \
 what phones send each other.
 enter shows what a phone did in the last 24 hours, by service. x forgets a phone: it is unknown when it comes back.
+space marks a row; enter, p, w, j and x are then for all that are marked, and esc lets go of them.
 / narrows the list: phone:NAME  group:NAME  addr:10.0.0.0/8 (its own address)  last:1h, and any word of its row or of \
 what stands below: a maker, a MAC in quotes, watch, unknown. A leading - means not; esc shows all."""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -96,92 +100,133 @@ what stands below: a maker, a MAC in quotes, watch, unknown. A leading - means n
     def on_table_pointed(self) -> None:
         phone = self.table.pointed
         width = max(20, self.size.width - 2)
-        self.in_full.update(Content("") if phone is None else in_full(phone, self.gate_mode, width))
+        told = self.marks(width)
+        if told is None:
+            told = Content("") if phone is None else in_full(phone, self.gate_mode, width)
+        self.in_full.update(told)
+        self.refresh_bindings()
+
+    def called(self, row: dict[str, Any]) -> str:
+        return inert(row["name"])
+
+    def with_marked(self) -> str:
+        word = "watches" if self._to_watch(self.table.marked) == "watch" else "enforces on"
+        return f"enter what they did   p group   w {word} them   j join   x forget"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A name is for one."""
+        return not (action == "name" and self.table.marked) and super().check_action(action, parameters)
 
     def on_table_opened(self) -> None:
-        if (phone := self.table.pointed) is not None:
-            self.gate.open_history(f"{term('phone', phone['name'])} last:24h", "service")
+        if chosen := self.chosen():
+            self.gate.open_history(f"{term('phone', *names(chosen))} last:24h", "service")
 
     # -- acts
 
     def action_name(self) -> None:
-        if (phone := self._asked()) is not None:
-            name = phone["name"]
+        if chosen := self._asked():
+            (name,) = chosen
             words = f"Call {inert(name)}: no quotes, commas or colons. Rules of yours that name it follow."
-            self.prompt.ask(words, name, lambda text: self.act("phones.set", name, name=text))
+            self.prompt.ask(words, name, lambda text: self.act("phones.set", chosen, name=text))
 
     def action_group(self) -> None:
-        if (phone := self._asked()) is not None:
-            name = phone["name"]
+        if chosen := self._asked():
             groups = sorted({one["group"] for one in self.table.told} | {"home", "strict"})
-            words = f"Put {inert(name)} into a group. Known: {', '.join(map(inert, groups))}; another word makes one."
-            self.prompt.ask(words, "", lambda text: self.act("phones.set", name, group=text), groups)
+            known = ", ".join(map(inert, groups))
+            words = f"Put {listed(chosen)} into a group. Known: {known}; another word makes one."
+            self.prompt.ask(words, "", lambda text: self.act("phones.set", chosen, group=text), groups)
 
     def action_join(self) -> None:
-        if (phone := self._asked()) is not None:
-            name = phone["name"]
-            others = [one["name"] for one in self.table.told if one is not phone]
-            words = f"{inert(name)} is really which phone? Its addresses become that phone's; this name goes for good."
-            self.prompt.ask(words, "", lambda text: self.act("phones.join", name, into=text), others)
+        if chosen := self._asked():
+            others = [one["name"] for one in self.table.told if one["name"] not in chosen]
+            its, name = ("Their", "these names go") if len(chosen) > 1 else ("Its", "this name goes")
+            are = "are" if len(chosen) > 1 else "is"
+            words = f"{listed(chosen)} {are} really which phone? {its} addresses become that phone's; {name} for good."
+            self.prompt.ask(words, "", lambda text: self.act("phones.join", chosen, into=text), others)
 
     def action_forget(self) -> None:
-        if (phone := self._asked()) is not None:
-            name = phone["name"]
-            words = f"Forget {inert(name)}: its name, group and mode go for good, its history stays. If it comes back "
-            self.prompt.confirm(f"{words}it is unknown, of group strict.", lambda _: self.act("phones.forget", name))
+        if chosen := self._asked():
+            if len(chosen) > 1:
+                words = "their names, groups and modes go for good, their history stays. One that comes back is unknown"
+            else:
+                words = "its name, group and mode go for good, its history stays. If it comes back it is unknown"
+            words = f"Forget {listed(chosen)}: {words}, of group strict."
+            self.prompt.confirm(words, lambda _: self.act("phones.forget", chosen))
 
     def action_watch(self) -> None:
-        phone = self.table.pointed
-        if phone is not None:
-            wanted = "enforce" if watched(phone, self.gate_mode) else "watch"
-            self.act("phones.set", phone["name"], mode="" if wanted == self.gate_mode else wanted)
+        """Several become alike: watched, unless all of them are."""
+        if chosen := self.chosen():
+            wanted = self._to_watch(chosen)
+            self.act("phones.set", names(chosen), mode="" if wanted == self.gate_mode else wanted)
+
+    def _to_watch(self, phones: Iterable[dict[str, Any]]) -> str:
+        return "enforce" if all(watched(phone, self.gate_mode) for phone in phones) else "watch"
 
     def action_watch_all(self) -> None:
         watching = self.gate_mode == "watch"
         self._make_room()
         self.prompt.confirm(
-            ENFORCE_ALL if watching else WATCH_ALL, lambda _: self.act("mode", mode="enforce" if watching else "watch")
+            ENFORCE_ALL if watching else WATCH_ALL,
+            lambda _: self.act("mode", [], mode="enforce" if watching else "watch"),
         )
 
-    def _asked(self) -> dict[str, Any] | None:
-        """The phone under the cursor, and room to ask about it."""
-        if self.table.pointed is not None:
+    def _asked(self) -> list[str]:
+        """The names of the phones that are meant, and room to ask about them."""
+        chosen = names(self.chosen())
+        if chosen:
             self._make_room()
-        return self.table.pointed
+        return chosen
 
     def _make_room(self) -> None:
         self.in_full.display = False
         self.call_after_refresh(self.refresh_bindings)
 
     @work(group="act")
-    async def act(self, verb: str, phone: str = "", **args: str) -> None:
-        about = {"phone": phone} if phone else {}
-        try:
-            done = (await self.gate.ask(verb, **about, **args)).done
-        except (NoGateway, Refused) as error:
-            self.gate.say(self.gate.why(error), trouble=True)
-        else:
-            self.gate.say(self._outcome(verb, phone, args, done))
+    async def act(self, verb: str, phones: list[str], **args: str) -> None:
+        """One after the other; what the gate refuses is said, and does not keep the others."""
+        done, became, troubles = [], dict[str, Any](), []
+        for phone in phones or [""]:
+            about = {"phone": phone} if phone else {}
+            try:
+                became = (await self.gate.ask(verb, **about, **args)).done
+            except (NoGateway, Refused) as error:
+                troubles.append(self.gate.why(error))
+            else:
+                done.append(phone)
+        said = [self._outcome(verb, done, args, became)] if done else []
+        self.table.unmark()
+        self.gate.say("; ".join((*said, *dict.fromkeys(troubles))), trouble=bool(troubles))
         self.read()
 
-    def _outcome(self, verb: str, phone: str, args: dict[str, str], done: dict[str, Any]) -> str:
-        name = inert(phone)
+    def _outcome(self, verb: str, phones: list[str], args: dict[str, str], done: dict[str, Any]) -> str:
+        """`done`: what the last of them is now."""
+        who, is_ = listed(phones), "are" if len(phones) > 1 else "is"
         match verb:
             case "mode":
                 if args["mode"] == "watch":
                     return "watching: nothing is blocked but phone to phone"
                 return "enforcing: the rules block again"
             case "phones.forget":
-                return f"{name} is forgotten"
+                return f"{who} {is_} forgotten"
             case "phones.join":
-                return f"{name} is {inert(args['into'])} now"
+                return f"{who} {is_} {inert(args['into'])} now"
         if "name" in args:
-            return f"{name} is called {inert(done['name'])} now, of group {inert(done['group'])}"
+            return f"{who} {is_} called {inert(done['name'])} now, of group {inert(done['group'])}"
         if "group" in args:
-            return f"{name} is of group {inert(done['group'])} now"
+            return f"{who} {is_} of group {inert(done['group'])} now"
         if watched(done, self.gate_mode):
-            return f"{name} is watched: nothing of it is blocked; w enforces again"
-        return f"enforcing on {name}: the rules block again"
+            return f"{who} {is_} watched: nothing of {'them' if len(phones) > 1 else 'it'} is blocked; w enforces again"
+        return f"enforcing on {who}: the rules block again"
+
+
+def names(phones: Iterable[dict[str, Any]]) -> list[str]:
+    return [phone["name"] for phone in phones]
+
+
+def listed(phones: list[str]) -> str:
+    """In a sentence, inert."""
+    most = ", ".join(map(inert, phones[:SOME]))
+    return f"{most} and {len(phones) - SOME} others" if len(phones) > SOME else most
 
 
 def in_full(phone: dict[str, Any], gate_mode: str, width: int) -> Content:

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from firewall.control import NoGateway, Refused
 from firewall.text import inert
-from tui import filtering, marking
+from tui import filtering
 from tui.format import count
 from tui.screens.filtered import Filtered
 from tui.widgets.rule_editor import RuleEditor
@@ -122,15 +122,18 @@ rules reload uses it."""
 
     def on_table_pointed(self) -> None:
         rule = self.table.rule
-        marked, away = self.table.marked, self.table.marked_away
-        if marked or away:
-            texts, width = [inert(f"{one['id']} {sentence(one)}") for one in marked], max(20, self.size.width - 2)
-            word = "disables" if any(one["enabled"] for one in marked) else "enables"
-            does = f"d {word} them   x deletes yours"
-            self.in_full.update(marking.in_full(texts, away, does, width, self.gate.glyphs))
-        else:
-            self.in_full.update(Content("") if rule is None else _in_full(rule, self.table.told, self._undo))
+        told = self.marks(max(20, self.size.width - 2))
+        if told is None:
+            told = Content("") if rule is None else _in_full(rule, self.table.told, self._undo)
+        self.in_full.update(told)
         self.refresh_bindings()
+
+    def called(self, row: dict[str, Any]) -> str:
+        return inert(f"{row['id']} {sentence(row)}")
+
+    def with_marked(self) -> str:
+        word = "disables" if any(rule["enabled"] for rule in self.table.marked) else "enables"
+        return f"d {word} them   x deletes yours"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a rule is written, letters are letters."""

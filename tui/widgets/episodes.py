@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from firewall.episode import Episode
 from firewall.text import inert
-from tui.format import clock, cut, moment, place, size, what
+from tui.format import clock, count, cut, moment, place, size, what
 from tui.widgets.table import GAP, Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class EpisodeTable(Table[Episode]):
     ]
 
     def __init__(self, glyphs: Glyphs, *, span: bool = False) -> None:
-        super().__init__()
+        super().__init__(mark=glyphs.mark)
         self._glyphs = glyphs
         self._span = span
 
@@ -99,9 +99,8 @@ class EpisodeTable(Table[Episode]):
         self.action_open()
 
     def action_copy(self) -> None:
-        """The name, or the address, as it may safely be pasted elsewhere."""
-        if self.pointed is None:
-            return
-        text = inert(self.pointed.name or self.pointed.dst)
-        self.app.copy_to_clipboard(text)
-        self.app.notify(f"copied {text}", timeout=2, markup=False)
+        """The names, or the addresses, as they may safely be pasted elsewhere: each once, a line for each."""
+        if found := list(dict.fromkeys(inert(row.to) for row in self.chosen)):
+            self.app.copy_to_clipboard("\n".join(found))
+            text = found[0] if len(found) == 1 else count(len(found), "name")
+            self.app.notify(f"copied {text}", timeout=2, markup=False)

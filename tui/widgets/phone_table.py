@@ -33,7 +33,7 @@ class PhoneTable(FilteredTable):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "today")]
 
     def __init__(self, glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(mark=glyphs.mark)
         self._glyphs = glyphs
         self._gate_mode = "enforce"
         self._most = dict.fromkeys(TODAY, 0)

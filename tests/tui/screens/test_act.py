@@ -156,3 +156,23 @@ async def test_small_hostile_and_plain(screen, ready, episode):
         await s.shows("! [red]w[/]", "x Block  [b]p", "* d example.com", "* everyone")
         assert not set("\x1b\u202e") & set(s.text)
         assert s.text.replace("‹", "").replace("›", "").isascii()
+
+
+async def test_what_is_marked_becomes_one_rule(screen, ready, row, episode):
+    async with screen(row, episode(2, "b.example.com", phone="phone2"), episode(3, "c.example.com")) as s:
+        await s.press("space", "down", "space")  # the newest, and the oldest
+        await s.shows("▸ 2 marked", "phone1: c.example.com, phone1: api.account.xiaomi.com", "a allow   b block   c consent   y copy; esc lets go of all")
+        await s.press("b")
+        await s.shows("✖ Block  2 rows", "2 names (c.example.com, api.account.xiaomi.com), nothing below", "the last 24 h: 3 of 9 decisions would change")
+        await s.press("enter")
+        await s.shows("saved: added block")
+        assert first(ready) == "block name:=c.example.com,=api.account.xiaomi.com phone:phone1"
+        assert len(ready.rules) == 2  # one rule, which u takes back
+        await s.hides("marked")
+
+
+async def test_rows_that_have_nothing_in_common_make_no_rule(screen, ready, row, episode):
+    async with screen(row, episode(2, "", dst="192.0.2.1"), episode(3, "b.example.com", dst="")) as s:
+        await s.press("space", "space", "space", "a")
+        await s.shows("no rule can say what all these rows have")
+        assert "3 marked" in s.text

@@ -267,3 +267,24 @@ async def test_it_is_read_without_unicode_and_hostile_names_are_text(screen, gat
             assert "\x1b" not in s.text
         await s.press("o")
         await s.shows("‹U+202E›[red]y  [b]")
+
+
+async def test_e_writes_only_what_is_marked(screen, gate, episode, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with screen(*(episode(n, f"n{n}.example.com", verdict="ask") for n in range(5))) as s:
+        await s.press("3")
+        await s.shows("5 episodes")
+        await s.press("space", "down", "space")
+        await s.shows("▸ 2 marked", "phone1: n4.example.com, phone1: n2.example.com", "e export   y copy; esc lets go of all")
+        await s.press("e")
+        await s.shows("the 2 rows that you marked")
+        await s.press("ctrl+u", *"out.csv", "enter")
+        await s.shows("2 rows written:")
+        assert [row["name"] for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines())] == ["n4.example.com", "n2.example.com"]
+        await s.press("s")
+        await s.hides("marked")  # groups have no marks
+        await s.press("s", "s", "s", "s", "s", "s")
+        await s.shows("2 marked")
+        await s.press("escape")
+        await s.hides("marked")
+        assert s.app.current_mode == "history"

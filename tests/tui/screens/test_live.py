@@ -10,6 +10,7 @@ from textual import events
 
 from rules.observation import Place
 from tui.glyphs import ASCII
+from tui.screens import question as questions
 
 
 def ask(episode, number, name="api.account.xiaomi.com", **facts):
@@ -175,7 +176,7 @@ async def test_a_thousand_events_a_second_neither_stop_the_keys_nor_the_eye(scre
         table = s.app.screen.table
         drawn, moved = [], []
         show, move = table.show, table.action_move
-        table.show = lambda rows: (drawn.append(time.monotonic()), show(rows))
+        table.show = lambda *rows: (drawn.append(time.monotonic()), show(*rows))
         table.action_move = lambda by: (moved.append(time.monotonic()), move(by))
 
         async def flood():
@@ -200,3 +201,41 @@ async def test_a_thousand_events_a_second_neither_stop_the_keys_nor_the_eye(scre
         if statistics.median(waits) >= 0.05:
             raise TooLate(f"a key waits {statistics.median(waits) * 1_000:.0f} ms")
         await s.until(lambda: len(table.rows) == 2_000 and table.rows[0].id == 2_499)
+
+
+async def test_space_marks_rows_and_esc_lets_go_of_them_before_the_filter(screen, gate, episode):
+    async with screen(ask(episode, 1), episode(2, "en.wikipedia.org"), episode(3, "fr.wikipedia.org")) as s:
+        await s.press("space", "space", "y")
+        await s.shows("▸ 2 marked")
+        assert s.app.clipboard == "fr.wikipedia.org\nen.wikipedia.org"
+        await s.press("slash", *"name:fr.wikipedia.org", "enter")
+        await s.shows("2 marked, 1 of them hidden", "/ name:fr.wikipedia.org  2 hidden")
+        await s.press("escape")
+        await s.shows("1 marked, all of them hidden")
+        await s.press("a")
+        await s.shows("what is marked is hidden by the filter: esc shows it, and nothing was done")
+        await s.press("escape")
+        await s.shows("▸ 1 marked", "phone1: en.wikipedia.org")
+        await s.press("escape")
+        await s.hides("marked", "hidden")
+
+
+async def test_on_a_wide_screen_the_pane_tells_what_is_marked(screen, episode):
+    async with screen(ask(episode, 1), episode(2, "en.wikipedia.org"), size=(140, 36)) as s:
+        await s.press("space", "space")
+        await s.shows("▸ 2 marked", "phone1: en.wikipedia.org", "lets go of all")
+
+
+async def test_c_answers_the_questions_of_all_that_are_marked_each_once(screen, gate, question, episode, monkeypatch):
+    monkeypatch.setattr(questions, "GLANCE_SECONDS", 0.0)
+    gate.questions = [question(1)]
+    rows = ask(episode, 1, service="xiaomi-account", phone="redmi-1s"), ask(episode, 2, service="xiaomi-account", phone="redmi-1s"), ask(episode, 3, "b.example.com")
+    async with screen(*rows, episode(4, "en.wikipedia.org")) as s:
+        await s.press("space", "space", "space", "space", "c")
+        await s.shows("phone1 wants to reach", "opens name:")
+        await s.press("1")
+        await s.shows("redmi-1s wants to reach", "opens service:xiaomi-account")
+        await s.press("1")
+        await s.until(lambda: len(s.app.screen_stack) == 1)
+        assert [(args["phone"], args["life"]) for verb, args in gate.asked if verb == "consents.grant"] == [("phone1", "15m"), ("redmi-1s", "15m")]
+        await s.hides("marked")

@@ -149,3 +149,33 @@ async def test_a_filter_leaves_the_bars_and_what_can_be_completed(screen, gate, 
         await s.shows("anna-pixel   kids", "▄   3")
         await s.press("p")
         await s.shows("Known: home, kids, strict")
+
+
+async def test_what_is_done_with_one_phone_is_done_with_all_that_are_marked(screen, gate, phones, phone):
+    gate.phones.append(phone(12, "[b]tv", mode="watch"))
+    async with screen() as s:
+        await s.press("6")
+        await s.shows("3 phones")
+        await s.press("space", "space", "w")
+        await s.shows("anna-pixel, phone-0b are watched: nothing of them is blocked")
+        assert gate.asked == [("phones.set", {"phone": name, "mode": "watch"}) for name in ("anna-pixel", "phone-0b")]
+        await s.press("g", "space", "space", "space")
+        await s.shows("3 marked", "anna-pixel, phone-0b, [b]tv", "w enforces on them")
+        assert "n name" not in s.lines[-1]  # a name is for one
+        await s.press("p")
+        await s.shows("Put anna-pixel, phone-0b, [b]tv into a group")
+        await s.press(*"kids", "enter")
+        await s.shows("anna-pixel, phone-0b, [b]tv are of group kids now")
+        assert [one["group"] for one in gate.phones] == ["kids"] * 3
+        await s.press("g", "space", "space", "x")
+        await s.shows("Forget anna-pixel, phone-0b: their names")
+        await s.press("enter")
+        await s.shows("anna-pixel, phone-0b are forgotten", "1 phone")
+
+
+async def test_enter_shows_what_all_that_are_marked_did(screen, phones):
+    async with screen() as s:
+        await s.press("6")
+        await s.shows("2 phones")
+        await s.press("space", "space", "enter")
+        await s.shows("phone:anna-pixel,phone-0b last:24h")
