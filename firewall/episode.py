@@ -75,6 +75,14 @@ class Episode:
         """Who runs the far end: our word for it, else what the database calls the network; "" if unknown."""
         return self.operator or self.place.organisation
 
+    @property
+    def shown(self) -> str:
+        """What bare words are looked for in. Nothing by which rows of one subject differ (firewall.history.search)."""
+        where = (self.place.country, self.operator, self.place.organisation)
+        names = (name.name for name in self.names)
+        texts = (self.phone, self.group, self.verdict, self.name, *names, self.dst, self.service, self.rule, *where)
+        return "\n".join(filter(None, texts))
+
     def copy(self) -> Episode:
         """As it is now: an open row may still grow."""
         then = Episode(*_values(self))

@@ -2,6 +2,7 @@
 
 A space means and, a comma inside a value means or, a leading `-` means not, quotes hold spaces and commas together (and
 a quote, written twice).
+Filters also know bare words, which rules do not: `xiaomi last:1h`.
 What is printed can be parsed: `parse(str(expression)) == expression`.
 """
 
@@ -111,6 +112,9 @@ class Subject(Protocol):
     @property
     def run_by(self) -> str: ...
     @property
+    def shown(self) -> str:
+        """Its texts, in which bare words are looked for."""
+    @property
     def last(self) -> float: ...
 
 
@@ -134,6 +138,8 @@ class Filter:
         case = index.look_up(subject.seen, 0)
         for at, term in enumerate(self.expression.terms):
             match term.matcher:
+                case WordMatcher() as matcher:
+                    answer = matcher.found(subject.shown)
                 case VerdictMatcher() as matcher:
                     answer = subject.verdict in matcher.words
                 case ToMatcher(values=values):
@@ -177,12 +183,12 @@ def parse_rule(text: str, services: Collection[str] | None = None) -> Expression
 
 
 def parse_filter(text: str) -> Filter:
-    """Raises ExpressionError."""
-    return Filter(_parse(text, IN_FILTERS, None))
+    """All terms, and bare words. Raises ExpressionError."""
+    return Filter(parse_narrowing(text, IN_FILTERS))
 
 
 def parse_narrowing(text: str, known: Collection[str]) -> Expression:
-    """A filter of rows that have no more than the `known` terms; and of bare words. Raises ExpressionError."""
+    """A filter of rows that have no more than the `known` terms; and bare words. Raises ExpressionError."""
     return _parse(text, {key: IN_FILTERS[key] for key in known} | {WordMatcher.key: WordMatcher}, None)
 
 
@@ -278,7 +284,8 @@ def _values(text: str, at: int) -> tuple[list[str], list[tuple[int, int]], int]:
                 after += 1
             value = text[at:after]
         if not value:
-            raise ExpressionError("a value is missing", at - 1, after + 1, "write one behind the colon or comma")
+            start = max(at - 1, 0)  # a bare word has nothing before it
+            raise ExpressionError("a value is missing", start, after + 1, "write one behind the colon or comma")
         if not value.isprintable():
             raise ExpressionError("a value with a character that cannot be seen", at, after, "remove it")
         values.append(value)

@@ -54,6 +54,7 @@ class Facts(NamedTuple):
     rule: str = ""
     last: float = 0.0
     verdict: str = ""
+    shown: str = ""
     to: str = ""
     run_by: str = ""
 

@@ -19,11 +19,11 @@ from firewall.cli.common import show as shown
 from firewall.text import inert
 from rules.observation import Sign
 
-NEGATION = re.compile("-[a-z][a-z-]*:")
+NEGATION = re.compile("-[^-h]|-h.")  # this part of the command line has no short options but -h
 BY = ("phone", "service", "name", "operator", "country", "rule")
 
 class Past(click.Group):
-    """`history FILTER` is `history show FILTER`: a filter has a colon in it, or is none of the commands."""
+    """`history FILTER` is `history show FILTER`, unless it begins with one of the commands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
@@ -36,7 +36,8 @@ class Past(click.Group):
 def history() -> None:
     """What was allowed and refused: `history 'phone:phone1 verdict:refused last:1h'`, newest first.
 
-    The filter is in the rule language (docs/rules.md). Without a command it is shown: see `history show --help`.
+    The filter is in the rule language (docs/rules.md); a word finds the rows that have it: `history xiaomi last:1h`.
+    Without a command it is shown: see `history show --help`.
     """
 
 
@@ -51,7 +52,14 @@ def complete_filter(ctx: click.Context, _param: click.Parameter, incomplete: str
     return [CompletionItem(incomplete[: one.start] + one.text, help=one.hint) for one in found]
 
 
-wanted = click.argument("filter_text", metavar="[FILTER]", default="", shell_complete=complete_filter)
+def in_one(_ctx: click.Context, _param: click.Parameter, terms: tuple[str, ...]) -> str:
+    """Terms that the shell has parted."""
+    return " ".join(terms)
+
+
+wanted = click.argument(
+    "filter_text", metavar="[FILTER]", nargs=-1, callback=in_one, shell_complete=complete_filter
+)
 
 
 @history.command()

@@ -67,6 +67,7 @@ class _Kind:
     service: str
     to: str = ""
     run_by: str = ""
+    shown: str = ""
     last: float = 0.0
 
 

@@ -1,4 +1,4 @@
-"""`printer`, `"anna's phone"`: a bare word, in filters of what is listed; it is looked for in what a row shows."""
+"""`printer`, `"anna's phone"`: a bare word. It stands in filters only, and is looked for in what a row shows."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class History(Page):
     HELP = """\
 What the gate remembers. The bars are the tries per hour of the last 24 hours, among what the filter leaves: in each \
 hour from the left blocked, asked, and watched (would be refused).
-/ edits the filter, enter asks with it: verdict:refused last:7d  phone:NAME  name:example.com  service:ID  rule:ID. \
-Without last: everything that is kept is searched. Older rows come as you scroll down.
+/ edits the filter, enter asks with it: verdict:refused last:7d  phone:NAME  name:example.com  service:ID  rule:ID, \
+and any word of a row: xiaomi. Without last: everything that is kept is searched. Older rows come as you scroll down.
 s groups by service, phone, operator, country, name, rule, and back; enter on a group narrows the filter to it.
 enter on a row tells everything that is known about it.
 e writes all rows that the filter matches to a file, as CSV or JSON: whole or not at all, never over another one. esc \

@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from firewall.text import inert
 from rules.completion import Vocabulary
-from rules.expression import IN_FILTERS, Expression, ExpressionError, parse_filter, parse_narrowing
+from rules.expression import IN_FILTERS, Expression, ExpressionError, parse_narrowing
 from tui.completing import complete, offer, possible, unfinished
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rules.completion import Completion
     from tui.glyphs import Glyphs
 
-EXAMPLE: Final = "verdict:refused phone:NAME name:DOMAIN last:1h"
+EXAMPLE: Final = "a word, or verdict:refused phone:NAME name:DOMAIN last:1h"
 
 
 def pointing(error: ExpressionError, width: int) -> str:
@@ -56,7 +56,7 @@ class FilterLine(Vertical):
         """The owner steps back."""
 
     def __init__(self, glyphs: Glyphs, text: str = "", terms: Sequence[str] = ()) -> None:
-        """`terms`: what the rows of a list know, which may be asked for beside bare words; none: all, and no words."""
+        """`terms`: what the rows of a list know, which may be asked for beside bare words; none: all."""
         super().__init__()
         self._terms = terms
         self._glyphs = glyphs
@@ -94,11 +94,11 @@ class FilterLine(Vertical):
     def _begins_term(self, box: Input) -> bool:
         """Whether the word at the cursor may become a term: until it is one, or entered, it is not looked for."""
         word = box.value[: box.cursor_position].rpartition(" ")[2].removeprefix("-")
-        return bool(self._terms and word) and any(term.startswith(word) for term in IN_FILTERS)
+        return bool(word) and any(term.startswith(word) for term in IN_FILTERS)
 
     def _parse(self, text: str) -> Expression:
         """Raises ExpressionError."""
-        return parse_narrowing(text, self._terms) if self._terms else parse_filter(text).expression
+        return parse_narrowing(text, self._terms or IN_FILTERS)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

@@ -52,6 +52,15 @@ def run(gate: Path, *words: str) -> Result:
     return CliRunner().invoke(main, ["--socket", str(gate / "s"), "history", *words])
 
 
+def test_a_word_is_a_filter_and_what_the_shell_parts_is_one(gate: Path) -> None:
+    told = run(gate, "HYPERlink", "-nobody", "last:1h", "--json")
+    assert [json.loads(line)["id"] for line in told.stdout.splitlines()] == [8], told.output
+    assert run(gate, "-hyperlink netease", "--json", "--limit", "1").stdout.startswith('{"id": 1,')  # a negation is no option
+    assert run(gate, "export", "-", "hyperlink").stdout.count("\n") == 1
+    assert "show" in run(gate, "-h").stdout
+    assert run(gate, "nobody:x").exit_code == 1
+
+
 def test_a_filter_alone_is_shown_as_ever(gate: Path) -> None:
     told = run(gate, "verdict:refused last:1h", "--json", "--limit", "3")
     assert told.exit_code == 0, told.output

@@ -25,6 +25,7 @@ FILTERS = (
     "-port:443", "proto:udp", "via:http", "via:ambiguous", "last:1h", "-last:1h", "last:2h -last:1h verdict:block", "name:b.example addr:198.51.100.0/25 port:443",
     "country:CN", "-country:CN", "country:DE -phone:p1", "operator-country:US", "-operator-country:US", "group:kids", "-group:kids name:b.example", "asn:64502", "-asn:64502",
     "to:b.example", "-to:b.example", "to:198.51.100.7,2001:db8::7", "to:none,a.example", 'run-by:"org 2",cnnic', "-run-by:none", "country:none", "-country:none,DE", "service:none,s1",
+    "cdn", "-CDN", "198.51.100.7 block", "p1,r3", "-p1 r3 last:1h", '"the ""best"', "nothing-at-all", "kids name:b.example", "cnnic phone:p2", '"2001:db8"',
 )
 
 
@@ -72,6 +73,14 @@ def test_all_ways_find_the_same_and_pages_fit_together(file: Path, text: str, ma
             assert len(page.rows) == 97
             more = Cursor.parse(str(page.more))
     assert found == plain
+
+
+@pytest.mark.parametrize("word", ["p3", "kids", "watch", "ab.example", "64:ff9b::", "s2", "r6", "DE", "cnnic", "org 4"])
+def test_a_word_is_found_in_whatever_a_row_shows(file: Path, word: str) -> None:
+    with contextlib.closing(schema.reader(file)) as db:
+        found = Search(db, parse_filter(f'"{word}"'), NOW).page(2_000, None, None).rows
+    assert 0 < len(found) < 1_200
+    assert all(word.casefold() in str(one.to_json()).casefold() for one in found)
 
 
 @pytest.mark.parametrize("text", ["name:x.invalid -phone:p0", "via:ambiguous", "-name:example"])

@@ -13,10 +13,13 @@ def test_one_of_the_words_somewhere_in_whatever_case() -> None:
     assert [matcher.found(text) for text in ("a tv upstairs", "STRASSE 4", "t v", "")] == [True, True, False, False]
 
 
-def test_it_stands_in_lists_only() -> None:
-    for parse in (parse_rule, parse_filter):
-        with pytest.raises(ExpressionError, match="'tv' is no term"):
-            parse("tv")
+def test_it_stands_in_filters_only() -> None:
+    with pytest.raises(ExpressionError, match="'tv' is no term"):
+        parse_rule("tv")
+    assert str(parse_filter("tv -last:1h").expression) == '"tv" -last:1h'
+    with pytest.raises(ExpressionError, match="unknown term 'tv'") as told:
+        parse_filter("tv:x")
+    assert "a word with a colon stands in quotes" in told.value.remedy
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=("C", "Z")) | st.sampled_from(' ,":-'), min_size=1), min_size=1, max_size=3), st.booleans())

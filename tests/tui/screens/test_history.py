@@ -288,3 +288,12 @@ async def test_e_writes_only_what_is_marked(screen, gate, episode, tmp_path, mon
         await s.press("escape")
         await s.hides("marked")
         assert s.app.current_mode == "history"
+
+
+async def test_a_word_is_asked_for_with_enter(screen, gate, episode):
+    async with screen(episode(1, "a.example.com", verdict="ask", service="xiaomi-cloud"), episode(2, "b.example.com", verdict="ask")) as s:
+        await s.press("3")
+        await s.shows("2 episodes")
+        await s.press("slash", *" xiaomi", "enter")
+        await s.shows("1 episode,", "a.example.com")
+        assert gate.asked[-1][1]["filter"] == "verdict:refused,watch last:24h xiaomi"

@@ -239,3 +239,15 @@ async def test_c_answers_the_questions_of_all_that_are_marked_each_once(screen, 
         await s.until(lambda: len(s.app.screen_stack) == 1)
         assert [(args["phone"], args["life"]) for verb, args in gate.asked if verb == "consents.grant"] == [("phone1", "15m"), ("redmi-1s", "15m")]
         await s.hides("marked")
+
+
+async def test_a_word_finds_the_rows_that_show_it_beside_the_terms(screen, episode):
+    rows = ask(episode, 1), episode(2, "en.wikipedia.org", phone="Xiaomi of anna"), episode(3, "fr.wikipedia.org", verdict="block", rule="xiaomi/1")
+    async with screen(*rows, episode(4, "de.wikipedia.org")) as s:
+        await s.press("slash", *"xiaomi")
+        await s.shows("/ xiaomi  1 hidden")
+        await s.press("space", *"verdict:refused", "space", "-", *"wikipedia", "enter")
+        await s.shows("3 hidden", "api.account.xiaomi.com")
+        await s.press("slash", *" ver")
+        await s.shows("tab: verdict:")  # until it is one, it is no word
+        assert "3 hidden" in s.text
