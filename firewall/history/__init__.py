@@ -14,29 +14,17 @@ from collections import OrderedDict, deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from firewall.events import (
-    ConsentGranted,
-    ConsentOver,
-    OwnerActed,
-    PhoneJoined,
-    PhoneLeft,
-    PolicyChanged,
-    PolicyKept,
-    StateChanged,
-    Trouble,
-)
 from firewall.history import place, retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
+from firewall.history.noting import INSERT, Note, note
 from firewall.history.schema import OLD_ROWS, connect, last_id, reader
 from firewall.history.search import PAGE_SECONDS, Cursor, Page, Search
-from firewall.lives import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from firewall.consents import Consent
     from firewall.episode import Episode
     from firewall.events import Event
     from rules.expression import Filter
@@ -46,11 +34,6 @@ MOST_WAITING: Final = 10_000  # rows
 RETRY_SECONDS: Final = 2.0
 SEAL_SECONDS: Final = 60.0
 PRUNE_SECONDS: Final = 60.0
-# Above every id that a seal covers: those of notes that are gone are never given again.
-INSERT_NOTE: Final = (
-    "INSERT INTO notes (id, at, kind, text, who, uid) VALUES (1 + max("
-    "coalesce((SELECT max(id) FROM notes), 0), coalesce((SELECT max(notes) FROM seals), 0)), ?, ?, ?, ?, ?)"
-)
 FULL_STEPS, FULL_ROWS = 10, 50  # how much goes at a time when the disk is full
 SPARE_BYTES = 256 << 10  # of pages kept free in the file while the disk is nearly full
 MOVED_ROWS: Final = 2_000  # of an older database, at a time
@@ -59,7 +42,6 @@ DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary resul
 TROUBLE: Final = "the history cannot be written: "
 HEALED: Final = "the history could not be written for "
 Hits = tuple[int, float]  # decisions by a rule, time of the last
-Note = tuple[float, str, str, str, int | None]  # at, kind, text, who, uid
 
 
 class HistoryError(Exception):
@@ -129,7 +111,7 @@ class History:
             for row in changed:
                 self._rows.pop(row.id, None)
                 self._rows[row.id] = row.copy()
-            self._notes.extend(note for event in notes if (note := _note(event)) is not None)
+            self._notes.extend(filter(None, map(note, notes)))
             self._closed = max(self._closed, closed)
             self._hits.update(hits)
             self._give_up()
@@ -296,17 +278,16 @@ class History:
         try:
             if changed or notes or lost or hits or self.trouble:
                 with _transaction(db):
-                    insert = INSERT_NOTE
                     late = shelf.put(changed.values())
-                    db.executemany(insert, notes)
+                    db.executemany(INSERT, notes)
                     rows.put_hits(db, hits)
                     if self.trouble:  # written down with the first that can be: that it is over is true then
                         seconds = time.monotonic() - self._since
                         text = f"{HEALED}{seconds:.0f} s: {self.trouble.removeprefix(TROUBLE)}"
-                        db.execute(insert, (self._clock(), "trouble", text, "", None))
+                        db.execute(INSERT, (self._clock(), "trouble", text, "", None))
                     if lost + late:
                         text = f"{lost + late} rows of the history could not be written and are lost"
-                        db.execute(insert, (self._clock(), "trouble", text, "", None))
+                        db.execute(INSERT, (self._clock(), "trouble", text, "", None))
         except sqlite3.Error:
             with self._lock:  # what came meanwhile is newer than what comes back
                 self._rows = changed | self._rows
@@ -410,34 +391,3 @@ def _merged(fresh: list[Episode], found: Page, limit: int) -> Page:
     if len(both) <= limit:
         return Page(both, found.more)
     return Page(both[:limit], Cursor(both[limit - 1].last, both[limit - 1].id))
-
-
-def _whose(consent: Consent) -> str:
-    return f"phone {consent.phone}" if consent.slot else f"group {consent.group}"
-
-
-def _note(event: Event) -> Note | None:
-    match event:
-        case PolicyChanged(at, revision, count, who):
-            return at, "policy", f"revision {revision} with {count} rules, by {who.name}", *who
-        case PolicyKept(at, revision, problems, who):
-            text = f"new rules by {who.name} were refused, revision {revision} stays: {problems[0]}"
-            return at, "refused", text, *who
-        case StateChanged(at, state, reason):
-            return at, "state", f"{state}: {reason}" if reason else str(state), "", None
-        case Trouble(at, text):
-            return at, "trouble", text, "", None
-        case OwnerActed(at, kind, text, who):
-            return at, kind, text, *who
-        case PhoneJoined(at, phone, mac, signal):
-            strong = "" if signal is None else f", {signal} dBm"
-            return at, "joined", f"{phone} joined ({mac.hex(':')}{strong})", "", None
-        case PhoneLeft(at, phone, mac):
-            return at, "left", f"{phone} left ({mac.hex(':')})", "", None
-        case ConsentGranted(at, one, prolonged):
-            life = WORDS[one.life] + (f" (from {one.screen})" if one.screen else "")
-            which = f"consent {one.id}{', prolonged' * prolonged}"
-            return at, "consent", f"{which}: {_whose(one)} may {one.subject}, {life}", one.who, one.uid
-        case ConsentOver(at, number, why, who, one):
-            return at, "consent", f"consent {number} ended: {_whose(one)} may {one.subject} no more: {why}", *who
-    return None
