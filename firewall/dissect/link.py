@@ -87,6 +87,12 @@ def _ether_type(frame: bytes, at: int) -> int:
             return at + 2
         if kind in _VLAN:
             at += 4
+        elif kind == b"\x89\x26":  # VN-Tag (Cisco's, of virtual ports)
+            at += 6
+        elif kind == b"\x89\x3f":  # E-Tag (IEEE 802.1BR)
+            at += 8
+        elif kind == b"\x88\xe7":  # behind a provider's header both MACs once more (IEEE 802.1Q, 9.7: I-Tag)
+            at += 18
         elif kind == b"\x88\x64":  # PPPoE, session (RFC 2516, 4)
             return _ppp(frame, at + 8)
         elif kind in _MPLS:

@@ -204,6 +204,8 @@ LINKS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "ethernet": (1, _ethernet),
     "vlan": (1, lambda packet: _ethernet(packet, b"\x81\x00\0\x0a")),
     "qinq": (1, lambda packet: _ethernet(packet, b"\x88\xa8\0\x0a\x81\x00\0\x0b")),
+    "vn-tag": (1, lambda packet: _ethernet(packet, b"\x89\x26\0\1\0\2")), "e-tag": (1, lambda packet: _ethernet(packet, b"\x89\x3f" + bytes(6))),
+    "provider": (1, lambda packet: _ethernet(packet, b"\x88\xa8\0\x0a\x88\xe7\0\1\2\3" + THEIR_MAC + OUR_MAC)),
     "pppoe": (1, lambda packet: (THEIR_MAC + OUR_MAC) + b"\x88\x64\x11\0\0\x01" + struct.pack("!H", len(packet) + 2) + _ppp(packet)),
     "mpls": (1, lambda packet: (THEIR_MAC + OUR_MAC) + b"\x88\x47" + b"\0\x01\0\x40\0\x02\x01\x40" + packet),
     "llc-snap": (1, lambda packet: (THEIR_MAC + OUR_MAC) + struct.pack("!H", len(packet) + 8) + b"\xaa\xaa\x03\0\0\0" + _kind(packet) + packet),

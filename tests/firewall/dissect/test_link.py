@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from firewall.dissect import link
 
 PACKETS = [captures.udp(captures.PHONE, 1, captures.FAR, 2, b"x"), captures.udp(captures.PHONE6, 1, captures.FAR6, 2, b"x")]
-TELLS = {"ethernet", "vlan", "qinq", "pppoe", "mpls", "llc-snap", "cooked", "cooked-2", "cooked-vlan", "wifi", "radiotap"}
+TELLS = {"ethernet", "vn-tag", "e-tag", "provider", "vlan", "qinq", "pppoe", "mpls", "llc-snap", "cooked", "cooked-2", "cooked-vlan", "wifi", "radiotap"}
 
 
 @pytest.mark.parametrize("name", captures.LINKS)
