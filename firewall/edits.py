@@ -227,7 +227,7 @@ class Edits:
         newest = self.steps.newest
         number = (newest.number if newest else 0) + 1
         try:
-            if act in {"undo", "redo"}:
+            if act in ("undo", "redo"):
                 words, text, undoes = self._step(act)
                 return Plan(before, text, store.compiled(name, text, number), words, undoes=undoes)
             text = store.decode(name, before)

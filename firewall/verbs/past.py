@@ -107,7 +107,8 @@ class PastVerbs:
         expected = text(args, "expect", "").strip().lower()
         if expected and not re.fullmatch("[0-9a-f]{64}", expected):
             raise Refused("expect: a seal is 64 hexadecimal digits, as history.verify tells the newest")
-        command = (sys.executable, "-P", "-m", "firewall.history.seals", str(self._app.settings.history_file), expected)
+        runs = (sys.executable, "-P", "-W", "ignore::RuntimeWarning:runpy", "-m", "firewall.history.seals")
+        command = (*runs, str(self._app.settings.history_file), expected)  # the warning is of a package imported first
         worker = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         assert worker.stdout is not None
         told: dict[str, Any] = {}

@@ -157,6 +157,7 @@ async def test_a_rule_that_somebody_else_has_changed_is_not_overwritten(house: H
 @pytest.mark.parametrize(("args", "said"), [
     ({"act": "add", "text": "block nam:x"}, "column 7: unknown term 'nam' (did you mean name:?)"),
     ({"act": "add", "text": 7}, "text: a text is wanted"),
+    ({"act": [], "text": "block name:a.example"}, "act: a text is wanted"),
     ({"act": "move", "rule": "one", "at": "1"}, "at: a position is wanted"),
     ({"act": "move", "rule": None, "at": 1}, "rule: an id or a position is wanted"),
     ({"act": "boom"}, "none of add"),
