@@ -100,7 +100,7 @@ def test_the_last_token(tmp_path: Path, how: str) -> None:
         unanswered = how in {"stopped", "killed"} and name in {"tcp4:80", "tcp6:80"}
         in_time(seconds, SOON)
         if unanswered:
-            assert seconds < -SOON, late
+            in_time(seconds, -SOON)
         else:
             in_time(-seconds, SOON)
     for told in (refused[0], refused[2]):
@@ -208,8 +208,7 @@ async def check(backend, seen, come, sends, frame):
     before = len(seen)
     backend.carry_out([ForgetFlows()])
     await come(PacketSeen, before)   # UDP is asked about again; TCP was reset
-    await asyncio.sleep(0.3)
-    assert {flow.proto for flow in backend.flows()} == {17}, backend.flows()
+    await wait_for(lambda: {flow.proto for flow in backend.flows()} == {17}, backend.flows)
 """
 
 SOMEBODY = TALKING + """
