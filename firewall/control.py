@@ -90,7 +90,7 @@ class Reply:
 
 
 def default_socket() -> Path:
-    """$CONSENTRY_SOCKET; else the real gateway's, if it answers; else the lab's."""
+    """$CONSENTRY_SOCKET; else the real gateway's, unless only the lab's is there."""
     chosen = os.environ.get("CONSENTRY_SOCKET")
     if chosen:
         return Path(chosen)
@@ -99,7 +99,9 @@ def default_socket() -> Path:
         try:
             probe.connect(str(real))
         except OSError:
-            return RUN / (os.environ.get("CONSENTRY_LAB") or "consentry") / "gateway.sock"
+            lab = os.environ.get("CONSENTRY_LAB")
+            of_lab = RUN / (lab or "consentry") / "gateway.sock"
+            return of_lab if lab or of_lab.exists() else real
     return real
 
 

@@ -222,15 +222,22 @@ def _begin(plan: Plan, file: Path, before: Plan | None, run_dir: Path, state_dir
     if service or Service(_tell).installed:
         if subprocess.call([sys.executable, "-P", "-m", "firewall.cli", "service", "install"]):
             return False
-        return starting.settled(run_dir, 20.0, _tell)
+        return _decides(start.status_of(settings.socket)) & starting.settled(run_dir, 20.0, _tell)
     try:
         starting.start(settings, plan.lan)
         status = start.start(settings)
     except (starting.NoNetworkError, start.NotStartedError) as error:
         click.echo(f"it did not come up: {error}", err=True)
         return False
-    click.echo(f"gate     {status['state']} {status['reason']}".rstrip(), err=True)
-    return starting.settled(run_dir, 20.0, _tell)
+    return _decides(status) & starting.settled(run_dir, 20.0, _tell)
+
+
+def _decides(status: dict[str, Any] | None) -> bool:
+    """Whether the gate does, and what helps: one that was locked before a removal still is."""
+    told = status or {"state": "does not answer", "reason": ""}
+    helps = "\n         look at the reason, then: sudo consentry resume" if told["state"] == "LOCKED" else ""
+    _tell(f"gate     {told['state']} {told['reason']}".rstrip() + (helps if status else "; journalctl -u consentry"))
+    return bool(status) and not helps
 
 
 def _tell(line: str) -> None:

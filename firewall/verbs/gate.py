@@ -30,6 +30,7 @@ class GateVerbs:
 
     async def stop(self, peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         self._app.lock(peer.author, locked=True)
+        await self._app.settled()
         yield Done({"state": str(self._app.gateway.state)})
 
     async def resume(self, peer: Peer, _args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
@@ -42,4 +43,5 @@ class GateVerbs:
             yield Done({"state": "STARTING"})
             return
         self._app.lock(peer.author, locked=False)
+        await self._app.settled()  # it is LOCKED until the kernel holds what opens it
         yield Done({"state": str(self._app.gateway.state)})

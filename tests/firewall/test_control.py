@@ -101,6 +101,9 @@ def test_which_socket(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(control, "RUN", tmp_path)
     monkeypatch.delenv("CONSENTRY_SOCKET", raising=False)
     monkeypatch.delenv("CONSENTRY_LAB", raising=False)
+    assert control.default_socket() == tmp_path / "gateway.sock"  # what there should be on a box
+    (tmp_path / "consentry").mkdir()
+    (tmp_path / "consentry" / "gateway.sock").touch()
     assert control.default_socket() == tmp_path / "consentry" / "gateway.sock"
     monkeypatch.setenv("CONSENTRY_LAB", "two")
     assert control.default_socket() == tmp_path / "two" / "gateway.sock"

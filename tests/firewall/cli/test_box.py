@@ -18,6 +18,7 @@ from judge import PATIENCE
 from firewall.box import found, install
 from firewall.box.choose import Found, Radio
 from firewall.box.machine import read_plan
+from firewall.cli import box as cli_box
 from firewall.cli import main
 
 BOX = Found((Radio("wlan0", channels={"2.4": (1, 6, 11)}),), ("eth0",), "eth0", ("192.168.77.0/24",), "", ())
@@ -104,6 +105,16 @@ def test_ctrl_c_in_the_middle_says_what_now(setup, tmp_path: Path, monkeypatch) 
     wifi = read_plan(tmp_path / "gateway.toml").wifi
     assert wifi is not None
     assert wifi.passphrase in setup().output  # once more: the same one, shown now
+
+
+@pytest.mark.parametrize(("status", "up", "says"), [
+    ({"state": "ENFORCING", "reason": ""}, True, "gate     ENFORCING\n"),
+    ({"state": "LOCKED", "reason": "stopped by anna"}, False, "gate     LOCKED stopped by anna\n         look at the reason, then: sudo consentry resume\n"),
+    (None, False, "gate     does not answer; journalctl -u consentry\n"),
+])
+def test_a_gate_that_lets_nothing_through_is_said_with_what_helps(status: dict[str, str] | None, up: bool, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli_box._decides(status) is up
+    assert capsys.readouterr().err == says
 
 
 def test_a_plan_that_cannot_be_read_is_said_and_written_anew(setup, tmp_path: Path) -> None:
