@@ -310,15 +310,14 @@ def put_network_back(settings: Settings) -> None:
 
 
 def show_wifi(wifi: Wifi) -> None:
-    """Once, on the terminal of whoever set it up."""
+    """Once, on the terminal of whoever set it up: the code last and small, for a camera needs all of it on 24 lines."""
     import segno  # noqa: PLC0415
 
     from firewall.box.hostapd import qr_text  # noqa: PLC0415
 
     picture = io.StringIO()
-    segno.make(qr_text(wifi), error="m").terminal(out=picture, border=2, compact=True)
-    click.echo(picture.getvalue())
-    click.echo(f"network     {wifi.ssid}\npassphrase  {wifi.passphrase}")
+    segno.make(qr_text(wifi), error="l").terminal(out=picture, border=2, compact=True)
+    click.echo(f"\nnetwork     {wifi.ssid}\npassphrase  {wifi.passphrase}\n{picture.getvalue().rstrip()}")
 
 
 @click.command(hidden=True)

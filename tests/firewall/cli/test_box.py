@@ -93,6 +93,14 @@ def test_who_names_a_network_and_has_no_radio_is_told(setup, tmp_path: Path, mon
     assert setup("--country", "DE").exit_code == 0  # as the guide has it, whatever the box
 
 
+@pytest.mark.parametrize(("ssid", "passphrase", "all_of_it"), [("home-guard", "", True), ("a" * 32, "b" * 63, False)])
+def test_a_camera_sees_the_whole_code_on_24_lines(setup, ssid: str, passphrase: str, all_of_it: bool) -> None:
+    shown = setup("--country", "DE", "--ssid", ssid, *(["--passphrase", passphrase] if passphrase else [])).stdout.rstrip("\n").split("\n")
+    first = next(number for number, line in enumerate(shown) if "█" in line or "▄" in line)
+    assert len(shown) - first <= 23  # and a prompt
+    assert (len(shown) <= 23) is all_of_it
+
+
 def test_ctrl_c_in_the_middle_says_what_now(setup, tmp_path: Path, monkeypatch) -> None:
     def pressed(*_: object) -> str:
         raise KeyboardInterrupt
