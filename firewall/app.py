@@ -326,6 +326,7 @@ class App:
     def status(self) -> dict[str, Any]:
         gateway, settings = self.gateway, self.settings
         gauges = self.backend.gauges()
+        stuck = self.state.stuck if self.state else ""
         return {
             "state": str(gateway.state),
             "reason": gateway.reason,
@@ -351,7 +352,7 @@ class App:
             "socket": str(settings.socket),
             "lab": settings.lab,
             "probe": self.watchdog.wrong,
-            "trouble": "; ".join(filter(None, (self.recorder.trouble, self._unstored))) or None,
+            "trouble": "; ".join(filter(None, (self.recorder.trouble, self._unstored, stuck))) or None,
             "children": self.nearby.children,
             "network": self.nearby.network,
         }

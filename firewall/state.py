@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.consents import Consent, Life
+from firewall.disk import Disk
 from rules.consent import Kind, Subject
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class State:
         """Raises StateError."""
         self._path = path
         self._lock = threading.Lock()
+        self._disk = Disk()
         with self._told():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):  # never opened past SQLite: closing would drop its locks
@@ -126,6 +128,12 @@ class State:
                     db.execute(f"PRAGMA user_version = {number + 1}")
             if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("it is damaged")
+
+    @property
+    def stuck(self) -> str:
+        """What is to be said of a write that neither ends nor fails; "" while there is none."""
+        stuck = self._disk.stuck
+        return f"{self._path.name} cannot be written: {stuck}; what is edited or answered now waits" if stuck else ""
 
     def close(self) -> None:
         with self._lock:
@@ -237,7 +245,7 @@ class State:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, self._disk.busy():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db

@@ -14,6 +14,8 @@ from collections import OrderedDict, deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from firewall import disk
+from firewall.disk import Disk
 from firewall.history import place, retention, rows, seals
 from firewall.history.ballast import Ballast
 from firewall.history.house import HouseTime
@@ -60,7 +62,8 @@ class History:
         self._path = path
         self._clock = clock
         self._trusted = trusted
-        self.trouble: str | None = None  # what the disk says, while it does
+        self._disk = Disk()
+        self._refused: str | None = None  # what the disk says, while it does
         self.lost = 0  # rows and notes given up since the last time this could be written down
         self.happened: deque[str] = deque(maxlen=100)  # to the file, for whoever tells it on: screen and log
         self._rows: OrderedDict[int, Episode] = OrderedDict()
@@ -84,6 +87,12 @@ class History:
         self._try(self._open)
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps rows from being written, while it does: the disk refuses, or does not answer."""
+        stuck = self._disk.stuck
+        return f"{TROUBLE}{stuck}; rows wait in memory" if stuck else self._refused
 
     def next_id(self) -> int:
         """Above every id that is stored. Without a database it is taken from the clock, which is above as well."""
@@ -200,18 +209,20 @@ class History:
         self._forget_file()
 
     def _pause(self) -> float:
-        if self.trouble is not None:
+        if self._refused is not None:
             return RETRY_SECONDS
         return WRITE_SECONDS / 10 if self._moving else WRITE_SECONDS
 
     def _try(self, step: Callable[[], None]) -> None:
         """Do it; what the disk refuses becomes `trouble`, and is tried again."""
+        began = time.monotonic()
         try:
-            step()
+            with self._disk.busy():
+                step()
         except Exception as error:  # noqa: BLE001  whatever it is, it is the history's trouble and not the gate's
-            if self.trouble is None:
-                self._since = time.monotonic()
-            self.trouble = f"{TROUBLE}{error}"
+            if self._refused is None:
+                self._since = began
+            self._refused = f"{TROUBLE}{error}"
             self._shelf = None  # what it remembers may have been rolled back
             if self._db is not None:
                 with contextlib.suppress(sqlite3.Error):
@@ -223,7 +234,11 @@ class History:
             elif code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
                 self._forget_file()  # a fresh connection may do better: replaced, remounted
         else:
-            self.trouble = None
+            self._refused = None
+            if (seconds := time.monotonic() - began) >= disk.STUCK_SECONDS:
+                text = f"{HEALED}{seconds:.0f} s: the disk did not answer"
+                with self._lock:
+                    self._notes.append((self._clock(), "trouble", text, "", None))
 
     def _open(self) -> None:
         self._db = db = connect(self._path)
@@ -276,14 +291,14 @@ class History:
             notes, lost, closed, hits = self._notes, self.lost, self._closed, self._hits
             self._rows, self._notes, self._hits = OrderedDict(), [], {}
         try:
-            if changed or notes or lost or hits or self.trouble:
+            if changed or notes or lost or hits or self._refused:
                 with _transaction(db):
                     late = shelf.put(changed.values())
                     db.executemany(INSERT, notes)
                     rows.put_hits(db, hits)
-                    if self.trouble:  # written down with the first that can be: that it is over is true then
+                    if self._refused:  # written down with the first that can be: that it is over is true then
                         seconds = time.monotonic() - self._since
-                        text = f"{HEALED}{seconds:.0f} s: {self.trouble.removeprefix(TROUBLE)}"
+                        text = f"{HEALED}{seconds:.0f} s: {self._refused.removeprefix(TROUBLE)}"
                         db.execute(INSERT, (self._clock(), "trouble", text, "", None))
                     if lost + late:
                         text = f"{lost + late} rows of the history could not be written and are lost"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from judge import in_time
 
-from firewall import history
+from firewall import disk, history
 from firewall.episode import Episode
 from firewall.events import PolicyChanged, Trouble
 from firewall.history import History, HistoryError, seals
@@ -287,6 +288,28 @@ def test_an_older_copy_in_the_place_of_the_file_is_no_whole_chain(store: History
     with contextlib.closing(reader(file)) as db:
         told = list(seals.verify(db))[-1]
     assert [link["what"] for link in told["broken"]] == ["seals 2 to 3 are missing"]
+
+
+def test_a_disk_that_hangs_is_said_and_noted_and_stops_nobody(tmp_path: Path, monkeypatch) -> None:
+    """Its writer opens a pipe that nobody reads: that neither ends nor fails."""
+    monkeypatch.setattr(disk, "STUCK_SECONDS", 0.3)
+    monkeypatch.setattr("firewall.history.PRUNE_SECONDS", 0.0)
+    pipe = tmp_path / "history.db.part"  # of the spare file
+    os.mkfifo(pipe)
+    store = History(tmp_path / "history.db")
+    try:
+        store.append([row(1)])
+        eventually(lambda: store.trouble)
+        assert re.fullmatch("the history cannot be written: the disk has not answered for \\d+ s; rows wait in memory", store.trouble)
+        store.append([row(2)])
+        assert sorted(ids(store)) == [1, 2]
+        with pipe.open("rb") as end:
+            while end.read(1 << 16):
+                pass
+        eventually(lambda: any("the disk did not answer" in note["text"] for note in store.notes(10)))
+        eventually(lambda: store.read(lambda db: db.execute("SELECT count(*) FROM episodes").fetchone()[0]) == 2)
+    finally:
+        store.close()
 
 
 def test_no_place_for_the_file_stops_nobody(tmp_path: Path, monkeypatch) -> None:

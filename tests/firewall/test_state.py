@@ -7,11 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from firewall import state
+from firewall import disk, state
 from firewall.inputs import Author
 from firewall.state import State, StateError, StoredPhone
 
@@ -92,6 +93,21 @@ def test_a_commit_that_fails_is_over(tmp_path: Path) -> None:
         db.execute("INSERT INTO late VALUES ('no such word')")  # looked at when it is committed
     made.set_word("next", "one")
     assert made.word("next", "") == "one"
+
+
+def test_a_write_that_neither_ends_nor_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "STUCK_SECONDS", 0.0)
+    kept = State(tmp_path / "state.db")
+    reached, go_on = threading.Event(), threading.Event()
+    kept._db.set_trace_callback(lambda _: (reached.set(), go_on.wait(60)))
+    thread = threading.Thread(target=kept.set_word, args=("mode", "watch"))
+    thread.start()
+    assert reached.wait(60)
+    assert kept.stuck == "state.db cannot be written: the disk has not answered for 0 s; what is edited or answered now waits"
+    go_on.set()
+    thread.join()
+    assert (kept.stuck, kept.word("mode")) == ("", "watch")
+    kept.close()
 
 
 def test_what_was_said_to_be_stored_survives_kills(tmp_path: Path) -> None:
