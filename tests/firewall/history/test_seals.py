@@ -105,7 +105,7 @@ def test_rows_that_are_sealed_are_never_written_again(tmp_path: Path) -> None:
     store = History(tmp_path / "history.db")
     store.append([row(1), row(2)], [PolicyChanged(NOW, 4, 12, Author("anna", 1000)), Trouble(NOW, "x")], closed=1)
     store._sealed = -1e9
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while store._sealed < 0 and time.monotonic() < until:
         time.sleep(0.02)
     store.append([row(1, count=50), row(2, count=60)])
