@@ -234,7 +234,7 @@ async def test_the_watcher_takes_what_is_written_by_hand(house: House) -> None:
         await asyncio.sleep(LOOK_SECONDS * 1.5)
         assert len(house.delivered) == 2  # our own edit is no news
         house.file.write_text("")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(house.delivered) == 2:
                 await asyncio.sleep(0.05)
         assert house.rules == []
