@@ -78,6 +78,7 @@ class Wishes:
     passphrase: str = ""
     subnet: str = ""  # "auto" and "": a free one
     watch: bool | None = None
+    dhcp: bool | None = None
     ssh: bool = False
 
 
@@ -100,14 +101,18 @@ def choose(found: Found, wishes: Wishes, chance: Callable[[int], bytes], before:
     wifi = _wifi(found, wishes, port, chance, before.wifi if before else None, why) if mode == AP else None
     subnet4, subnet6 = _subnets(found, wishes, chance, before, why)
     dhcp = before.dhcp if before is not None and before.mode == mode else mode != ONE_ARMED
+    dhcp = dhcp if wishes.dhcp is None else wishes.dhcp
     lan = BRIDGE if before is None else before.lan
     plan = Plan(
         mode, port, subnet4, subnet6, lan, wan, dhcp=dhcp, watch=wishes.watch is not False, ssh=wishes.ssh,
         wifi=wifi,
     )
     if mode == ONE_ARMED:
+        how = f"by hand: any of {subnet4}, gateway and DNS {plan.address4.ip}"
+        if dhcp:
+            how = "from this box: switch the wire's other DHCP server off, for who asks that one goes around"
         why.append(
-            f"the phones get their address by hand: any of {subnet4}, gateway and DNS {plan.address4.ip}; "
+            f"the phones get their address {how}; "
             "a phone that is set back goes around the gate, and the gate cannot see that"
         )
         why.append("if the wire's other router announces IPv6, phones use that, around the gate: switch it off there")

@@ -39,6 +39,7 @@ PLAN_FILE = "/etc/consentry/gateway.toml"
 @click.option("--security", type=click.Choice(["wpa3-transition", "wpa2", "wpa3"]), help="Default: what the radio can.")
 @click.option("--passphrase", default="", help="Default: a new one, shown once. -: a line of the standard input.")
 @click.option("--subnet", default="", help="IPv4 network of the phones; auto: a free one.")
+@click.option("--dhcp/--no-dhcp", default=None, help="Give the phones their addresses. Default: but in one-armed mode.")
 @click.option("--watch/--enforce", default=None, help="Begin by recording only (the default), or by refusing.")
 @click.option("--ssh", is_flag=True, help="Let the phones' side reach this box's ssh.")
 @click.option("--service", is_flag=True, help="Start with the machine, by systemd.")
@@ -68,7 +69,7 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
     here = found.look()
     before = _before(plan)
     wishes = wishes_from({word: value for word, value in said.items() if value is not None})
-    if not (yes or dry_run or as_json or any(said.values())) and sys.stdin.isatty() and sys.stdout.isatty():
+    if not (yes or dry_run or as_json or _flags(said)) and sys.stdin.isatty() and sys.stdout.isatty():
         answers = _asked(here, before)
         if answers is None:
             click.echo("nothing was changed", err=True)
@@ -106,11 +107,16 @@ def setup(ctx: click.Context, /, *, plan: Path, dry_run: bool, as_json: bool, ye
     ctx.exit(0 if came_up else REFUSED)
 
 
+def _flags(said: dict[str, Any]) -> list[str]:
+    """What its owner said on the command line: --enforce and --channel 0 too."""
+    return [word for word, value in said.items() if value not in {None, ""} and (word != "ssh" or value)]
+
+
 def _heard(plan: Plan, said: dict[str, Any]) -> None:
     """Who names a network wants one. Raises PlanError where there will be none."""
     from firewall.box.plan import PlanError  # noqa: PLC0415
 
-    words = [word for word in ("ssid", "passphrase", "security", "band", "channel") if said[word] not in {None, ""}]
+    words = [word for word in _flags(said) if word in {"ssid", "passphrase", "security", "band", "channel"}]
     if words and plan.wifi is None:
         raise PlanError(f"--{words[0]}: mode {plan.mode} makes no Wi-Fi of its own; --mode ap does, with a radio")
 

@@ -245,6 +245,9 @@ def test_one_armed_a_phone_goes_through_the_gate_and_by_the_wires_own_interface_
         for gate, server in zip(("192.168.77.1", gate6), SERVERS, strict=True):
             box.at("phone2", "ip", "neigh", "replace", gate, "lladdr", wire, "dev", "eth0", "nud", "permanent")
             assert box.knock("phone2", server) == "nothing"
+        box.consentry("setup", "--dhcp")  # the wire's other server is off
+        box.child("dnsmasq", "up", 40)
+        assert box.lease("phone2")["router"] == "192.168.77.1"
         # Its owner writes another plan, and changes his mind: what the first one made goes; then writes nonsense.
         box.consentry("setup", "--mode", "inline", "--radio", "port1")
         assert "10.9.0.2" not in box.run("ip", "addr").stdout

@@ -89,6 +89,11 @@ def test_what_was_written_by_hand_stays_and_who_asks_phones_for_addresses_is_sai
     assert again.plan == replace(before, watch=False, wan="auto")
     assert again.why[-1].endswith("add to /etc/dhcpcd.conf: denyinterfaces phones0")
     assert choose(BOX, Wishes(mode="ap"), zeros, before).plan.dhcp
+    gives = choose(BOX, Wishes(mode="one-armed", dhcp=True), zeros)
+    assert gives.plan.dhcp
+    assert "switch the wire's other DHCP server off" in gives.why[-2]
+    assert choose(BOX, Wishes(), zeros, gives.plan).plan.dhcp  # as it was
+    assert not choose(BOX, Wishes(dhcp=False), zeros, PLAN).plan.dhcp
     alone = choose(BOX, Wishes(mode="one-armed"), zeros, PLAN)
     assert not alone.plan.dhcp
     assert [said for said in alone.why if "around" in said and ("IPv6" in said or "set back" in said)] == list(alone.why[-2:])  # what it cannot promise

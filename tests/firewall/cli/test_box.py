@@ -115,6 +115,13 @@ def test_ctrl_c_in_the_middle_says_what_now(setup, tmp_path: Path, monkeypatch) 
     assert wifi.passphrase in setup().output  # once more: the same one, shown now
 
 
+@pytest.mark.parametrize(("word", "value"), [("watch", False), ("channel", 0), ("dhcp", False), ("ssid", "cafe"), ("ssh", True)])
+def test_whatever_is_said_by_a_flag_is_not_asked_again(word: str, value: object) -> None:
+    silent = {"mode": None, "ssid": "", "channel": None, "dhcp": None, "watch": None, "ssh": False}
+    assert cli_box._flags(silent) == []
+    assert cli_box._flags(silent | {word: value}) == [word]
+
+
 @pytest.mark.parametrize(("status", "up", "says"), [
     ({"state": "ENFORCING", "reason": ""}, True, "gate     ENFORCING\n"),
     ({"state": "LOCKED", "reason": "stopped by anna"}, False, "gate     LOCKED stopped by anna\n         look at the reason, then: sudo consentry resume\n"),
