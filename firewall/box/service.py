@@ -133,12 +133,12 @@ class Service:
         where = [] if self._root == Path("/") else [f"--root={self._root}"]
         self._tell(f"systemctl {' '.join(words)}")
         more = f"More: journalctl -u {words[-1]}"
-        locked = self._locked
+        starts = words[0] == "restart" and units.GATE in words and not self._locked
         with tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(["systemctl", *where, *words], stdout=subprocess.DEVNULL, stderr=said)
             until = time.monotonic() + PATIENCE
             while process.poll() is None:
-                lost = f"the gate does not start: {self._locked}" if not locked and self._locked else ""
+                lost = f"the gate does not start: {self._locked}" if starts and self._locked else ""
                 if lost or time.monotonic() > until:
                     process.kill()  # systemd itself goes on trying
                     process.wait()

@@ -81,9 +81,10 @@ def slow_systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose systemctl has no end, as where a gate is started again and again; the root of its files."""
     root, tools = tmp_path / "root", tmp_path / "tools"
     tools.mkdir()
-    (tools / "systemctl").write_text(f"#!/bin/sh\n[ ! -d {root}/var ] || echo 'the gateway died 6 times' >{root}/var/lib/consentry/locked\nexec sleep 600\n")
+    (tools / "systemctl").write_text(f"#!/bin/sh\n[ $2 = restart ] || exit 0\n[ ! -d {root}/var ] || echo 'the gateway died 6 times' >{root}/var/lib/consentry/locked\nexec sleep 600\n")
     (tools / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setattr(Service, "_booted", True)
     return root
 
 
