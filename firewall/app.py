@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from firewall.events import Event
     from firewall.inputs import Now
 
+SEALED = "sealed"  # the word in state.db that remembers the history's newest seal
 VERSION = version("consentry")  # once: it is read from a file, and status says it every second
 PATIENCE = os.environ.get("WATCHDOG_USEC", "")  # of systemd, if it is there (sd_watchdog_enabled(3))
 STATUS_SECONDS = 1.0
@@ -85,7 +86,10 @@ class App:
             underway.finish(self.state, settings.rules_file)
         self._boot_id = boot_id()
         self._trust = Trust(believed=settings.lab or self._word("clock") == self._boot_id)
-        self.history = History(settings.history_file, clock=wall, trusted=lambda: self.now().trusted)
+        self.history = History(
+            settings.history_file, clock=wall, trusted=lambda: self.now().trusted, sealed=self._word(SEALED),
+            remember=self._remember_seal,
+        )
         self.places = Places(Path(settings.state_dir, "places"))
         self.gateway = Gateway(self._phones(), self.places.look_up)
         self.server = Server(settings.socket, all_verbs(self), VERSION, partial(backlog, self))
@@ -209,6 +213,10 @@ class App:
         with suppress(StateError):
             return self.need_state().word(word)
         return ""
+
+    def _remember_seal(self, seal: str) -> None:
+        with suppress(StateError):
+            self.need_state().set_word(SEALED, seal)
 
     def believe_clock(self) -> None:
         """Until the machine boots again. Waits for the disk; raises StateError."""

@@ -149,7 +149,11 @@ def notes(ctx: click.Context, limit: int, *, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def verify(ctx: click.Context, expect: str, *, as_json: bool) -> None:
-    """Look whether anything was changed since it was sealed. Exit status 1 if so."""
+    """Look whether anything was changed since it was sealed. Exit status 1 if so.
+
+    A file that was emptied or replaced lacks seals, also if no gate ran then. Whoever may write all files of the gate
+    can make chain and memory anew: that is found only by a seal that you kept on another machine (--expect).
+    """
     with connect(ctx) as client:
         told = client.ask("history.verify", expect=expect).done
     if as_json:

@@ -36,6 +36,7 @@ MOST_WAITING: Final = 10_000  # rows
 RETRY_SECONDS: Final = 2.0
 SEAL_SECONDS: Final = 60.0
 PRUNE_SECONDS: Final = 60.0
+REMEMBER_SECONDS: Final = 3_600.0  # between two looks at the newest seal by whoever remembers it
 FULL_STEPS, FULL_ROWS = 10, 50  # how much goes at a time when the disk is full
 SPARE_BYTES = 256 << 10  # of pages kept free in the file while the disk is nearly full
 MOVED_ROWS: Final = 2_000  # of an older database, at a time
@@ -57,8 +58,10 @@ class History:
     """
 
     def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.time, trusted: Callable[[], bool] = lambda: True
+        self, path: Path, *, clock: Callable[[], float] = time.time, trusted: Callable[[], bool] = lambda: True,
+        sealed: str = "", remember: Callable[[str], object] = lambda _: None,
     ) -> None:
+        """`sealed`: what `remember` was told last, also by an earlier process; it is kept apart from this file."""
         self._path = path
         self._clock = clock
         self._trusted = trusted
@@ -76,7 +79,10 @@ class History:
         self._damaged = threading.Event()  # a reader has met damage
         self._db: sqlite3.Connection | None = None
         self._file: place.Opened | None = None  # that was opened last
-        self._link = seals.NONE  # the newest seal
+        self._link = seals.remembered(sealed)  # the newest seal
+        self._remember = remember
+        self._remembered = -REMEMBER_SECONDS
+        self._anew = False  # this process has begun another file
         self._shelf: rows.Shelf | None = None
         self._house: HouseTime | None = None
         self._ballast = Ballast(path)
@@ -243,6 +249,8 @@ class History:
     def _open(self) -> None:
         self._db = db = connect(self._path)
         self._file = place.opened(self._path)
+        if self._house is None and not self._anew and not seals.holds(db, self._link):
+            self._lack(seals.last_link(db))
         self._link = seals.last_link(db, self._link)
         self._moving = bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (OLD_ROWS,)).fetchone())
         self._closed = max(self._closed, last_id(db) if self._house is None else 0)  # an earlier process wrote those
@@ -334,6 +342,8 @@ class History:
                 shelf.seal(link.rows)
             if link is None or link.rows >= closed:  # else there is more to seal
                 self._sealed = time.monotonic()
+            if time.monotonic() - self._remembered >= REMEMBER_SECONDS or self._closing.is_set():
+                self._keep_seal(db)
         if time.monotonic() - self._pruned >= PRUNE_SECONDS:
             with _transaction(db):
                 gone = retention.forget(db, now, largest=retention.LARGEST, step=retention.STEP_ROWS)
@@ -342,6 +352,13 @@ class History:
                 self._pruned = time.monotonic()
             self._ballast.put()
             place.clear_aside(self._path, now, retention.KEEP_ALLOWED_SECONDS)
+
+    def _keep_seal(self, db: sqlite3.Connection) -> None:
+        """Apart from this file, so that one that ends earlier is known for it: only what survives a power cut."""
+        _, log, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if self._link.number and log == moved:  # all of it stands in the file, synced
+            self._remember(str(self._link))
+            self._remembered = time.monotonic()
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """On a full disk nothing can be written, not even that something is to go: a spare file makes way for that."""
@@ -367,6 +384,17 @@ class History:
     def _begun_anew(self, text: str) -> None:
         """A chain of seals that has lost its file goes on in the next one, less one seal: what was there is missing."""
         self._link = self._link._replace(number=self._link.number + 1)
+        self._anew = True
+        self._tell(text)
+
+    def _lack(self, found: seals.Link) -> None:
+        """What was sealed last is not in the file that this process finds, which ends with `found`."""
+        lost = f"seal {self._link.number}, its newest then, is not in it"
+        if found.number >= self._link.number:
+            self._link = found._replace(number=found.number + 1)
+        self._tell(f"the history's file was removed, emptied or replaced while no gate ran: {lost}")
+
+    def _tell(self, text: str) -> None:
         self._sealed = -SEAL_SECONDS  # that it is so is sealed at once
         self.happened.append(text)
         with self._lock:

@@ -14,6 +14,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -35,6 +36,7 @@ SAYS: Final = (
     "somebody who did not make the chain anew. Whoever can write this file can make it anew. So keep the newest seal "
     "somewhere else, and verify with it: consentry history verify --expect SEAL"
 )
+_SEAL: Final = re.compile("[0-9a-f]{64}")
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -50,8 +52,25 @@ class Link(NamedTuple):
     seal: bytes  # SHA-256 of the seal before and of everything above
     gone: int = KEPT  # not sealed: what has been forgotten since
 
+    def __str__(self) -> str:
+        return f"{self.number} {self.seal.hex()}"
+
 
 NONE: Final = Link(0, 0.0, 0, 0, b"", b"", b"", FIRST)
+
+
+def remembered(text: str) -> Link:
+    """The number and the seal of a link that was printed; of what is none, `NONE`."""
+    number, _, seal = text.partition(" ")
+    if not (number.isdecimal() and _SEAL.fullmatch(seal)):
+        return NONE
+    return NONE._replace(number=int(number), seal=bytes.fromhex(seal))
+
+
+def holds(db: sqlite3.Connection, link: Link) -> bool:
+    """Whether its seal is in the chain."""
+    found = db.execute("SELECT seal FROM seals WHERE number = ?", (link.number,)).fetchone()
+    return link.number == 0 or (found is not None and found[0] == link.seal)
 
 
 def last_link(db: sqlite3.Connection, lost: Link = NONE) -> Link:

@@ -291,6 +291,50 @@ def test_an_older_copy_in_the_place_of_the_file_is_no_whole_chain(store: History
     assert [link["what"] for link in told["broken"]] == ["seals 2 to 3 are missing"]
 
 
+@pytest.mark.parametrize("became", ["removed", "emptied", "an older copy", "made anew by somebody"])
+def test_what_became_of_the_file_while_no_gate_ran_is_said_and_verified(tmp_path: Path, became: str) -> None:
+    """The newest seal is remembered apart from the file."""
+    file, told = tmp_path / "history.db", []
+    History(file).close()
+    for upto in (1, 2):
+        store = History(file, sealed=told[-1] if told else "", remember=told.append)
+        store.append([row(upto)], closed=upto)
+        store.close()
+        assert list(store.happened) == []
+        (tmp_path / f"copy-{upto}").write_bytes(file.read_bytes())
+    assert [text.split()[0] for text in told] == ["1", "2"]
+    file.unlink()
+    match became:
+        case "emptied":
+            file.touch()
+        case "an older copy":
+            (tmp_path / "copy-1").rename(file)
+        case "made anew by somebody":
+            History(file).close()
+            for upto in (1, 2, 3):
+                other = History(file)
+                other.append([row(upto)], closed=upto)
+                other.close()
+    store = History(file, sealed=told[-1], remember=told.append)
+    eventually(lambda: len(told) == 3)  # that it is so is sealed at once
+    store.close()
+    text = "the history's file was removed, emptied or replaced while no gate ran: seal 2, its newest then, is not in it"
+    assert list(store.happened) == [text]
+    assert text in [note["text"] for note in store.notes(5)]
+    with contextlib.closing(reader(file)) as db:
+        broken = [link["what"] for link in list(seals.verify(db))[-1]["broken"]]
+    assert broken == [{"an older copy": "seal 2 is missing", "made anew by somebody": "seal 4 is missing"}.get(became, "seals 1 to 2 are missing")]
+    store = History(file, sealed=told[-1])  # it is said once
+    store.close()
+    assert list(store.happened) == []
+
+
+def test_what_is_remembered_is_a_seal_or_nothing(tmp_path: Path) -> None:
+    link = seals.NONE._replace(number=7, seal=bytes(range(32)))
+    assert seals.remembered(str(link)) == link
+    assert {seals.remembered(text) for text in ("", "7", "x " + "ab" * 32, "7 " + "zz" * 32, "-1 " + "ab" * 32)} == {seals.NONE}
+
+
 def test_a_disk_that_hangs_is_said_and_noted_and_stops_nobody(tmp_path: Path, monkeypatch) -> None:
     """Its writer opens a pipe that nobody reads: that neither ends nor fails."""
     monkeypatch.setattr(disk, "STUCK_SECONDS", 0.3)
