@@ -150,6 +150,15 @@ def test_after_a_power_cut_what_was_seen_and_said_is_there(wires: Wires, tmp_pat
     for name in ("example.com", "xiaomi", "friendly.example"):
         assert name not in log  # whom phones spoke with is the history's
 
+    gateway = lab.status["gateway_pid"]  # and a history that is emptied while no gate runs is missed
+    os.kill(int(Path(wires.run_dir, "supervisor.pid").read_text()), signal.SIGTERM)
+    wait_for(lambda: not Path(f"/proc/{gateway}").exists(), 15)
+    Path(wires.run_dir, "state", "history.db").write_bytes(b"")
+    start(wires, rights())
+    wait_for(lambda: lab.state_is("ENFORCING"))
+    said = "emptied or replaced while no gate ran"
+    wait_for(lambda: said in (json.loads(lab.consentry("status", "--json").stdout)["trouble"] or ""))
+
 
 def written(wires: Wires) -> set[int]:
     """What stands on the disk, whoever is alive."""
