@@ -342,8 +342,6 @@ class History:
                 shelf.seal(link.rows)
             if link is None or link.rows >= closed:  # else there is more to seal
                 self._sealed = time.monotonic()
-            if time.monotonic() - self._remembered >= REMEMBER_SECONDS or self._closing.is_set():
-                self._keep_seal(db)
         if time.monotonic() - self._pruned >= PRUNE_SECONDS:
             with _transaction(db):
                 gone = retention.forget(db, now, largest=retention.LARGEST, step=retention.STEP_ROWS)
@@ -352,11 +350,15 @@ class History:
                 self._pruned = time.monotonic()
             self._ballast.put()
             place.clear_aside(self._path, now, retention.KEEP_ALLOWED_SECONDS)
+        if time.monotonic() - self._remembered >= REMEMBER_SECONDS or self._closing.is_set():
+            self._keep_seal(db)
 
     def _keep_seal(self, db: sqlite3.Connection) -> None:
         """Apart from this file, so that one that ends earlier is known for it: only what survives a power cut."""
+        if self._link.number == 0:
+            return
         _, log, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if self._link.number and log == moved:  # all of it stands in the file, synced
+        if log == moved:  # all of it stands in the file, synced
             self._remember(str(self._link))
             self._remembered = time.monotonic()
 

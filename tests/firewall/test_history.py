@@ -45,6 +45,13 @@ def eventually(what, seconds: float = 60.0):
     return found
 
 
+def done(store: History, *words: str) -> None:
+    """Its writer has sealed, or pruned, with all that was said before this call: the second time it began after that."""
+    for word in 2 * words:
+        setattr(store, word, -1e9)
+        eventually(lambda word=word: getattr(store, word) > 0)
+
+
 @pytest.fixture
 def store(tmp_path: Path):
     opened = History(tmp_path / "history.db")
@@ -169,11 +176,10 @@ def test_a_damaged_file_is_kept_aside_and_a_fresh_one_begun(tmp_path: Path, dama
     eventually(lambda: store.trouble is None and ids(store) == [1], 8)
     (aside,) = tmp_path.glob("history.db.corrupt-*")  # the newest alone
     assert any(note["text"] == f"the history was damaged; it is kept for a day as {aside.name}" for note in store.notes(5))
-    store._pruned = -1e9
-    eventually(lambda: store._pruned > 0)
+    done(store, "_pruned")
     assert aside.exists()
     aside.rename(aside.with_name(f"history.db.corrupt-{int(NOW) - 86_500}"))
-    store._pruned = -1e9
+    done(store, "_pruned")
     eventually(lambda: not list(tmp_path.glob("history.db.corrupt-*")))
     store.close()
 
@@ -237,8 +243,8 @@ def test_a_file_that_is_cut_short_or_loses_its_log_under_a_running_gate_heals(st
 def test_a_file_that_somebody_took_away_is_begun_anew_and_that_is_said(store: History, tmp_path: Path, monkeypatch, became: str) -> None:
     """b20 of threats-and-tests.md: SQLite itself would go on without a word, and write into a log that nobody finds."""
     store.append([row(1)], closed=1)
-    store._sealed = -1e9
-    eventually(lambda: not store._rows and not store._writing and store._sealed > 0)
+    done(store, "_sealed")
+    eventually(lambda: not store._rows and not store._writing)
     monkeypatch.setattr(history, "SEAL_SECONDS", 1e9)  # but for the seal that is made at once
     file = tmp_path / "history.db"
     if became == "removed":
@@ -421,10 +427,8 @@ def test_old_rows_and_the_privacy_of_what_was_allowed(store: History, monkeypatc
         store._clock = lambda at=at: NOW - at * 86400
         store._house = HouseTime(None, store._clock(), time.monotonic())
         store.append(rows, [Trouble(store._clock(), "x")], closed=rows[-1].id)
-        store._sealed = -1e9
-        eventually(lambda: store._sealed > 0)
-    store._pruned = -1e9
-    eventually(lambda: store._pruned > 0)
+        done(store, "_sealed")
+    done(store, "_pruned")
     store.append([row(5)])
     assert ids(store) == [5, 4, 3]
     with contextlib.closing(sqlite3.connect(store._path)) as db:
@@ -443,13 +447,12 @@ def test_a_clock_that_is_not_trusted_forgets_nothing_and_seals_nothing_in_the_fu
     first.close()
     store = History(path, clock=lambda: NOW + 2 * 86_400, trusted=lambda: trusted[0])
     store.append([row(2)], closed=2)
-    store._sealed = store._pruned = -1e9
-    eventually(lambda: store._sealed > 0 and store._pruned > 0)
+    done(store, "_sealed", "_pruned")
     assert sorted(ids(store)) == [1, 2]
     with contextlib.closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT max(at) FROM seals").fetchone()[0] < NOW + 60
     trusted[0] = True
-    store._pruned = -1e9
+    done(store, "_pruned")
     eventually(lambda: ids(store) == [2])
     store.close()
 
@@ -459,11 +462,10 @@ def test_forgetting_goes_on_in_small_steps(store: History, monkeypatch) -> None:
     store._clock = lambda: NOW - 91 * 86400
     store._house = HouseTime(None, store._clock(), time.monotonic())
     store.append([row(n) for n in range(1, 36)] + [row(100)], closed=35)
-    store._sealed = -1e9
-    eventually(lambda: store._sealed > 0)
+    done(store, "_sealed")
     store._clock = time.time
     store._house = HouseTime(None, NOW, time.monotonic())
-    store._pruned = -1e9
+    done(store, "_pruned")
     eventually(lambda: ids(store) == [100])
 
 
@@ -474,12 +476,10 @@ def test_of_too_much_the_oldest_rows_go_and_no_more(store: History, monkeypatch)
     monkeypatch.setattr(history.retention, "STEP_ROWS", 100)
     monkeypatch.setattr(history.seals, "MOST_ROWS", 50)
     store.append([row(n, last=NOW - 5000 + n, reason=f"{n:04} " * 80) for n in range(1, 2001)], closed=2000)
-    store._sealed = -1e9
-    eventually(lambda: store._sealed > 0)
+    done(store, "_sealed")
     size = store._path.stat().st_size + store._path.with_name("history.db-wal").stat().st_size
     assert size > 1_000_000
-    store._pruned = -1e9
-    eventually(lambda: store._pruned > 0)
+    done(store, "_pruned")
     left = ids(store, limit=3000)
     assert 300 < len(left) < 1500
     assert left == list(range(2000, 2000 - len(left), -1))
