@@ -183,7 +183,7 @@ class App:
     def now(self) -> Now:
         """The time as the kernel tells it, and whether the wall clock may be believed."""
         told = clock()
-        return told._replace(trusted=told.trusted and self._trust(told.boot))
+        return told if self._trust(told.boot) else told._replace(trusted=False)
 
     def seen(self, events: Iterable[Event]) -> None:
         """Everything that happened passes here, in the hot path."""

@@ -183,8 +183,8 @@ class LinuxBackend:
         left = A_TURN  # while packets keep coming the event loop costs the most
         while left > 0 and (found := queue.packets(left)):
             left -= len(found)
-            self._read_ended(self._ends)  # first: ports are used again, and a packet is not of what has ended before it
-            self._deliver([self._shown(packet) for packet in found])
+            ended = self._ends.ended()  # first: ports are used again, and a packet is not of what has ended before it
+            self._deliver([*ended, *map(self._shown, found)])
 
     def _shown(self, packet: nfnl.Queued) -> Input:
         mark = packet.mark
