@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -195,7 +196,7 @@ async def test_wide_screens_tell_more(screen, given):
     async with screen(size=(140, 36)) as s:
         await s.press("5")
         await s.shows("flows", "down", "given", "revoked by anna")
-        assert s.row("◆ redmi-1s  ").split()[-5:-2] == ["3", "4.1k", "900"]
+        assert re.search(r" 3 +4\.1k +900 ", s.row("◆ redmi-1s  "))
 
 
 async def test_without_a_gateway_it_says_so(screen, gate, given):
