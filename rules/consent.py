@@ -6,7 +6,6 @@ an observation carries the grants that are in force.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -95,7 +94,7 @@ class Consented:
         if case.seen.port is None and case.seen.proto not in WITH_PORTS:
             return
         index = _index(grants)
-        own = replace(index.look_up(case.seen, 0), listed=case.listed)
+        own = index.look_up(case.seen, 0)._replace(listed=case.listed)
         for at, grant in enumerate(grants):
             kind, what = grant.subject
             if kind is Kind.SERVICE:

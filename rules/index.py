@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import reduce
+from operator import and_, or_
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rules.hosts import suffixes
 from rules.networks import NAT64, TEREDO, Range, after, beside, embedded, images
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
     from rules.observation import Observation
 
+    _Facts = dict[str | int | None, int]  # value -> atoms that ask for it
 
-# What an address is known for. A fact is a value of one of these kinds, or of "phone" and "group".
+# What an address is known for. A fact is a value of one of these kinds, or of "phone", "group" and "via".
 OF_PLACES: Final = ("country", "operator_country", "asn")  # the first fields of a Place
+MET: Final = 8_192  # names
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,7 @@ class Atom:
     facts: tuple[tuple[str, str | int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """An observation, looked up. Masks hold the bits of atoms.
 
     Names come as statements: each name the flow said is one, and each question that our DNS answered with this address
@@ -64,7 +67,6 @@ class Case:
     broken: int  # that cannot be told: its database never was valid
     named: bool  # there is a statement
     listed: bool  # some rule that refuses lists the address
-    ways: frozenset[str]  # the words of `via:` that hold
 
     def lies(self, bit: int, *, opening: bool) -> bool:
         """Whether the address lies in the atom's networks. Who closes asks about what stands beside it, too."""
@@ -89,10 +91,12 @@ class Index:
         self._every = (1 << len(atoms)) - 1
         self._below: dict[str, int] = {}  # name -> atoms that list it and everything below
         self._exact: dict[str, int] = {}
-        self._phones: dict[str | int, int] = {}
-        self._groups: dict[str | int, int] = {}
-        places: dict[str, dict[str | int, int]] = {kind: {} for kind in OF_PLACES}
-        tables = places | {"phone": self._phones, "group": self._groups}
+        self._met: dict[str, int] = {}  # the question has the name, each answer to it, each flow to its addresses
+        self._phones: _Facts = {}
+        self._groups: _Facts = {}
+        self._ways: _Facts = {}
+        places: dict[str, _Facts] = {kind: {} for kind in OF_PLACES}
+        tables = places | {"phone": self._phones, "group": self._groups, "via": self._ways}
         spans4: list[tuple[Range, int]] = []
         spans6: list[tuple[Range, int]] = []
         for position, atom in enumerate(atoms):
@@ -106,6 +110,7 @@ class Index:
                 (spans4 if len(span[0]) == 4 else spans6).append((span, bit))
         # of each kind: the atoms that ask for it
         self._by_phone, self._by_group = _union(self._phones.values()), _union(self._groups.values())
+        self._by_way = _union(self._ways.values())
         self._place_tables = [(table, _union(table.values())) for table in places.values()]  # in the order of Place
         self._by_places = _union(every for _, every in self._place_tables)
         self._starts4, self._masks4 = _intervals(spans4, 4)
@@ -139,10 +144,15 @@ class Index:
         return len(found) == 1
 
     def name(self, name: str) -> int:
-        mask = self._exact.get(name, 0)
-        below = self._below
-        for suffix in suffixes(name):
-            mask |= below.get(suffix, 0)
+        mask = self._met.get(name)
+        if mask is None:
+            mask = self._exact.get(name, 0)
+            below = self._below
+            for suffix in suffixes(name):
+                mask |= below.get(suffix, 0)
+            if len(self._met) >= MET:
+                self._met.clear()
+            self._met[name] = mask
         return mask
 
     def addr(self, addr: bytes) -> int:
@@ -157,15 +167,16 @@ class Index:
         look = self.name
         said = [look(name.name) for name in seen.said]
         chains = seen.answered
-        if seen.said and chains:
+        if seen.said and len(chains) > 1:
             spoken = {name.name for name in seen.said}
             chains = tuple(chain for chain in chains if not spoken.isdisjoint(chain)) or chains
-        asked = [_union(look(name) for name in chain) for chain in chains]
+        asked = [_union(map(look, chain)) for chain in chains]
         addr = 0 if seen.addr is None else self.addr(seen.addr)
         touched = addr if seen.addr is None else addr | _union(map(self.addr, beside(seen.addr, self._hinted)))
         where, nowhere_yet, broken = self._place(seen)
-        who = self._phones.get(seen.phone, 0) if seen.phone is not None else 0
-        who |= self._groups.get(seen.group, 0) if seen.group is not None else 0
+        how = _union(self._ways.get(way, 0) for way in ways(seen)) if self._ways else 0
+        how_yet = self._by_way & ~how if seen.names_open else 0
+        who = self._phones.get(seen.phone, 0) | self._groups.get(seen.group, 0)
         who_yet = (self._by_phone if seen.phone is None else 0) | (self._by_group if seen.group is None else 0)
         every = self._every
         if not seen.names_open:
@@ -182,8 +193,8 @@ class Index:
             all_open = possible & _common(said, every)
         listed = bool((touched | where | broken) & refusing)
         return Case(
-            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, touched, who | where,
-            who_yet | nowhere_yet, broken, bool(said or asked), listed, ways(seen),
+            seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, touched, who | where | how,
+            who_yet | nowhere_yet | how_yet, broken, bool(said or asked), listed,
         )
 
     def _place(self, seen: Observation) -> tuple[int, int, int]:
@@ -220,16 +231,11 @@ def ways(seen: Observation) -> frozenset[str]:
 
 
 def _union(masks: Iterable[int]) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask
-    return union
+    return reduce(or_, masks, 0)
 
 
 def _common(masks: Iterable[int], every: int) -> int:
-    for mask in masks:
-        every &= mask
-    return every
+    return reduce(and_, masks, every)
 
 
 def _intervals(spans: Iterable[tuple[Range, int]], size: int) -> tuple[list[bytes], list[int]]:

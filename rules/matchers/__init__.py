@@ -45,7 +45,7 @@ class Matcher(Protocol):
 
 
 def by_fact(case: Case, bit: int) -> Answer:
-    """The answer of a term whose atom has facts of the phone or the place."""
+    """The answer of a term whose atom has facts of the phone, of the place or of how the name was learnt."""
     if case.facts & bit:
         return Answer.YES
     if case.broken & bit:

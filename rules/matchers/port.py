@@ -44,7 +44,10 @@ class PortMatcher:
         port = case.seen.port
         if port is None:
             return Answer.NOT_YET if case.seen.proto in (None, "tcp", "udp") else Answer.NO
-        return Answer.YES if any(low <= port <= high for low, high in self.ranges) else Answer.NO
+        for low, high in self.ranges:
+            if low <= port <= high:
+                return Answer.YES
+        return Answer.NO
 
 
 def _number(text: str) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from rules.matchers import ValueProblem
-from rules.verdict import Answer
+from rules.index import Atom
+from rules.matchers import ValueProblem, by_fact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rules.index import Case
+    from rules.verdict import Answer
 
 WORDS = (
     "dns",  # our DNS answered the phone with this address
@@ -45,10 +46,8 @@ class ViaMatcher:
                 raise ValueProblem(position, f"{value!r} is no way to learn a name", f"one of {', '.join(WORDS)}")
         return cls(tuple(values))
 
-    def atom(self) -> None:
-        return None
+    def atom(self) -> Atom:
+        return Atom(facts=tuple(("via", value) for value in self.values))
 
     def test(self, case: Case, bit: int, *, opening: bool) -> Answer:  # noqa: ARG002
-        if not case.ways.isdisjoint(self.values):
-            return Answer.YES
-        return Answer.NOT_YET if case.seen.names_open else Answer.NO
+        return by_fact(case, bit)
