@@ -59,7 +59,8 @@ class Consenting:
             self._end([consent], seen.why, seen.who, now)
 
     def expire(self, now: Now) -> None:
-        self._end(self._consents.due(now.boot), "its time is up", GATE, now)
+        if due := self._consents.due(now.boot):
+            self._end(due, "its time is up", GATE, now)
 
     def phone_gone(self, phone: Phone) -> None:
         own = [consent for consent in self._consents if consent.slot == phone.slot]

@@ -5,6 +5,7 @@ Linux drops a datagram whose fragments overlap, and so does this: what a receive
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from struct import Struct
 from typing import Final
@@ -19,12 +20,13 @@ _SHORT: Final = Struct("!H")
 
 
 class _Datagram:
-    __slots__ = ("broken", "head", "parts", "since", "size", "total")
+    __slots__ = ("broken", "head", "parts", "since", "size", "starts", "total")
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.head = b""  # of the first fragment: everything in front of what was cut
         self.parts: dict[int, bytes] = {}
+        self.starts: list[int] = []  # of the parts, sorted
         self.size = 0  # bytes of all parts
         self.total = -1  # known with the last fragment
         self.broken = False
@@ -96,13 +98,18 @@ class Fragments:
         end = at + len(data)
         if datagram.parts.get(at) == data:
             return None  # the same once more
-        overlaps = any(at < start + len(part) and start < end for start, part in datagram.parts.items())
+        parts, starts = datagram.parts, datagram.starts
+        place = bisect_left(starts, at)
+        overlaps = place > 0 and starts[place - 1] + len(parts[starts[place - 1]]) > at
+        overlaps |= place < len(starts) and starts[place] < end
         wrong_end = (not more and datagram.total not in (-1, end)) or (datagram.total != -1 and end > datagram.total)
         if datagram.broken or overlaps or wrong_end or end > LARGEST or (more and len(data) & 7) or not data:
             datagram.broken = True
-            datagram.parts.clear()
+            parts.clear()
+            starts.clear()
             return None
-        datagram.parts[at] = data
+        parts[at] = data
+        starts.insert(place, at)
         datagram.size += len(data)
         if not at:
             datagram.head = head
@@ -111,7 +118,7 @@ class Fragments:
         if datagram.size != datagram.total:
             return None
         del self._waiting[key]
-        return datagram.head, b"".join(datagram.parts[start] for start in sorted(datagram.parts))
+        return datagram.head, b"".join(map(parts.__getitem__, starts))
 
     def _forget(self, now: float) -> None:
         while self._waiting:

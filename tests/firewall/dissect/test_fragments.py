@@ -55,6 +55,25 @@ def test_pieces_that_overlap_make_nothing(src: str, dst: str) -> None:
     assert [table.add(part, 0.0) for part in (parts[0], overlapping, *parts[1:])] == [None] * 3
 
 
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), min_size=1, max_size=12))
+def test_what_overlaps_is_found_wherever_it_lies(cuts: list[tuple[int, int]]) -> None:
+    """Beside a plain look at all pairs: pieces of whole eights at any place, none of them the last."""
+    packet = whole(captures.PHONE, captures.FAR, 400)
+    table = Fragments()
+    taken: dict[int, bytes] = {}
+    broken = False
+    for at, eights in cuts:
+        data = bytes([at]) * (eights * 8)
+        header = bytearray(packet[:20])
+        header[2:4], header[6:8] = (20 + len(data)).to_bytes(2), (0x2000 | at).to_bytes(2)
+        assert table.add(bytes(header) + data, 0.0) is None
+        if not broken and taken.get(at * 8) != data:
+            broken = any(at * 8 < start + len(part) and start < at * 8 + len(data) for start, part in taken.items())
+            taken[at * 8] = data
+    (datagram,) = table._waiting.values()
+    assert datagram.broken == broken
+
+
 @pytest.mark.parametrize(("src", "dst"), ENDS)
 def test_half_a_packet_is_forgotten(src: str, dst: str) -> None:
     table = Fragments()
