@@ -55,7 +55,7 @@ def test_pieces_that_overlap_make_nothing(src: str, dst: str) -> None:
     assert [table.add(part, 0.0) for part in (parts[0], overlapping, *parts[1:])] == [None] * 3
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), min_size=1, max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)), min_size=2, max_size=5))
 def test_what_overlaps_is_found_wherever_it_lies(cuts: list[tuple[int, int]]) -> None:
     """Beside a plain look at all pairs: pieces of whole eights at any place, none of them the last."""
     packet = whole(captures.PHONE, captures.FAR, 400)
