@@ -29,7 +29,7 @@ SILENT: Final = "nothing was asked: only a handshake, or packets of one directio
 
 # What may follow where no name was said: behind STARTTLS, within SOCKS or CONNECT.
 _OPENING: Final = re.compile(rb"\x16\x03[\0-\3]|[A-Z]{3,10} [^\r\n]{1,4096} HTTP/1\.[01]\r?\n")
-_SOURCES: Final = {"tls": Source.SNI, "quic": Source.QUIC}
+_SOURCES: Final = {"tls": Source.SNI, "dtls": Source.SNI, "quic": Source.QUIC}
 
 
 @lru_cache(maxsize=16_384)
@@ -78,7 +78,7 @@ class Listener:
         if heard.signs:
             self.signs = tuple(dict.fromkeys((*self.signs, *heard.signs)))
         if heard.addresses:
-            source = _SOURCES.get(heard.protocol, Source.HTTP)
+            source = _SOURCES.get(heard.protocol.partition(" ")[0], Source.HTTP)
             found = (Name(address, source) for address in heard.addresses)
             self.literals = tuple(dict.fromkeys((*self.literals, *found)))
         if heard.may_say_more:

@@ -23,7 +23,7 @@ class Heard(NamedTuple):
     may_say_more: bool  # the flow may name another host later
     unfinished: bool  # a name was begun that cannot be read to its end
     signs: tuple[Sign, ...] = ()
-    addresses: tuple[str, ...] = ()  # that stood where a name should; for people
+    addresses: tuple[str, ...] = ()  # that stood where a name should, or a name that no rule counts; for people
     protocol: str = ""  # for people: "tls", "http", "h2", "quic", "wireguard"; "" if it could be anything
 
     def beside(self, said: tuple[Name, ...], signs: tuple[Sign, ...]) -> Heard:
@@ -348,7 +348,8 @@ class Datagrams:
             return self._unlike_quic(data)
         if strange := self._initials.unknown:
             word = f"quic {strange.version:#010x}"
-            self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), protocol=word))
+            said = (strange.name,) if strange.name else ()  # for people
+            self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), addresses=said, protocol=word))
         if isinstance(found, quic.Unknown):
             return self._hellos((), Source.QUIC, "quic")
         if not found:

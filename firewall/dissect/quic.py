@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
+from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine, gquic
 from firewall.dissect.reassembly import Reassembly
 
 LARGEST = 16_384  # bytes of a hello, as over TCP (dissect/tls.py)
@@ -36,7 +36,6 @@ PADDING, PING, ACK, ACK_ECN, CRYPTO = 0, 1, 2, 3, 6  # the frames of an Initial 
 GOOGLE_CRYPTO = 8  # the same in Google's T050 and T051; no Initial may carry what it is elsewhere
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = range(4)  # packet types of version 1; those of version 2 are one further
 _LONG, _FIXED = 0x80, 0x40
-_GOOGLE = re.compile(rb"[\x80-\xff](Q0[0-9]{2})|[\x09\x0d].{8}(Q0[0-9]{2})", re.DOTALL)  # its QUIC before IETF's
 _QUIET = re.compile(rb"[\0\1]*")  # padding and pings
 
 
@@ -44,6 +43,7 @@ class Unknown(NamedTuple):
     """QUIC, by all appearances, of a version whose Initial packets cannot be read."""
 
     version: int
+    name: str | None = None  # that Google's own hello says
 
 
 class _Scheme(NamedTuple):
@@ -79,7 +79,7 @@ _BEGINS: Final = re.compile(
 # A client may offer a version that nobody has (0x?a?a?a?a), and private ones are IETF's by another name: what its
 # packets open with is not unknown.
 _TRIED: Final = (_VERSION_1, _DRAFT_29, _DRAFT_23)
-
+_GOOGLE: Final = _Scheme(bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45"), b"quic ", 0)  # Q050
 
 _PARTS: Final = ((b"key", 16), (b"iv", 12), (b"hp", 16))  # of a secret (RFC 9001, 5.1), with their sizes in bytes
 
@@ -175,7 +175,9 @@ class Initials:
             if packet.known or packet.version == self._opened:
                 self._seen = True
             else:
-                unknown, at = Unknown(packet.version), _next_datagram(datagram, packet.start)
+                if unknown is None or unknown.version != packet.version:
+                    unknown = Unknown(packet.version)
+                at = _next_datagram(datagram, packet.start)
                 if not at:
                     break
         else:
@@ -297,9 +299,14 @@ def _next_datagram(data: bytes, at: int) -> int:
 
 
 def _google(data: bytes) -> Unknown | None:
-    """Google's own QUIC, which says its version as text."""
-    match = _GOOGLE.match(data)
-    return Unknown(int.from_bytes(match[1] or match[2])) if match else None
+    """Google's own QUIC."""
+    version = gquic.version(data)
+    if version is None:
+        return None
+    if version == gquic.Q050:
+        packet = _next_packet(data, 0)
+        data = (_decrypt(data, packet, _keys(_GOOGLE, packet.dcid))[0] if packet and packet.number else None) or b""
+    return Unknown(version, gquic.name(data))
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:

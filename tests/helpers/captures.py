@@ -393,6 +393,9 @@ def _cases() -> None:
     case("quic-refused-name", [(START + n, udp(PHONE, 40000, FAR, 443, one)) for n, one in enumerate(refused)],
          {"name": "dns.google", "via": "quic", "verdict": "block"})
     case("quic-never-finished", [(START, udp(PHONE, 40000, FAR, 443, refused[0]))], {"name": "", "via": "unfinished", "verdict": "block"})
+    for version in (b"Q043", b"Q050"):
+        case(f"quic-google-{version.decode()}", [(START, udp(PHONE, 40000, FAR, 443, quicwriter.google("www.example.com", version)))],
+             {**quic, "via": "quic-unknown", "verdict": "block", "names": [{"name": "www.example.com", "source": "quic"}]})
     case("quic-noise-first", [(START, udp(PHONE, 40000, FAR, 443, b"\x40noise")), (START + 1, udp(PHONE, 40000, FAR, 443, whole[0]))], quic)
 
     wireguard = b"\x01\0\0\0" + bytes(range(144))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -12,10 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-V1, V2, DRAFT_29, DRAFT_34 = 1, 0x6B3343CF, 0xFF00001D, 0xFF000022
+V1, V2, DRAFT_29, DRAFT_34, Q050 = 1, 0x6B3343CF, 0xFF00001D, 0xFF000022, 0x51303530
 SALTS = {
     V1: "38762cf7f55934b34d179ae6a4c80cadccbb7f0a", DRAFT_34: "38762cf7f55934b34d179ae6a4c80cadccbb7f0a",
     V2: "0dede3def700a6db819381be6e269dcbf9bd2ed9", DRAFT_29: "afbfec289993d24c9e9786f19c6111e04390a899",
+    Q050: "504574efd066fe2f9d945cfcdbd3a7f0d3b56b45",
 }
 DCID = bytes.fromhex("8394c8f03e515708")  # RFC 9001, A
 
@@ -69,3 +71,25 @@ def long_header(kind: int, body: bytes, *, dcid: bytes = DCID, version: int = V1
     shift = 1 if version == V2 else 0
     head = bytes((0xC0 | (kind + shift & 3) << 4,)) + struct.pack("!I", version) + bytes((len(dcid),)) + dcid + b"\0"
     return head + (b"" if kind == 3 else varint(len(body))) + body
+
+
+def google_hello(name: str, fill: int = 1_000) -> bytes:
+    """A hello of Google's own QUIC: tags and where their values end, then the values."""
+    values = {b"PAD\0": b"-" * fill, b"SNI\0": name.encode(), b"VER\0": b"Q043"}
+    ends, end = b"", 0
+    for tag, value in values.items():
+        end += len(value)
+        ends += tag + struct.pack("<I", end)
+    return b"CHLO" + struct.pack("<HH", len(values), 0) + ends + b"".join(values.values())
+
+
+def google(name: str, version: bytes = b"Q043", **how: Any) -> bytes:
+    """Its first datagram, as that version has it."""
+    hello = google_hello(name, **how)
+    if version == b"Q050":
+        return initial(b"\x08" + varint(0) + varint(len(hello)) + hello, version=Q050, fill=1_350)
+    stream = b"\xa0\x01" + struct.pack(">H", len(hello)) + hello  # frame of stream 1 with a length
+    number_and_hash = b"\x01" + bytes(12)
+    if version == b"Q046":
+        return b"\xc3" + version + b"\x50" + DCID + bytes(3) + number_and_hash + stream
+    return b"\x0d" + DCID + version + number_and_hash + stream
