@@ -115,9 +115,10 @@ class Replay:
                 if kind == ethernet and end - start >= least4:
                     ether, first, length, fragment, proto, key, offset, flags = four(data, start)
                 if ether != ipv4 and ether != ipv6:  # noqa: PLR1714  at every packet: a set would cost more
-                    data = link.as_ethernet(kind, data[start:end])  # noqa: PLW2901  the same packet, in one form
+                    raw = data[start:end]
+                    data = link.as_ethernet(kind, raw)  # noqa: PLW2901  the same packet, in one form
                     if not data:
-                        self._strange(kind)
+                        self._strange(time, kind, raw)
                         continue
                     start, end, proto = 0, len(data), -1  # noqa: PLW2901
                     if end >= least4:
@@ -150,8 +151,14 @@ class Replay:
         finally:  # also where the file breaks off
             self.packets, self.size = packets, size
 
-    def _strange(self, kind: int) -> None:
-        self.other += 1
+    def _strange(self, time: float, kind: int, raw: bytes) -> None:
+        """No IP; or several frames in one."""
+        within = list(link.in_one(kind, raw))
+        if within and time >= self._due:
+            self._tick(time)
+        for frame in within:
+            self._packet(time, frame, None)
+        self.other += not within
         if not link.known(kind):
             self.unknown_links.add(kind)
 

@@ -1,7 +1,8 @@
 """[pure] Packets within packets: tunnels between hosts, networks over networks, and mirrors of a switch's port.
 
-Only what is in the clear. GRE: RFC 2784, 2890, 2637; ERSPAN: draft-foschiano-erspan; IP in IP: RFC 2003, 4213; VXLAN:
-RFC 7348; Geneve: RFC 8926; GTP-U: 3GPP TS 29.281, 5; Teredo: RFC 4380, 5.1.1.
+Only what is in the clear. GRE: RFC 2784, 2890, 2637; ERSPAN: draft-foschiano-erspan; IP in IP: RFC 2003, 4213; EtherIP:
+RFC 3378; PIM: RFC 7761, 4.9.3; VXLAN: RFC 7348, draft-ietf-nvo3-vxlan-gpe; Geneve: RFC 8926; GTP-U: 3GPP TS 29.281, 5;
+Teredo: RFC 4380, 5.1.1; MPLS: RFC 4023, 7510; L2TP: RFC 2661, 3.1; CAPWAP: RFC 5415, 4.3; TZSP: as Wireshark reads it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ from firewall.dissect import ip, link
 if TYPE_CHECKING:
     from firewall.dissect.ip import Packet
 
-IP_IN_IP, IPV6_IN_IP, GRE = 4, 41, 47  # protocols of IP
+IP_IN_IP, IPV6_IN_IP, GRE, ETHER_IP, PIM, MPLS_IN_IP = 4, 41, 47, 97, 103, 137  # protocols of IP
 _CHECKSUM, _ROUTING, _KEY, _SEQUENCE, _ACKNOWLEDGES = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080  # of GRE's first two bytes
-_PPP, _ERSPAN, _ERSPAN_3, _BRIDGED = b"\x88\x0b", b"\x88\xbe", b"\x22\xeb", b"\x65\x58"
+_PPP, _ERSPAN, _ERSPAN_3, _BRIDGED, _NSH = b"\x88\x0b", b"\x88\xbe", b"\x22\xeb", b"\x65\x58", b"\x89\x4f"
 _VXLAN: Final = b"\x08\0\0\0"  # only the flag that it has a network's number
+_VXLAN_GPE: Final = {  # with one more: the last byte says what it carries
+    b"\x0c\0\0\x01": b"\x08\0", b"\x0c\0\0\x02": b"\x86\xdd", b"\x0c\0\0\x03": b"\x65\x58",
+    b"\x0c\0\0\x04": b"\x89\x4f", b"\x0c\0\0\x05": b"\x88\x47",
+}
+_TZSP: Final = (b"\x01\0\0\x01", b"\x01\x01\0\x01")  # version 1, a packet received or sent, Ethernet
+_MOST_FIELDS: Final = 32  # tags of TZSP
 _TEREDO: Final = bytes.fromhex("20010000")
 _SHORTEST: Final = 64  # bytes of an Ethernet frame; what is shorter is filled
 _MOST_EXTENSIONS: Final = 8  # of one GTP header
@@ -30,20 +37,40 @@ def frame(packet: Packet, raw: bytes) -> bytes:
         return within(data)
     if packet.proto in (IP_IN_IP, IPV6_IN_IP):
         return _whole(link.RAW, data)
-    return _gre(data) if packet.proto == GRE else b""
+    if packet.proto == GRE:
+        return _gre(data)
+    if packet.proto == PIM and data[:1] == b"\x21":
+        return _whole(link.RAW, data[8:])
+    if packet.proto == ETHER_IP and data[:2] == b"\x30\0":
+        return _whole(link.ETHERNET, data[2:])
+    return _whole(link.MPLS, data) if packet.proto == MPLS_IN_IP else b""
 
 
 def within(data: bytes) -> bytes:
     """The same of a datagram's payload. On any port: each of them carries IP whose lengths fit, or it is none."""
-    if data[:4] == _VXLAN and data[7:8] == b"\0":
-        return _whole(link.ETHERNET, data[8:])
+    if data[7:8] == b"\0":
+        if data[:4] == _VXLAN:
+            return _whole(link.ETHERNET, data[8:])
+        if (kind := _VXLAN_GPE.get(data[:4])) is not None:
+            return _typed(kind, data[8:])
     if len(data) < 28:
         return b""
-    if data[0] & 0xF8 == 0x30 and data[1] == _USER_DATA and int.from_bytes(data[2:4]) == len(data) - 8:
+    first = data[0]
+    if first & 0xF8 == 0x30 and data[1] == _USER_DATA and int.from_bytes(data[2:4]) == len(data) - 8:
         return _gtp(data)
-    if data[0] < 0x40 and not data[1] & 0x3F and data[7] == 0:
-        return _typed(data[2:4], data[8 + ((data[0] & 0x3F) << 2) :])
-    return _teredo(data)
+    if first < 0x40 and not data[1] & 0x3F and data[7] == 0 and (
+        found := _typed(data[2:4], data[8 + ((first & 0x3F) << 2) :])
+    ):
+        return found  # Geneve
+    if data[:4] in _TZSP:
+        return _tzsp(data)
+    if first & 0xB0 == 0 and data[1] & 0x0F == 2 and (found := _l2tp(data)):
+        return found
+    if first == 0 and (found := _capwap(data)):
+        return found
+    if first >> 4 in (4, 6):
+        return _whole(link.RAW, data)  # GUE's variant 1, FOU, and Teredo with nothing in front
+    return _teredo(data) or _whole(link.MPLS, data)
 
 
 def _gre(data: bytes) -> bytes:
@@ -72,7 +99,36 @@ def _gtp(data: bytes) -> bytes:
                 break
             at += data[at] << 2
             following = data[at - 1] if at <= len(data) else 0
-    return _whole(link.RAW, data[at:])
+    return _whole(link.RAW, data[at:], filled=True)  # its length is its datagram's: that is sign enough
+
+
+def _tzsp(data: bytes) -> bytes:
+    at = 4
+    for _ in range(_MOST_FIELDS):
+        kind = data[at : at + 1]
+        if kind == b"\x01":  # the last
+            return _whole(link.ETHERNET, data[at + 1 :])
+        at += 1 if kind == b"\0" else 2 + (data[at + 1] if at + 1 < len(data) else 0)
+    return b""
+
+
+def _l2tp(data: bytes) -> bytes:
+    """A message with data, of version 2."""
+    flags = data[0]
+    at = 6 + (2 if flags & 0x40 else 0) + (4 if flags & 0x08 else 0)
+    if flags & 0x02:
+        at += 2 + int.from_bytes(data[at : at + 2])
+    return _whole(link.PPP, data[at:])
+
+
+def _capwap(data: bytes) -> bytes:
+    """Frames of an access point's stations, in the clear and in one piece; Cisco's has both bytes of control turned."""
+    if data[3] & 0x80:
+        return b""
+    inner = data[(data[1] >> 3) << 2 :]
+    if not data[2] & 0x01 and (found := _whole(link.ETHERNET, inner)):
+        return found
+    return _whole(link.WIFI, inner) or _whole(link.WIFI, inner[1::-1] + inner[2:])
 
 
 def _teredo(data: bytes) -> bytes:
@@ -83,20 +139,24 @@ def _teredo(data: bytes) -> bytes:
     if data[at : at + 2] == b"\0\0":
         at += 8
     ends = data[at + 8 : at + 12], data[at + 24 : at + 28]
-    return _whole(link.RAW, data[at:]) if data[at : at + 1] >= b"\x60" and _TEREDO in ends else b""
+    return _whole(link.RAW, data[at:]) if at and data[at : at + 1] >= b"\x60" and _TEREDO in ends else b""
 
 
 def _typed(kind: bytes, data: bytes) -> bytes:
     """Behind an EtherType."""
-    return _whole(link.ETHERNET, data if kind == _BRIDGED else bytes(12) + kind + data)
+    filled = kind == _NSH and len(data) <= _SHORTEST + 24  # its own (RFC 8300, 2.4)
+    return _whole(link.ETHERNET, data if kind == _BRIDGED else bytes(12) + kind + data, filled=filled)
 
 
-def _whole(kind: int, data: bytes) -> bytes:
-    """Its own header says how long it is: a recording may have cut it off, but nothing else stands behind it."""
+def _whole(kind: int, data: bytes, *, filled: bool = False) -> bytes:
+    """Its own header says how long it is: a recording may have cut it off, but nothing else stands behind it.
+
+    `filled`: perhaps it does.
+    """
     made = link.as_ethernet(kind, data)
     inner = made[14:]
     if len(inner) < 20 or inner[0] < 0x45 or (inner[0] >= 0x60 and len(inner) < 40):
         return b""
     length = int.from_bytes(inner[2:4]) if inner[0] < 0x60 else 40 + int.from_bytes(inner[4:6])
-    padded = kind == link.ETHERNET and len(data) <= _SHORTEST
-    return made if length >= len(inner) or padded else b""
+    filled |= kind == link.ETHERNET and len(data) <= _SHORTEST
+    return made if length >= len(inner) or filled else b""

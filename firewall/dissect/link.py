@@ -9,13 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-NULL, ETHERNET, PPP, RAW_OLD, RAW_BSD, PPP_HDLC, PPPOE, RAW = 0, 1, 9, 12, 14, 50, 51, 101
-C_HDLC, WIFI, LOOP, ENC, SLL, PRISM, RADIOTAP, AVS, PPI = 104, 105, 108, 109, 113, 119, 127, 163, 192
-IPV4, IPV6, NFLOG, SLL2 = 228, 229, 239, 276
+NULL, ETHERNET, TOKEN_RING, SLIP, PPP, FDDI, RAW_OLD, RAW_BSD, PPP_HDLC, PPPOE = 0, 1, 6, 8, 9, 10, 12, 14, 50, 51
+ATM, RAW, C_HDLC, WIFI, FRAME_RELAY, LOOP, ENC, SLL, PFLOG, PRISM = 100, 101, 104, 105, 107, 108, 109, 113, 117, 119
+FIBRE, SUN_ATM, RADIOTAP, FIREWIRE, AVS, PPP_PPPD, PPI = 122, 123, 127, 138, 163, 166, 192
+PPP_WAY, C_HDLC_WAY, FRAME_RELAY_WAY, MPLS, IPNET, IPV4, IPV6, NFLOG = 204, 205, 206, 219, 226, 228, 229, 239
+NETANALYZER, NETANALYZER_SFD, INFINIBAND, MPACKET, SLL2 = 240, 241, 242, 274, 276
+BROADCOM, BROADCOM_BEFORE, MARVELL, MARVELL_LONG = 281, 282, 284, 285  # Ethernet with the tag of a switch's chip
 
 MOST_TAGS: Final = 8  # VLAN tags and MPLS labels in one frame
+MOST_IN_ONE: Final = 64  # frames of an A-MSDU
 NOBODY: Final = bytes(6)
 NO_IP: Final = -1
 
@@ -23,10 +27,23 @@ ETHER_IPV4, ETHER_IPV6 = 0x0800, 0x86DD
 _ETHER_IP: Final = frozenset((b"\x08\x00", b"\x86\xdd"))
 _VLAN: Final = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00", b"\x92\x00"))
 _MPLS: Final = frozenset((b"\x88\x47", b"\x88\x48"))
-_PPP_IP: Final = frozenset((0x21, 0x57))
+_STEPS: Final = {  # bytes from one EtherType to the next
+    **dict.fromkeys(_VLAN, 4),
+    b"\x89\x26": 6,  # VN-Tag (Cisco's, of virtual ports)
+    b"\x89\x3f": 8,  # E-Tag (IEEE 802.1BR)
+    b"\x88\xe7": 18,  # behind a provider's header both MACs once more (IEEE 802.1Q, 9.7: I-Tag)
+    b"\x89\x03": 16,  # FabricPath (Cisco's), which has them, too
+    b"\x89\x2f": 6,  # HSR (IEC 62439-3)
+}
+_MACSEC, _NSH = b"\x88\xe5", b"\x89\x4f"
+_PPP_IP, _PPP_MPLS = frozenset((0x21, 0x57)), b"\x02\x81"
+_NLPID_IP: Final = frozenset((0xCC, 0x8E))
 _OTHERS: Final = {  # that captures come with, and that carry no IP or not as such
-    6: "Token Ring", 10: "FDDI", 187: "Bluetooth HCI", 189: "USB", 195: "IEEE 802.15.4", 201: "Bluetooth HCI",
-    203: "LAPD", 220: "USB", 227: "CAN", 230: "IEEE 802.15.4", 249: "USBPcap", 251: "Bluetooth LE", 256: "Bluetooth LE",
+    129: "ARCNET", 143: "DOCSIS", 177: "LAPD", 187: "Bluetooth HCI", 189: "USB", 195: "IEEE 802.15.4",
+    197: "ERF: convert it with editcap -T ether", 201: "Bluetooth HCI", 203: "LAPD", 220: "USB", 227: "CAN",
+    230: "IEEE 802.15.4", 231: "D-Bus", 249: "USBPcap", 251: "Bluetooth LE", 253: "Netlink", 256: "Bluetooth LE",
+    270: "LoRaTap", 271: "vsock", 272: "Bluetooth LE", 283: "IEEE 802.15.4",
+    **dict.fromkeys((*range(130, 138), *range(178, 184), *range(194, 195), 200), "Juniper"),
 }
 _SNAP: Final = b"\xaa\xaa\x03"
 
@@ -85,18 +102,20 @@ def _ether_type(frame: bytes, at: int) -> int:
         kind = frame[at : at + 2]
         if kind in _ETHER_IP:
             return at + 2
-        if kind in _VLAN:
-            at += 4
-        elif kind == b"\x89\x26":  # VN-Tag (Cisco's, of virtual ports)
-            at += 6
-        elif kind == b"\x89\x3f":  # E-Tag (IEEE 802.1BR)
-            at += 8
-        elif kind == b"\x88\xe7":  # behind a provider's header both MACs once more (IEEE 802.1Q, 9.7: I-Tag)
-            at += 18
+        if (step := _STEPS.get(kind)) is not None:
+            at += step
         elif kind == b"\x88\x64":  # PPPoE, session (RFC 2516, 4)
             return _ppp(frame, at + 8)
         elif kind in _MPLS:
             return _mpls(frame, at + 2)
+        elif kind == _MACSEC and at + 2 < len(frame) and not frame[at + 2] & 0x8C:
+            at += 16 if frame[at + 2] & 0x20 else 8  # not encrypted (IEEE 802.1AE, 9)
+        elif kind == _NSH and at + 6 <= len(frame):
+            end = at + 2 + ((frame[at + 3] & 0x3F) << 2)  # RFC 8300, 2.2
+            what = frame[at + 5]
+            if what != 3:
+                return end if what in (1, 2) else _mpls(frame, end) if what == 5 else NO_IP
+            at = end + 12
         elif len(kind) == 2 and kind < b"\x06\x00":
             return _llc(frame, at + 2)
         else:
@@ -126,14 +145,36 @@ def _ppp(frame: bytes, at: int) -> int:
         at += 2
     if at + 2 > len(frame):
         return NO_IP
+    if frame[at : at + 2] == _PPP_MPLS:
+        return _mpls(frame, at + 2)
     if frame[at] & 1:
         return at + 1 if frame[at] in _PPP_IP else NO_IP
     return at + 2 if not frame[at] and frame[at + 1] in _PPP_IP else NO_IP
 
 
-def _ppp_hdlc(frame: bytes) -> int:
+def _ppp_hdlc(frame: bytes, at: int = 0) -> int:
     """PPP in HDLC-like framing, or Cisco's."""
-    return _ether_type(frame, 2) if frame[:1] in (b"\x0f", b"\x8f") else _ppp(frame, 0)
+    return _ether_type(frame, at + 2) if frame[at : at + 1] in (b"\x0f", b"\x8f") else _ppp(frame, at)
+
+
+def _frame_relay(frame: bytes, at: int = 0) -> int:
+    """An address of two to four bytes, then NLPID (RFC 2427), or an EtherType as Cisco has it."""
+    end = next((n + 1 for n in range(at, min(at + 4, len(frame))) if frame[n] & 1), 0)
+    if not end or end + 3 > len(frame):
+        return NO_IP
+    if frame[end] != 3:
+        return _ether_type(frame, end)
+    end += 1 + (not frame[end + 1])
+    if frame[end] == 0x80:
+        return _ether_type(frame, end + 4)  # SNAP
+    return end + 1 if frame[end] in _NLPID_IP else NO_IP
+
+
+def _token_ring(frame: bytes) -> int:
+    """Bridges on the way may stand behind the addresses (IEEE 802.5, 3.3)."""
+    if len(frame) < 16:
+        return NO_IP
+    return _llc(frame, 14 + (frame[14] & 0x1F if frame[8] & 0x80 else 0))
 
 
 def _little(frame: bytes, at: int) -> int:
@@ -168,22 +209,43 @@ _WIFI_HEADERS: Final[dict[int, Callable[[bytes], int]]] = {
 
 def _wifi(header_of: Callable[[bytes], int], frame: bytes) -> int:
     """A data frame that is not encrypted (IEEE 802.11, 9.3.2)."""
-    at = header_of(frame)
-    if at < 0 or at + 24 > len(frame):
+    start, several = _wifi_body(header_of(frame), frame)
+    if start < 0 or several:
         return NO_IP
-    control, flags = frame[at], frame[at + 1]
-    if control & 0x0F != 0x08 or control & 0x40 or flags & 0x40:  # type data, with data, not protected
-        return NO_IP
-    header = 24 + (6 if flags & 3 == 3 else 0)
-    if control & 0x80:  # quality of service
-        if frame[at + header : at + header + 1] >= b"\x80":
-            return NO_IP  # several frames in one (A-MSDU)
-        header += 2 + (4 if flags & 0x80 else 0)
-    start = at + header
     for padding in (0, 2):  # some radios align what follows
         if frame[start + padding : start + padding + 3] == _SNAP:
             return _llc(frame, start + padding)
     return NO_IP
+
+
+def _wifi_body(at: int, frame: bytes) -> tuple[int, bool]:
+    """Where what a data frame carries begins; whether it is several frames in one (A-MSDU)."""
+    if at < 0 or at + 24 > len(frame):
+        return NO_IP, False
+    control, flags = frame[at], frame[at + 1]
+    if control & 0x0F != 0x08 or control & 0x40 or flags & 0x40:  # type data, with data, not protected
+        return NO_IP, False
+    header = 24 + (6 if flags & 3 == 3 else 0)
+    if not control & 0x80:
+        return at + header, False
+    quality = frame[at + header : at + header + 1]
+    return at + header + 2 + (4 if flags & 0x80 else 0), quality >= b"\x80"
+
+
+def in_one(link: int, frame: bytes) -> Iterator[bytes]:
+    """The IP packets of an A-MSDU (IEEE 802.11, 9.3.2.2.2), each in a plain Ethernet frame."""
+    if link not in _WIFI_HEADERS:
+        return
+    at, several = _wifi_body(_WIFI_HEADERS[link](frame), frame)
+    if not several:
+        return
+    for _ in range(MOST_IN_ONE):
+        end = at + 14 + int.from_bytes(frame[at + 12 : at + 14])
+        if end > len(frame) or end == at + 14:
+            break
+        if one := as_ethernet(ETHERNET, frame[at:end]):
+            yield one
+        at += (end - at + 3) & ~3
 
 
 _FINDERS: Final[dict[int, Callable[[bytes], int]]] = {
@@ -192,10 +254,21 @@ _FINDERS: Final[dict[int, Callable[[bytes], int]]] = {
     RAW: lambda _: 0, RAW_OLD: lambda _: 0, RAW_BSD: lambda _: 0, IPV4: lambda _: 0, IPV6: lambda _: 0,
     SLL: lambda frame: _ether_type(frame, 14),
     SLL2: lambda frame: 20 if frame[:2] in _ETHER_IP else _tagged(frame),
-    PPP: lambda frame: _ppp(frame, 0), PPP_HDLC: _ppp_hdlc, PPPOE: lambda frame: _ppp(frame, 6),
-    C_HDLC: lambda frame: _ether_type(frame, 2),
-    ENC: lambda _: 12,
+    PPP: _ppp_hdlc, PPP_HDLC: _ppp_hdlc, PPPOE: lambda frame: _ppp(frame, 6),
+    PPP_PPPD: lambda frame: _ppp(frame, 2), PPP_WAY: lambda frame: _ppp_hdlc(frame, 1),
+    C_HDLC: lambda frame: _ether_type(frame, 2), C_HDLC_WAY: lambda frame: _ether_type(frame, 3),
+    FRAME_RELAY: _frame_relay, FRAME_RELAY_WAY: lambda frame: _frame_relay(frame, 1),
+    ENC: lambda _: 12, IPNET: lambda _: 24, SLIP: lambda _: 16,
+    PFLOG: lambda frame: (frame[0] + 3) & ~3 if frame else NO_IP,
     NFLOG: _nflog,
+    MPLS: lambda frame: _mpls(frame, 0),
+    TOKEN_RING: _token_ring, FDDI: lambda frame: _llc(frame, 13), FIBRE: lambda frame: _llc(frame, 16),
+    ATM: lambda frame: _llc(frame, 0), SUN_ATM: lambda frame: _llc(frame, 4),
+    FIREWIRE: lambda frame: _ether_type(frame, 16), INFINIBAND: lambda _: 44,
+    NETANALYZER: lambda frame: _ether_type(frame, 16), NETANALYZER_SFD: lambda frame: _ether_type(frame, 24),
+    MPACKET: lambda frame: _ether_type(frame, 20),
+    **dict.fromkeys((BROADCOM, BROADCOM_BEFORE, MARVELL), lambda frame: _ether_type(frame, 16)),
+    MARVELL_LONG: lambda frame: _ether_type(frame, 20),
 } | {kind: partial(_wifi, header) for kind, header in _WIFI_HEADERS.items()}
 
 

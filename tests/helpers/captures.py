@@ -191,6 +191,23 @@ def _wifi(packet: bytes, flags: int = 1) -> bytes:
     return b"\x88" + bytes((flags,)) + b"\0\0" + first + second + third + b"\0\0" + b"\0\0" + b"\xaa\xaa\x03\0\0\0" + _kind(packet) + packet
 
 
+def _snap(packet: bytes) -> bytes:
+    return b"\xaa\xaa\x03\0\0\0" + _kind(packet) + packet
+
+
+def _nlpid(packet: bytes) -> bytes:
+    return b"\xcc" if packet[0] >> 4 == 4 else b"\x8e"
+
+
+def several(*packets: bytes, flags: int = 1) -> bytes:
+    """Frames in one (A-MSDU) behind radiotap, from a station to its access point."""
+    ap = bytes.fromhex("020000000303")
+    body = b""
+    for packet in packets:
+        body += bytes(-len(body) % 4) + THEIR_MAC + OUR_MAC + struct.pack("!H", len(packet) + 8) + _snap(packet)
+    return b"\0\0\x08\0" + bytes(4) + b"\x88" + bytes((flags,)) + b"\0\0" + ap + OUR_MAC + ap + b"\0\0" + b"\x80\0" + body
+
+
 def _radiotap(packet: bytes) -> bytes:
     return b"\0\0\x0c\0" + bytes(8) + _wifi(packet)
 
@@ -223,6 +240,40 @@ LINKS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "wifi": (105, lambda packet: _wifi(packet, 1 if _sender(packet) else 2)),
     "radiotap": (127, _radiotap),
     "nflog": (239, _nflog),
+    "macsec": (1, lambda packet: _ethernet(packet, b"\x88\xe5\x20\0" + bytes(12))),
+    "macsec-short": (1, lambda packet: _ethernet(packet, b"\x88\xe5\0\0" + bytes(4))),
+    "nsh": (1, lambda packet: (THEIR_MAC + OUR_MAC) + b"\x89\x4f\x0f\xc2\2" + (b"\1" if packet[0] >> 4 == 4 else b"\2") + bytes(4) + packet),
+    "nsh-bridged": (1, lambda packet: (THEIR_MAC + OUR_MAC) + b"\x89\x4f\x0f\xc2\2\3" + bytes(4) + _ethernet(packet)),
+    "fabric-path": (1, lambda packet: (THEIR_MAC + OUR_MAC) + b"\x89\x03\0\1" + _ethernet(packet)),
+    "hsr": (1, lambda packet: _ethernet(packet, b"\x89\x2f\0\1\0\2")),
+    "slip": (8, lambda packet: bytes(16) + packet),
+    "ppp-pppd": (166, lambda packet: b"\1\3" + _ppp(packet)),
+    "ppp-way": (204, lambda packet: b"\0\xff\3" + _ppp(packet)),
+    "ppp-mpls": (9, lambda packet: b"\2\x81\0\1\1\x40" + packet),
+    "ppp-cisco": (9, lambda packet: b"\x0f\0" + _kind(packet) + packet),
+    "c-hdlc-way": (205, lambda packet: b"\1\x8f\0" + _kind(packet) + packet),
+    "frame-relay": (107, lambda packet: b"\x18\x41\3" + _nlpid(packet) + packet),
+    "frame-relay-pad": (107, lambda packet: b"\x18\x40\x41\3\0" + _nlpid(packet) + packet),
+    "frame-relay-snap": (107, lambda packet: b"\x18\x41\3\0\x80\0\0\0" + _kind(packet) + packet),
+    "frame-relay-cisco": (206, lambda packet: b"\1\x18\x41" + _kind(packet) + packet),
+    "pflog": (117, lambda packet: b"\x3d\2" + bytes(62) + packet),
+    "mpls-alone": (219, lambda packet: b"\0\1\0\x40\0\2\1\x40" + packet),
+    "ipnet": (226, lambda packet: bytes(24) + packet),
+    "token-ring": (6, lambda packet: b"\x10\x40" + THEIR_MAC + OUR_MAC + _snap(packet)),
+    "token-ring-routed": (6, lambda packet: b"\x10\x40" + THEIR_MAC + b"\x80" + OUR_MAC[1:] + b"\x06\0\0\1\0\2" + _snap(packet)),
+    "fddi": (10, lambda packet: b"\x50" + THEIR_MAC + OUR_MAC + _snap(packet)),
+    "fibre-channel": (122, lambda packet: bytes(16) + _snap(packet)),
+    "atm": (100, _snap),
+    "sun-atm": (123, lambda packet: b"\2\0\0\5" + _snap(packet)),
+    "firewire": (138, lambda packet: bytes(16) + _kind(packet) + packet),
+    "infiniband": (242, lambda packet: bytes(40) + _kind(packet) + b"\0\0" + packet),
+    "netanalyzer": (240, lambda packet: bytes(4) + _ethernet(packet)),
+    "netanalyzer-sfd": (241, lambda packet: bytes(4) + b"\x55" * 7 + b"\xd5" + _ethernet(packet)),
+    "mpacket": (274, lambda packet: b"\x55" * 7 + b"\xd5" + _ethernet(packet)),
+    "broadcom": (281, lambda packet: _ethernet(packet, b"\0\0\0\1")),
+    "broadcom-before": (282, lambda packet: b"\0\0\0\1" + _ethernet(packet)),
+    "marvell": (284, lambda packet: _ethernet(packet, b"\x40\0\0\0")),
+    "marvell-long": (285, lambda packet: _ethernet(packet, b"\xda\xda\0\0\x40\0\0\0")),
 }
 
 

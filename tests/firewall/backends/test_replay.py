@@ -77,12 +77,12 @@ def carried(name: str, packets: captures.Packets) -> list[dict]:
     out = []
     for time, inner in packets:
         ends = (captures.PHONE, "192.0.2.9") if inner[12:16] == packets[0][1][12:16] else ("192.0.2.9", captures.PHONE)
-        outer = captures.ip(*ends, proto, wrap(inner)) if proto == 47 else captures.udp(ends[0], proto, ends[1], proto, wrap(inner))
+        outer = captures.ip(*ends, proto, wrap(inner)) if name in carriers.STREAMS else captures.udp(ends[0], proto, ends[1], proto, wrap(inner))
         out.append((time, outer))
     return list(corpora.replayed((time, 1, frame) for time, frame in captures.on("ethernet", out)))
 
 
-@pytest.mark.parametrize("name", [*carriers.STREAMS, "vxlan", "geneve", "geneve-ip", "gtp", "gtp-extensions"])
+@pytest.mark.parametrize("name", [*carriers.STREAMS, *(name for name in carriers.DATAGRAMS if "teredo" not in name)])
 def test_what_packets_carry_has_rows_of_its_own_behind_that_of_the_tunnel(name: str) -> None:
     """As long as it lasts, both ways; a second name comes after more packets than a plain flow over UDP is listened to."""
     first = captures.Talk().shake().say(bytes(3_000), 60).answer().packets
@@ -91,6 +91,13 @@ def test_what_packets_carry_has_rows_of_its_own_behind_that_of_the_tunnel(name: 
     assert [(row["name"], row["src"], row["dport"]) for row in inner] == [("", captures.PHONE, 443), ("late.example", captures.PHONE, 443)]
     assert inner[0]["bytes_down"] == 40 + 140
     assert outer["via"] == ("none" if name in carriers.STREAMS else "tunnel")
+
+
+def test_frames_in_one_of_wifi_are_played_each() -> None:
+    packets = [packet for _, packet in captures._tls()]
+    frames = [(captures.START, 127, captures.several(*packets[:3])), (captures.START + 1, 127, captures.several(*packets[3:]))]
+    (row,) = corpora.replayed(frames)
+    assert (row["name"], row["verdict"]) == ("www.example.com", "allow")
 
 
 def test_with_rules_what_is_within_is_as_unseen_as_live() -> None:
