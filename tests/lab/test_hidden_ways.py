@@ -240,3 +240,30 @@ c.send(400, b"\\x17\\x03\\x03\\0\\x01x")
             wait_for(lambda token=token: lab.arrived(token))
             forget()
     assert not lab.arrived(token)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_begins_again_elsewhere_on_the_box_keeps_its_mark(lab: Lab, family: int) -> None:
+    """Only a phone's SYN takes something away: the marks of other sides' connections are other programs'."""
+    to, port = ("127.0.0.1", "::1")[family == 6], 8_990 + family
+    seen = f"table inet others{family} {{ counter begins {{ }}; chain o {{ type filter hook output priority 0; tcp dport {port} ct mark set 0xffffffff; }}; "
+    seen += f"chain p {{ type filter hook prerouting priority 0; tcp dport {port} tcp flags & (syn | ack) == syn counter name begins; }}; }}"
+    code = """
+import socket, struct, hostile
+to, port = sys.argv[1], int(sys.argv[2])
+kind = socket.AF_INET6 if ":" in to else socket.AF_INET
+server = socket.create_server((to, port), family=kind)
+s = socket.create_connection((to, port), 9)
+again = struct.pack("!HHIIBBHHH", s.getsockname()[1], port, 1, 0, 5 << 4, hostile.SYN, 65_000, 0, 0)
+ends = socket.inet_pton(kind, to) * 2
+check = hostile.checksum(ends + (struct.pack("!IxxxB", 20, 6) if ":" in to else struct.pack("!xBH", 6, 20)) + again)
+raw = socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_TCP)
+raw.sendto(again[:16] + check.to_bytes(2) + again[18:], (to, 0))
+sys.stdin.read()
+"""
+    lab.gateway("nft", seen)
+    with subprocess.Popen(["ip", "netns", "exec", lab.namespaces["gateway"], sys.executable, "-c", prepared(code, to, str(port))], stdin=subprocess.PIPE) as there:
+        wait_for(lambda: "packets 2 " in lab.gateway("nft", "list", "counter", "inet", f"others{family}", "begins").stdout)
+        listed = lab.gateway("conntrack", "-L", "-p", "tcp", "-f", f"ipv{family}", "--dport", str(port)).stdout
+        there.communicate(b"")
+    assert f"mark={0xFFFFFFFF} " in listed
