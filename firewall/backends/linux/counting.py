@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from firewall.backends.linux import conntrack, marks, nfnl
-from firewall.backends.linux.nftables import A_SECOND
+from firewall.backends.linux.nftables import A_SECOND, MOST_OF_ONE
 from firewall.inputs import FlowCounted, Strained
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ SHARE: Final = 25  # times as long as such a look took: many flows cost 4 % of a
 MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
 SAID_SECONDS: Final = 30.0  # between words about a full table
 FULL: Final = 0.95  # of the connection table: said
-FILLS, CALM = 0.5, 0.4  # of it: from here on each phone has its share of what is left, and from there no longer
+FILLS, CALM = 0.5, 0.4  # of it, or of room for beginnings: from here on each phone has its share, from there no longer
 _FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _MOST_FLOWS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 # Where a connection begins is kept until it is judged, or its end is seen (gate.nft: begun). Who ends it oddly leaves
 # that behind; it may be told a minute later.
 BEGUN_SECONDS: Final = 240.0
-MOST_LEFT: Final = 1 << 17  # half of what has room
+MOST_BEGUN: Final = 1 << 18  # have room; what is left behind counts twice, for it can go on when the table is full
 MOST_ENDS: Final = 1 << 14  # at a time: a fifth of a second at most, for verdicts wait for it
 _QUEUES: Final = Path("/proc/net/netfilter/nfnetlink_queue")
 
@@ -53,7 +53,7 @@ class Ends(nfnl.Netlink):
     def __init__(self) -> None:
         super().__init__(receive=64 << 20, groups=(conntrack.CT_DESTROYED,))
         self._late = False  # some were left for later
-        self.unjudged = 0  # connections of TCP that ended and had not been let pass: see MOST_LEFT
+        self.unjudged = 0  # connections of TCP that ended and had not been let pass: see MOST_BEGUN
 
     def ended(self) -> list[Input]:
         """All of it, as a rule: packets that are read later may be of the same ports."""
@@ -106,18 +106,19 @@ async def keep_counting(
             while past[0][0] < past[-1][0] - BEGUN_SECONDS:
                 past.popleft()
             left = ends.unjudged - past[0][1]
-            if strained is not (max(there / most, left / MOST_LEFT) >= (CALM if strained else FILLS)):
+            full = max(there / most, (there + 2 * left) / MOST_BEGUN)
+            if strained is not (full >= (CALM if strained else FILLS)):
                 strained = not strained
                 strain(strained)
                 if strained:
-                    share = f"until it is not, each phone may begin {A_SECOND} flows a second"
+                    share = f"until it is not, each phone may begin {A_SECOND} flows a second, and have {MOST_OF_ONE}"
                     ended = f"{left} connections ended within four minutes that had said nothing or were refused"
                     what = f"the connection table fills, {there} of {most}" if there >= FILLS * most else ended
                     deliver([Strained(f"{what}: {share}")])
             if there >= FULL * most and time.monotonic() > quiet:
                 quiet = time.monotonic() + SAID_SECONDS
-                full = "the connection table is full, new flows may be dropped"
-                deliver([Strained(f"{full}: {there} of {most} (sysctl net.netfilter.nf_conntrack_max)")])
+                lost = "the connection table is full, new flows may be dropped"
+                deliver([Strained(f"{lost}: {there} of {most} (sysctl net.netfilter.nf_conntrack_max)")])
             if there > MOST_COUNTED:
                 continue
             found: list[Input] = []

@@ -34,6 +34,7 @@ SPOOFED: Final = "spoofed"  # the prefix of what it logs of packets in another p
 XTABLES: Final = (("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy"))
 CHILDREN: Final[deque[int]] = deque(maxlen=64)  # pids of the programs started here: what they commit is ours
 A_SECOND, BURST = 200, 1_000  # flows that a phone may begin while the connection table fills
+MOST_OF_ONE = 4_096  # and have of TCP at a time, where the kernel can count them; a phone in use has some hundreds
 _TEREDO: Final = "ip6 daddr 2001::/32 ip6 daddr & ::ffff:ffff ^ 64:ff9b::ffff:ffff @refused6 goto listed"
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")  # what of dev_valid_name() is safe between nft's quotes
 
@@ -128,6 +129,7 @@ class Ruleset:
             dns_port=DNS_PORT,
             undecided="drop" if state.locked else "goto undecided",
             strained=self._budget() if held.strained else "",
+            begun_time=" timeout 1m" if held.strained else "",  # what is left behind makes room sooner
             queue="" if self._tools else f"queue num {self._queue}",
             ssh="tcp dport 22 accept" if self._ssh else "",
             misplaced=self._misplaced,
@@ -220,8 +222,14 @@ class Ruleset:
 
     def _budget(self) -> str:
         """Loaded only while it is needed: who is allowed for good pays nothing for it, and else nobody does."""
-        limit = f"meta mark & 0x{marks.SLOT:08x} limit rate over {A_SECOND}/second burst {BURST} packets"
-        return f'iifname "{self._lan}" ct state new update @budgets {{ {limit} }} counter name strained drop'
+        slot = f"meta mark & 0x{marks.SLOT:08x}"
+        shares = [f"update @budgets {{ {slot} limit rate over {A_SECOND}/second burst {BURST} packets }}"]
+        # Datagrams end by themselves, after half a minute or two; and those that wait for us are not counted.
+        probe = "set s { type mark; flags dynamic; }; chain c { add @s { meta mark ct count over 1 }; };"
+        if accepted(f"table inet consentry_probe {{ {probe} }}"):  # CONFIG_NFT_CONNLIMIT
+            shares.append(f"meta l4proto tcp add @shares {{ {slot} ct count over {MOST_OF_ONE} }}")
+        new = f'iifname "{self._lan}" ct state new'
+        return "\n".join(f"{new} {share} counter name strained drop" for share in shares)
 
     def xtables(self) -> list[str]:
         """Commands, where the queue is xtables'."""

@@ -190,7 +190,7 @@ async def check(backend, seen, come, sends, frame):
 FILLING = """
 MANY = "import socket; [socket.socket(socket.AF_{0}, socket.SOCK_DGRAM).sendto(b'x', ('{1}', 10_000 + n)) for n in range({2})]"
 async def check(backend, seen, come, sends, frame):
-    from firewall.backends.linux import counting
+    from firewall.backends.linux import counting, nftables
     from firewall.inputs import Strained
     counting._MOST_FLOWS = Path(backend._sysctls._memory.parent, "most")   # the kernel's own is the whole machine's
     counting._MOST_FLOWS.write_text("1000")
@@ -214,12 +214,21 @@ async def check(backend, seen, come, sends, frame):
     await wait_for(lambda: "budgets" not in nft("list", "chain", "inet", "consentry", "permit"))
     for n in range(150):
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 10_000 + n))   # these begin nowhere
-    counting.MOST_LEFT, said = 200, sum(isinstance(i, Strained) for i in seen)   # beginnings that are left behind
-    await asyncio.to_thread(subprocess.run, PHONE + [MANY.replace("DGRAM).sendto(b'x', (", "STREAM | 2048).connect_ex((").format("INET", "198.51.100.7", 150)], check=True)
+    assert "timeout 1m" not in nft("list", "chain", "inet", "consentry", "begun")
+    nftables.MOST_OF_ONE = 300
+    counting.MOST_BEGUN, said = 400, sum(isinstance(i, Strained) for i in seen)   # beginnings that are left behind
+    opens = MANY.replace("DGRAM).sendto(b'x', (", "STREAM | 2048).connect_ex((")
+    await asyncio.to_thread(subprocess.run, PHONE + [opens.format("INET", "198.51.100.7", 150)], check=True)
     shown("conntrack", "-F")
     await wait_for(lambda: sum(isinstance(i, Strained) for i in seen) > said)
     await wait_for(lambda: "budgets" in nft("list", "chain", "inet", "consentry", "permit"))
     assert 150 <= backend._ends.unjudged < 250
+    assert "timeout 1m" in nft("list", "chain", "inet", "consentry", "begun"), "and makes room sooner"
+    for family, to, count, most in (("INET6", "2001:db8:7::7", 600, 300), ("INET", "198.51.100.7", 100, 100)):  # each its own
+        await asyncio.to_thread(subprocess.run, PHONE + [opens.format(family, to, count)], check=True)
+        there = len(shown("conntrack", "-L", "-p", "tcp", "-f", "ipv" + ("6" if "6" in family else "4"), "-d", to).splitlines())
+        assert most - 5 <= there <= most + 5, (there, most)
+    shown("conntrack", "-F")
     counting.BEGUN_SECONDS = 0.0   # they are forgotten
     await wait_for(lambda: "budgets" not in nft("list", "chain", "inet", "consentry", "permit"))
     assert not any(isinstance(i, (Tampered, CommandFailed)) for i in seen)
