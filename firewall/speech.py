@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, Protocol
 
-from firewall.dissect import NEED_MORE, NOT_MINE, dns, dtls, h2, http, httpdns, quic, tls, tunnels, xiaomi
+from firewall.dissect import NEED_MORE, NOT_MINE, dns, dtls, elsewhere, h2, http, httpdns, quic, tls, tunnels, xiaomi
 from rules.observation import Name, Sign, Source
 
 
@@ -26,9 +26,9 @@ class Heard(NamedTuple):
     addresses: tuple[str, ...] = ()  # that stood where a name should, or a name that no rule counts; for people
     protocol: str = ""  # for people: "tls", "http", "h2", "quic", "wireguard"; "" if it could be anything
 
-    def beside(self, said: tuple[Name, ...], signs: tuple[Sign, ...]) -> Heard:
-        """All of it counts: what was said before, too."""
-        names, seen = dict.fromkeys((*said, *self.said)), dict.fromkeys((*signs, *self.signs))
+    def beside(self, said: tuple[Name, ...], signs: tuple[Sign, ...], asked: tuple[Name, ...] = ()) -> Heard:
+        """All of it counts: what was said before, too; and behind it what was only asked for."""
+        names, seen = dict.fromkeys((*said, *self.said, *asked)), dict.fromkeys((*signs, *self.signs))
         return self._replace(said=tuple(names), signs=tuple(seen))
 
 
@@ -107,14 +107,16 @@ class Speech:
     """A TCP flow: fed with the phone's stream in order and without gaps."""
 
     __slots__ = (
-        "_addresses", "_begun", "_in_clear", "_left", "_likely", "_opening", "_pieces", "_requests", "_said", "_signs",
-        "_tail",
+        "_addresses", "_asked", "_asks", "_begun", "_in_clear", "_left", "_likely", "_opening", "_pieces", "_requests",
+        "_said", "_signs", "_tail",
     )
 
     def __init__(self) -> None:
         self._likely = True  # False: it began unlike HTTP, and is only listened to
         self._begun = b""  # of a hello or frame that is not whole yet
         self._opening: bytes | None = None  # what may become the first request's head
+        self._asks: elsewhere.Questions | None = None  # it may be a talk with a resolver
+        self._asked: tuple[Name, ...] = ()  # in it
         self._in_clear: re.Pattern[bytes] | None = None  # it may become TLS, whose hello begins like this
         self._left = self._pieces = 0  # bytes of it and pieces that are listened to
         self._tail = b""  # of it, what has passed and may be the first of a hello or request
@@ -130,7 +132,7 @@ class Speech:
 
     @property
     def size(self) -> int:
-        mine = len(self._begun) + len(self._tail) + len(self._opening or b"")
+        mine = len(self._begun) + len(self._tail) + len(self._opening or b"") + (self._asks.size if self._asks else 0)
         return mine if self._requests is None else mine + self._requests.size
 
     def hear(self, data: bytes) -> Said:
@@ -143,8 +145,10 @@ class Speech:
             self._left, self._pieces = self._left - len(data), self._pieces - 1
             if _REQUEST.match(data):
                 self._tail = b""  # of what is no line in front of it
+            if self._asks is not None:
+                self._ask(self._asks, data)
             heard = self._listen(self._tail + self._begun + data)
-            return heard.beside(self._said, self._signs) if isinstance(heard, Heard) else heard
+            return heard.beside(self._said, self._signs, self._asked) if isinstance(heard, Heard) else heard
         data = self._begun + data
         heard = self._open(data)
         if self._in_clear is None:
@@ -201,8 +205,8 @@ class Speech:
             self._signs = (Sign.TUNNEL,)
             if tunnel == "openvpn":  # the hello of its own TLS stands in pieces within its frames
                 return NO_NAME._replace(signs=self._signs, protocol=tunnel)
-        elif _is_question(data[2 : 2 + int.from_bytes(data[:2])]):  # RFC 1035, 4.2.2
-            self._signs, word = (Sign.DNS_ELSEWHERE,), "dns"
+        elif self._ask(elsewhere.Questions(), data):
+            word = "dns"
         self._requests = None
         text = _TEXT.match(data) if word is NOT_MINE else None
         self._in_clear = _HELLO_FIRST if text else HELLO_LIKELY
@@ -211,7 +215,17 @@ class Speech:
         heard = self._listen(data)
         if word is NOT_MINE or not isinstance(heard, Heard):
             return heard
-        return heard.beside((), self._signs)._replace(protocol=heard.protocol or word)
+        return heard.beside((), self._signs, self._asked)._replace(protocol=heard.protocol or word)
+
+    def _ask(self, asks: elsewhere.Questions, data: bytes) -> bool:
+        """What it asks of another resolver; whether it has asked. The newest stands first, as in Datagrams."""
+        found = asks.feed(data)
+        self._asks = asks if found is not NOT_MINE else None
+        if not isinstance(found, tuple):
+            return False
+        self._asked = tuple(dict.fromkeys((*_of_questions(found), *self._asked)))[:MOST_NAMES]
+        self._signs = tuple(dict.fromkeys((*self._signs, Sign.DNS_ELSEWHERE)))
+        return True
 
     @staticmethod
     def _xiaomi(data: bytes) -> Said:
@@ -250,7 +264,8 @@ class Speech:
                 return UNFINISHED
         request = _REQUEST.search(data) if b" HTTP/1." in data else None
         if request is None:
-            return NO_NAME_YET if self._left > 0 and self._pieces > 0 else NO_NAME
+            goes_on = self._asks is not None or (self._left > 0 and self._pieces > 0)
+            return NO_NAME_YET if goes_on else NO_NAME
         self._requests = http.Requests()
         return self._first(self._requests, data[request.start() :])
 
@@ -376,9 +391,10 @@ class Datagrams:
         heard = NO_NAME_YET
         if tunnel is not NOT_MINE:
             heard = NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
-        elif _is_question(data):
-            heard = NO_NAME_YET._replace(signs=(Sign.DNS_ELSEWHERE,), protocol="dns")
-        if self._heard is not None and set(heard.signs) <= set(self._heard.signs):
+        elif isinstance(asked := dns.question(data), dns.Question):  # what goes to port 53 our own DNS has
+            heard = Heard(_of_questions((asked.name,)), True, False, (Sign.DNS_ELSEWHERE,), protocol="dns")
+        before = self._heard
+        if before is not None and {*heard.said, *heard.signs} <= {*before.said, *before.signs}:
             return NOTHING_NEW
         return self._keep(heard)
 
@@ -386,7 +402,7 @@ class Datagrams:
         """All that is said on these ports is judged together; what came last stands first."""
         before = self._heard
         if before is not None:
-            said = tuple(dict.fromkeys((*heard.said, *before.said)))
+            said = _without_old_questions(tuple(dict.fromkeys((*heard.said, *before.said))))
             heard = heard._replace(
                 said=said[:MOST_NAMES],
                 unfinished=before.unfinished or heard.unfinished or len(said) > MOST_NAMES,
@@ -397,9 +413,18 @@ class Datagrams:
         return heard
 
 
-def _is_question(data: bytes) -> bool:
-    """Whether a stub resolver would ask so. What goes to port 53 never comes here: our own DNS answers it."""
-    return isinstance(dns.question(data), dns.Question)
+def _of_questions(names: tuple[str, ...]) -> tuple[Name, ...]:
+    """As a resolver was asked for them."""
+    return tuple([Name(name, Source.DNS_ELSEWHERE) for name in names])
+
+
+def _without_old_questions(said: tuple[Name, ...]) -> tuple[Name, ...]:
+    """Who asks and asks says no name of its own that could be lost: of too many the oldest questions go."""
+    spare = len(said) - MOST_NAMES
+    if spare <= 0:
+        return said
+    old = [name for name in said if name.source is Source.DNS_ELSEWHERE][-spare:]
+    return tuple(name for name in said if name not in old)
 
 
 def said_by(hello: tls.Hello, source: Source) -> Heard:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rules.hosts import suffixes
 from rules.networks import NAT64, TEREDO, Range, after, beside, embedded, images
+from rules.observation import Sign, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rules.observation import Observation
+    from rules.observation import Name, Observation
 
     _Facts = dict[str | int | None, int]  # value -> atoms that ask for it
 
@@ -165,10 +166,13 @@ class Index:
     def look_up(self, seen: Observation, refusing: int) -> Case:
         """`refusing`: the atoms that block and ask rules use."""
         look = self.name
-        said = [look(name.name) for name in seen.said]
+        said = claimed = [look(name.name) for name in seen.said]
+        claims = seen.said
+        if seen.signs and (claims := _claims(seen)) != seen.said:
+            claimed = [look(name.name) for name in claims]
         chains = seen.answered
-        if seen.said and len(chains) > 1:
-            spoken = {name.name for name in seen.said}
+        if claims and len(chains) > 1:
+            spoken = {name.name for name in claims}
             chains = tuple(chain for chain in chains if not spoken.isdisjoint(chain)) or chains
         asked = [_union(map(look, chain)) for chain in chains]
         addr = 0 if seen.addr is None else self.addr(seen.addr)
@@ -182,7 +186,7 @@ class Index:
         if not seen.names_open:
             any_yes = _union((*said, *asked))
             # what cannot be read to its end may be another name
-            all_yes = _common((*said, *asked), every) if (said or asked) and not seen.unfinished else 0
+            all_yes = _common((*claimed, *asked), every) if (claimed or asked) and not seen.unfinished else 0
             any_open = all_open = 0
         else:
             certain = _common(asked, every) if asked else 0
@@ -190,11 +194,11 @@ class Index:
             any_open = every & ~any_yes
             all_yes = 0
             possible = _union(asked) if asked else every
-            all_open = possible & _common(said, every)
+            all_open = possible & _common(claimed, every)
         listed = bool((touched | where | broken) & refusing)
         return Case(
             seen, any_yes, any_open, all_yes, all_open, _union(asked), addr, touched, who | where | how,
-            who_yet | nowhere_yet | how_yet, broken, bool(said or asked), listed,
+            who_yet | nowhere_yet | how_yet, broken, bool(claimed or asked), listed,
         )
 
     def _place(self, seen: Observation) -> tuple[int, int, int]:
@@ -215,19 +219,27 @@ class Index:
 
 def ways(seen: Observation) -> frozenset[str]:
     """The words of `via:` that hold. While names may still come, only those that no further name can take away."""
-    found: set[str] = {name.source for name in seen.said}
+    claims = _claims(seen) if seen.signs else seen.said
+    found: set[str] = {name.source for name in claims}
     if seen.answered:
         found.add("dns")
     named = bool(found)
     found.update(seen.signs)
     if not seen.names_open:
-        if len(seen.answered) > 1 and not seen.said:
+        if len(seen.answered) > 1 and not claims:
             found.add("ambiguous")
         if seen.unfinished:
             found.add("unfinished")
         elif not named:
             found.add("none")
     return frozenset(found)
+
+
+def _claims(seen: Observation) -> tuple[Name, ...]:
+    """What the flow said of where it goes. What another resolver is asked for is no such word: it opens nothing."""
+    if Sign.DNS_ELSEWHERE not in seen.signs:
+        return seen.said
+    return tuple(name for name in seen.said if name.source is not Source.DNS_ELSEWHERE)
 
 
 def _union(masks: Iterable[int]) -> int:

@@ -22,6 +22,7 @@ class Source(StrEnum):
     HTTP = "http"  # Host header or absolute URI of a cleartext request (RFC 9112, 3.2); HTTP/2's :authority
     XIAOMI = "xiaomi"  # first frame of Xiaomi's push channel
     HTTPDNS = "httpdns"  # asked for over cleartext HTTP, past our DNS
+    DNS_ELSEWHERE = "dns-elsewhere"  # asked for in plain DNS, past ours: not where the flow goes
 
 
 class Sign(StrEnum):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SOURCES: Final = {
     Source.SNI: "TLS hello (SNI)", Source.QUIC: "QUIC hello (SNI)", Source.HTTP: "Host",
     Source.XIAOMI: "Xiaomi's channel", Source.HTTPDNS: "asked for over HTTP", Source.DNS: "our DNS",
+    Source.DNS_ELSEWHERE: "asked of another DNS",
 }
 LABEL: Final = 11  # cells
 SPARK: Final = 20
@@ -92,7 +93,7 @@ def name_from(episode: Episode) -> str:
 
 def readable(episode: Episode) -> str:
     """Who can read it on its way."""
-    words = {"http": "yes: cleartext HTTP", "sni": "no: TLS (its name can be read)"}
+    words = {"http": "yes: cleartext HTTP", "sni": "no: TLS (its name can be read)", "dns-elsewhere": "yes: plain DNS"}
     if Sign.TUNNEL in episode.signs:
         return "not what goes through it: this is a tunnel"
     if Sign.HIDDEN in episode.signs:

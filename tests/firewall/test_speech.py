@@ -339,8 +339,8 @@ def test_what_looks_like_a_tunnel_may_be_nonsense_to_a_mail_server(wire, begin: 
     assert sign in ((Sign.TUNNEL,), (Sign.DNS_ELSEWHERE,))
     speech.hear(b"STARTTLS\r\n")
     heard = speech.hear(wire.hello("miui.com"))
-    assert (names(heard), heard.signs) == (["miui.com"], sign)
-    assert names(Speech().hear(begin + wire.hello("miui.com"))) == ["miui.com"]
+    assert (names(heard)[0], heard.signs) == ("miui.com", sign)
+    assert names(Speech().hear(begin + wire.hello("miui.com")))[0] == "miui.com"
     speech = Speech()
     assert not [speech.hear(one) for one in (begin, *[b"\x80data"] * 9)][-1].may_say_more, "a tunnel needs no gateway"
 
@@ -436,13 +436,38 @@ def test_unknown_quic_and_tunnels_over_udp() -> None:
 
 
 def test_plain_dns_past_ours() -> None:
-    """Over either transport; answers, other classes and what only begins like a question are none."""
-    asked = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3www\7example\0\0\x1c\0\x01"
-    assert Datagrams().hear(asked).signs == (Sign.DNS_ELSEWHERE,)
-    assert Speech().hear(len(asked).to_bytes(2) + asked).signs == (Sign.DNS_ELSEWHERE,)
+    """Over either transport, with the name; answers, other classes and what only begins like a question are none."""
+    asked = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3wwW\7example\0\0\x1c\0\x01"
+    name = Name("www.example", Source.DNS_ELSEWHERE)
+    for heard in (Datagrams().hear(asked), Speech().hear(len(asked).to_bytes(2) + asked)):
+        assert (heard.said, heard.signs, heard.protocol, heard.may_say_more) == ((name,), (Sign.DNS_ELSEWHERE,), "dns", True)
     for other in (asked[:2] + b"\x81\x80" + asked[4:], asked[:-1] + b"\xff", asked[:-2], asked[:5] + b"\2" + asked[6:]):
         assert Datagrams().hear(other).signs == ()
         assert Speech().hear(len(other).to_bytes(2) + other).signs == ()
+
+
+def test_a_question_past_ours_is_read_in_any_pieces_and_so_is_the_next() -> None:
+    """Nothing is kept back for it: its server cannot answer half a question."""
+    asked = [bytes((0, 29)) + b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3%s\7example\0\0\x1c\0\x01" % label for label in (b"www", b"api")]
+    speech = Speech()
+    heard = [speech.hear(asked[0][at : at + 1]) for at in range(len(asked[0]))]
+    assert {(one.said, one.may_say_more) for one in heard[:-1]} == {((), True)}
+    assert (names(heard[-1]), heard[-1].signs) == (["www.example"], (Sign.DNS_ELSEWHERE,))
+    for _ in range(20):
+        heard = [speech.hear(asked[1][:7]), speech.hear(asked[1][7:])]
+    assert names(heard[-1]) == ["api.example", "www.example"], "the newest stands first"
+
+
+def test_who_asks_many_questions_past_ours_still_says_all_there_is() -> None:
+    talk = Datagrams()
+    for number in range(40):
+        heard = talk.hear(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3n%02d\7example\0\0\x1c\0\x01" % number)
+    assert (names(heard)[0], len(heard.said), heard.unfinished) == ("n39.example", MOST_NAMES, False)
+    heard = talk.hear(initial(crypto(0, HELLO)))
+    assert (names(heard)[0], len(heard.said), heard.unfinished) == ("quic.example", MOST_NAMES, False)
+    for number in range(40):
+        heard = talk.hear(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3m%02d\7example\0\0\x1c\0\x01" % number)
+    assert "quic.example" in names(heard)
 
 
 def test_who_listens() -> None:

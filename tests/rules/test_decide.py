@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.decide import decide, decide_later
-from rules.observation import Name, Source
+from rules.observation import Name, Sign, Source
 from rules.verdict import Answer
 
 LISTED = "42.62.48.9"
@@ -264,3 +264,20 @@ class TestPacks:
     def test_a_rule_that_allows_everything_hides_them_all(self, make) -> None:
         rules = make.policy("allow", packs=True)
         assert verdict(rules, make.seen(addr=LISTED, open_=True)) == "allow"
+
+
+def test_what_another_resolver_is_asked_for_refuses_and_never_opens(make) -> None:
+    """It is not where the flow goes: that is what our DNS answered, or nobody knows."""
+    def asks(name: str, **facts) -> object:
+        return make.seen(port=5353, **facts)._replace(said=(Name(name, Source.DNS_ELSEWHERE),), signs=(Sign.DNS_ELSEWHERE,))
+
+    assert verdict(make.policy("block name:bad.example"), asks("www.bad.example")) == "block"
+    rules = make.policy("allow name:good.example", "block")
+    assert verdict(rules, asks("good.example")) == "block"
+    assert verdict(rules, asks("x.other.example", dns="good.example")) == "allow"
+    assert verdict(rules, asks("good.example", dns="other.example")) == "block"
+    shared = [("good.example",), ("bad.example",)]
+    assert verdict(make.policy("block name:bad.example"), asks("good.example", dns=shared)) == "block"
+    for word in ("dns-elsewhere", "none"):
+        assert verdict(make.policy(f"block via:{word}"), asks("good.example")) == "block"
+    assert verdict(make.policy("block via:ambiguous"), asks("good.example", dns=shared)) == "block"

@@ -1,0 +1,56 @@
+"""[pure] Plain DNS with another resolver over TCP: what a phone asks there (RFC 1035, 4.2.2; RFC 7766, 8).
+
+Each message has its length in front, and may be cut anywhere. Nothing is kept back for it: a question that is not whole
+cannot be answered.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine, dns
+
+_SHORTEST: Final = dns.HEADER + 5  # bytes of a question: the root's
+
+
+class Questions:
+    """Fed with the phone's stream in order and without gaps."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self) -> None:
+        self._begun = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return len(self._begun)
+
+    def feed(self, data: bytes) -> tuple[str, ...] | NeedMore | NotMine:
+        """The names that the next bytes complete a question about. NOT_MINE: it is no such talk, or no longer."""
+        data, self._begun = self._begun + data, b""
+        names: dict[str, None] = {}
+        at = 0
+        while len(data) >= (end := at + 2 + int.from_bytes(data[at : at + 2])) and at + 2 <= len(data):
+            question = dns.question(data[at + 2 : end])
+            if not isinstance(question, dns.Question):
+                return tuple(names) or NOT_MINE
+            names[question.name] = None
+            at = end
+        if not _may_ask(data[at : at + dns.HEADER + 2]):
+            return tuple(names) or NOT_MINE
+        self._begun = data[at:]
+        return tuple(names) or NEED_MORE
+
+
+def _may_ask(data: bytes) -> bool:
+    """Whether a question with its length in front may begin so: as far as it is here, its head is a question's."""
+    if len(data) >= 2 and int.from_bytes(data[:2]) < _SHORTEST:
+        return False
+    flags, counts = data[4:5], data[6:13]  # one question, no answer, no authority, few additional records
+    additional = data[13:14]
+    return (
+        (not flags or not flags[0] & (dns.RESPONSE | dns.OPCODE) >> 8)
+        and b"\0\1\0\0\0\0\0".startswith(counts)
+        and (not additional or additional[0] <= dns.LONGEST_ADDITIONAL)
+    )
