@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dnslib import DNSRecord
-from judge import Lab, environment, lab_up, wait_for
+from judge import Lab, lab_up, wait_for
 from quicwriter import crypto, initial
 from stub import framed
 from talk import alpn, extension, hello, message, server_name
@@ -29,11 +31,11 @@ def lab() -> Iterator[Lab]:
         yield built
 
 
-def say(lab: Lab, ways: Ways, phone: str = "phone1") -> dict[str, str]:
+def say(lab: Lab, ways: Ways, phone: int = 1) -> dict[str, str]:
     """What became of each, by its token."""
     listed = json.dumps([[proto, addr, port, data.hex()] for proto, addr, port, data in ways.values()])
-    argv = [sys.executable, "-m", "firewall.cli", "lab", "exec", phone, "--", sys.executable, str(SAY)]
-    done = subprocess.run(argv, input=listed, capture_output=True, text=True, timeout=60, check=True, env=environment(lab.name))
+    argv = ["ip", "netns", "exec", lab.namespaces["phones"][phone - 1], sys.executable, str(SAY)]
+    done = subprocess.run(argv, input=listed, capture_output=True, text=True, timeout=60, check=True)
     return dict(zip(ways, json.loads(done.stdout), strict=True))
 
 
@@ -47,29 +49,49 @@ def asks(token: str, target: str) -> bytes:
     return f"GET {target}{token} HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n".encode()
 
 
-def ways(mark: str) -> Ways:
-    """Token -> how it tries to get out. Every one is closed by the pack `bypass`."""
-    found: Ways = {}
-    for number, (friend, google) in enumerate(zip(FRIENDS, GOOGLE, strict=True)):
-        for word, proto, addr, port, data in (
-            ("dot", "tcp", friend, 853, lambda t: tls(t, "resolver.example.net")),
-            ("dotport", "tcp", friend, 8853, lambda t: tls(t, "resolver.example.net", protocols=(b"dot",))),
-            ("doq", "udp", friend, 853, lambda t: t.encode()),
-            ("dohname", "tcp", friend, 443, lambda t: tls(t, "mozilla.cloudflare-dns.com", protocols=(b"h2",))),
-            ("dohaddr", "tcp", google, 443, lambda t: tls(t, "harmless.example.net")),
-            ("doh3", "udp", google, 443, lambda t: t.encode()),
-            ("relay", "tcp", friend, 443, lambda t: tls(t, "mask.icloud.com")),
-            ("plainudp", "udp", friend, 5353, lambda t: DNSRecord.question(f"{t}.example").pack()),
-            ("plaintcp", "tcp", friend, 5353, lambda t: framed(DNSRecord.question(f"{t}.example"))),
-            ("httpdns", "tcp", friend, 80, lambda t: asks(t, "/164566/sign_d?host=appmarket.example.net&s=")),
-            ("dnsquery", "tcp", friend, 80, lambda t: asks(t, "/dns-query?name=www.example.net&t=")),
-        ):
-            token = f"{mark}-{word}-v{4 + 2 * number}"
-            found[token] = proto, addr, port, data(token)
-    for family, tencent in ((4, "119.29.29.98"), (6, "64:ff9b::119.29.29.98")):
-        token = f"{mark}-tencent-v{family}"
-        found[token] = "tcp", tencent, 80, asks(token, "/d?dn=www.example.net&t=")
-    return found
+def strange(token: str) -> bytes:
+    """A packet of a version of QUIC that nobody has (RFC 8999, 5.1)."""
+    return (b"\xc9\xab\xcd\xef\x01\x08" + b"d" * 8 + b"\x08" + b"s" * 8 + token.encode()).ljust(1_200, b"\0")
+
+
+def question(token: str) -> DNSRecord:
+    return DNSRecord.question(f"{token}.example")
+
+
+# the rule of `bypass` -> how a phone tries to get out that this rule alone closes. Where two addresses stand, one for each family
+WAYS: dict[str, list[tuple[str, tuple[str, str], int, Callable[[str], bytes]]]] = {
+    "bypass/1": [("tcp", FRIENDS, 853, lambda t: tls(t, "resolver.example.net")), ("udp", FRIENDS, 853, str.encode)],
+    "bypass/2": [("tcp", FRIENDS, 443, lambda t: tls(t, "mozilla.cloudflare-dns.com", protocols=(b"h2",)))],
+    "bypass/3": [("tcp", GOOGLE, 443, lambda t: tls(t, "harmless.example.net")), ("udp", GOOGLE, 443, str.encode)],
+    "bypass/4": [("tcp", ("119.29.29.98", "64:ff9b::119.29.29.98"), 80, lambda t: asks(t, "/v/"))],
+    "bypass/5": [("tcp", FRIENDS, 443, lambda t: tls(t, "mask.icloud.com"))],
+    "bypass/6": [("tcp", FRIENDS, 443, lambda t: tls(t, "use-application-dns.net"))],
+    "bypass/7": [
+        ("tcp", FRIENDS, 80, lambda t: asks(t, "/164566/sign_d?host=appmarket.example.net&s=")),
+        ("tcp", FRIENDS, 80, lambda t: asks(t, "/dns-query?name=www.example.net&t=")),
+        ("tcp", FRIENDS, 8080, lambda t: asks(t, "/d?dn=www.example.net&t=")),
+    ],
+    "bypass/8": [
+        ("tcp", FRIENDS, 8853, lambda t: tls(t, "resolver.example.net", protocols=(b"dot",))),
+        ("udp", FRIENDS, 8853, lambda t: initial(crypto(0, message(server_name(f"{t}.example.net".encode()) + alpn(b"doq")))) + t.encode()),
+    ],
+    "bypass/9": [("udp", FRIENDS, 8443, strange)],
+    "bypass/10": [("tcp", FRIENDS, 443, lambda t: tls(t, "dns.resolver.arpa"))],
+    "bypass/11": [("udp", FRIENDS, 5353, lambda t: question(t).pack()), ("tcp", FRIENDS, 5353, lambda t: framed(question(t)))],
+}
+# and what our DNS is asked for: a name of its service, and whether the lab's internet has it
+ASKED = {"bypass/2": ("dns.google", "A"), "bypass/5": ("mask.icloud.com", "A"), "bypass/6": ("use-application-dns.net", "A")}
+
+
+def ways(mark: str) -> dict[str, Ways]:
+    """Rule -> token -> how it tries to get out."""
+    return {
+        rule: {
+            (token := f"{mark}-{rule[7:]}{chr(97 + number)}-v{family}"): (proto, addr, port, data(token))
+            for number, (proto, addrs, port, data) in enumerate(tried) for family, addr in zip((4, 6), addrs, strict=True)
+        }
+        for rule, tried in WAYS.items()
+    }
 
 
 def answers(lab: Lab, *asked: tuple[str, str], at: str = "10.77.0.1") -> list[tuple[int, list[str]]]:
@@ -87,43 +109,50 @@ for name, qtype in zip(asked[::2], asked[1::2]):
     return [(reply.header.rcode, [str(rr.rdata) for rr in reply.rr]) for reply in replies]
 
 
-def tokens(lab: Lab, wanted: Ways) -> set[str]:
+def tokens(lab: Lab, mark: str) -> set[str]:
     """Those that arrived."""
-    payloads = [row["payload"] for row in lab.sinks()]
-    return {token for token in wanted if any(token in payload for payload in payloads)}
+    return {token for row in lab.sinks() for token in re.findall(rf"{mark}-\d+[a-z]-v[46]", row["payload"])}
 
 
-def test_every_way_is_closed_by_a_rule_that_can_be_switched_off(lab: Lab) -> None:
-    closed = ways("shut")
-    became = say(lab, closed)
-    assert {token for token, how in became.items() if how == "answered"} == set()
-    lab.consentry("rules", "disable", "bypass")
+@pytest.mark.parametrize("rule", [*WAYS, "bypass"])
+def test_every_way_is_closed_by_a_rule_of_its_own_that_can_be_switched_off(lab: Lab, rule: str) -> None:
+    """Live: with it off its ways are open and no other, with it on again they are closed."""
+    mark = f"off{rule.replace('/', '')}"
+    tried = ways(mark)
+    every = {token: way for of in tried.values() for token, way in of.items()}
+    opened = set(every) if rule == "bypass" else set(tried[rule])
+    lab.consentry("rules", "disable", rule)
     try:
-        became = say(lab, ways("open"))
-        assert {token for token, how in became.items() if how != "answered"} == set()
-        wait_for(lambda: tokens(lab, ways("open")) == set(ways("open")))
-        assert answers(lab, ("use-application-dns.net", "A"))[0][0] == 0
+        say(lab, every)
+        wait_for(lambda: tokens(lab, mark) >= opened)
+        exists = {other for other, (code, _) in zip(ASKED, answers(lab, *ASKED.values()), strict=True) if code != 3}
+        assert exists == (set(ASKED) if rule == "bypass" else {rule} & set(ASKED))
     finally:
-        lab.consentry("rules", "enable", "bypass")
-    assert tokens(lab, closed) == set()
-    rules = {row["rule"] for row in lab.history("verdict:block last:5m")}
-    assert {f"bypass/{number}" for number in (1, 2, 3, 4, 5, 7, 8, 11)} <= rules
+        lab.consentry("rules", "enable", rule)
+    closed = {token.replace("off", "shut"): every[token] for token in opened}
+    assert "answered" not in say(lab, closed).values()
+    assert tokens(lab, mark) == opened
+    assert tokens(lab, mark.replace("off", "shut")) == set()
 
 
-def test_dns_over_quic_on_another_port_says_what_it_is(lab: Lab) -> None:
-    def datagrams(port: int) -> Ways:
-        return {addr: ("udp", addr, port, initial(crypto(0, message(server_name(b"dns.example.net") + alpn(b"doq"))))) for addr in FRIENDS}
+def test_each_rule_says_what_it_refused(lab: Lab) -> None:
+    """With the name that was asked for, where it can be read."""
+    tried = ways("told")
+    every = {token: way for of in tried.values() for token, way in of.items()}
+    assert "answered" not in say(lab, every).values()
+    assert tokens(lab, "told") == set()
+    def told() -> list[dict[str, Any]]:
+        rows = lab.history("verdict:block last:5m")
+        return rows if {row["rule"] for row in rows} >= set(WAYS) else []
 
-    say(lab, datagrams(8853))
-    rows = wait_for(lambda: lab.history("via:doq port:8853 last:5m"), 3)
-    assert {(row["verdict"], row["rule"]) for row in rows} == {("block", "bypass/8")}
-    lab.consentry("rules", "disable", "bypass/8")
-    try:
-        say(lab, datagrams(8854))
-        wait_for(lambda: {row["dst"] for row in lab.sinks() if row["dport"] == 8854} == set(FRIENDS))
-    finally:
-        lab.consentry("rules", "enable", "bypass/8")
-    assert not [row for row in lab.sinks() if row["dport"] == 8853 and row["proto"] == "udp"]
+    rows = wait_for(told, 3)
+    assert {(row["name"], row["via"], row["proto"]) for row in rows if row["rule"] == "bypass/11" and row["name"].startswith("told")} == {
+        (f"{token}.example", "dns-elsewhere", way[0]) for token, way in tried["bypass/11"].items()
+    }
+    asked = {name["name"] for row in rows if row["rule"] == "bypass/7" for name in row["names"] if name["source"] == "httpdns"}
+    assert asked >= {"appmarket.example.net", "www.example.net"}
+    doq = {row["name"] for row in rows if row["rule"] == "bypass/8" and row["proto"] == "udp"}
+    assert {name for name in doq if name.startswith("told")} == {f"{token}.example.net" for token, way in tried["bypass/8"].items() if way[0] == "udp"}
 
 
 def test_names_of_such_ways_do_not_exist(lab: Lab) -> None:
@@ -135,13 +164,13 @@ def test_names_of_such_ways_do_not_exist(lab: Lab) -> None:
 def test_private_dns_that_is_automatic_falls_back_and_strict_is_told(lab: Lab) -> None:
     """Android tries the resolver it was given, finds no DNS over TLS there, and goes on in the clear."""
     resolvers = "10.77.0.1", "2001:db8:77::1"
-    assert "answered" not in say(lab, {at: ("tcp", at, 853, tls("probe", "dot.example.net")) for at in resolvers}, "phone2").values()
+    assert "answered" not in say(lab, {at: ("tcp", at, 853, tls("probe", "dot.example.net")) for at in resolvers}, 2).values()
     for at in resolvers:
         assert answers(lab, ("example.com", "A"), at=at) == [(0, ["93.184.216.34"])]
     assert not [row for row in lab.sinks() if row["dport"] == 853 and "probe" in row["payload"]]
 
     said = {at: ("tcp", at, 853, tls("strict", "my.resolver.example")) for at in FRIENDS}
-    assert say(lab, said, "phone2") == dict.fromkeys(FRIENDS, "reset")
+    assert say(lab, said, 2) == dict.fromkeys(FRIENDS, "reset")
 
     def told() -> str:
         return json.loads(lab.consentry("status", "--json").stdout)["trouble"] or ""
