@@ -377,19 +377,19 @@ def _wanted(args: dict[str, Any]) -> edit.Edit:
     if isinstance(ours := args.get("edit"), edit.Edit):
         return ours
     if args.get("act") == "rename":
-        raise Refused("act: a phone is renamed by phones.set, with the rules that name it")
+        raise Refused("act: a phone is renamed by phones.set, with the rules that name it", 2)
 
     def text(key: str) -> str | None:
         value = args.get(key)
         if value is not None and not isinstance(value, str):
-            raise Refused(f"{key}: a text is wanted")
+            raise Refused(f"{key}: a text is wanted", 2)
         return value
 
     rule, at = args.get("rule", ""), args.get("at")
     if isinstance(rule, bool) or not isinstance(rule, (str, int)):
-        raise Refused("rule: an id or a position is wanted")
+        raise Refused("rule: an id or a position is wanted", 2)
     if at is not None and (isinstance(at, bool) or not isinstance(at, int)):
-        raise Refused("at: a position is wanted")
+        raise Refused("at: a position is wanted", 2)
     return edit.Edit(text("act") or "add", str(rule), text("text"), at, text("note"), text("was"))
 
 

@@ -29,7 +29,7 @@ def number(args: dict[str, Any], key: str, default: int, most: int) -> int:
     """Raises Refused."""
     value = args.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise Refused(f"{key} is a number from 1 to {most}")
+        raise Refused(f"{key}: a number from 1 to {most} is wanted", 2)
     return value
 
 
@@ -37,7 +37,7 @@ def flag(args: dict[str, Any], key: str, *, otherwise: bool = False) -> bool:
     """Raises Refused."""
     value = args.get(key, otherwise)
     if not isinstance(value, bool):
-        raise Refused(f"{key}: true or false is wanted")
+        raise Refused(f"{key}: true or false is wanted", 2)
     return value
 
 
@@ -53,7 +53,7 @@ def parse_place(what: str) -> Place:
         number = ""
     if number:
         if not number.isascii() or not number.isdigit() or not 0 < int(number) < 1 << 16:
-            raise Refused(f"{number!r} is no port")
+            raise Refused(f"{number!r} is no port", 2)
         port = int(number)
     try:
         return Place("", ip_address(host).packed, port)
@@ -61,5 +61,5 @@ def parse_place(what: str) -> Place:
         pass
     name = host.rstrip(".").lower()
     if not name or ":" in name or name.split() != [name]:
-        raise Refused(f"{what!r} is neither a name nor an address")
+        raise Refused(f"{what!r} is neither a name nor an address", 2)
     return Place(name, None, port)

@@ -59,7 +59,7 @@ class PastVerbs:
         try:
             before = Cursor.parse(text(args, "before")) if args.get("before") else None
         except ValueError:
-            raise Refused("before: what an earlier page gave as `more` is wanted") from None
+            raise Refused("before: what an earlier page gave as `more` is wanted", 2) from None
         began = time.monotonic()
         page = await looked_up(self._app.history.page, wanted, limit, wall(), before)
         for row in page.rows:
@@ -83,7 +83,7 @@ class PastVerbs:
     async def groups(self, _peer: Peer, args: dict[str, Any]) -> AsyncIterator[dict[str, Any] | Done]:
         wanted, by, limit = parse_wanted(args), text(args, "by"), number(args, "limit", 1_000, MOST_ROWS)
         if by not in BY:
-            raise Refused(f"by: one of {', '.join(BY)}")
+            raise Refused(f"by: one of {', '.join(BY)}", 2)
         began = time.monotonic()
 
         def add_up(db: Connection) -> tuple[list[dict[str, Any]], float | None]:
@@ -106,7 +106,7 @@ class PastVerbs:
         """In a process of its own: hashing a million rows burns CPU that packets need."""
         expected = text(args, "expect", "").strip().lower()
         if expected and not re.fullmatch("[0-9a-f]{64}", expected):
-            raise Refused("expect: a seal is 64 hexadecimal digits, as history.verify tells the newest")
+            raise Refused("expect: a seal is 64 hexadecimal digits, as history.verify tells the newest", 2)
         runs = (sys.executable, "-P", "-W", "ignore::RuntimeWarning:runpy", "-m", "firewall.history.seals")
         command = (*runs, str(self._app.settings.history_file), expected)  # the warning is of a package imported first
         worker = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -173,7 +173,7 @@ def protocol(word: str) -> str:
     try:
         (found,) = ProtoMatcher.parse([word]).values
     except ValueProblem as error:
-        raise Refused(f"proto: {error.message}; {error.remedy}") from None
+        raise Refused(f"proto: {error.message}; {error.remedy}", 2) from None
     return found
 
 
@@ -186,7 +186,7 @@ def parse_wanted(args: dict[str, Any]) -> Filter:
     try:
         return parse_filter(text(args, "filter", ""))
     except ExpressionError as error:
-        raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})") from error
+        raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})", 2) from error
 
 
 async def looked_up(look: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401  whatever `look` gives
