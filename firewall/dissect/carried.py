@@ -31,19 +31,28 @@ _USER_DATA: Final = 255  # GTP's type of message
 
 
 def frame(packet: Packet, raw: bytes) -> bytes:
-    """What `packet` carries, as a plain Ethernet frame; b"" if that is no packet. `raw`: from its IP header on."""
-    data = raw[packet.payload : packet.end]
-    if packet.proto == ip.UDP:
+    """What `packet` carries, as a plain Ethernet frame; b"" if that is no packet. `raw`: from its IP header on.
+
+    A recording may have cut it off: what is missing is thought of, for lengths have to fit, and cut off again.
+    """
+    there = raw[packet.payload : packet.end]
+    missing = ip.payload_of(raw, packet) - len(there) if there else 0
+    found = _carried(packet.proto, there + bytes(missing))
+    return found[: len(found) - missing]
+
+
+def _carried(proto: int, data: bytes) -> bytes:
+    if proto == ip.UDP:
         return within(data)
-    if packet.proto in (IP_IN_IP, IPV6_IN_IP):
+    if proto in (IP_IN_IP, IPV6_IN_IP):
         return _whole(link.RAW, data)
-    if packet.proto == GRE:
+    if proto == GRE:
         return _gre(data)
-    if packet.proto == PIM and data[:1] == b"\x21":
+    if proto == PIM and data[:1] == b"\x21":
         return _whole(link.RAW, data[8:])
-    if packet.proto == ETHER_IP and data[:2] == b"\x30\0":
+    if proto == ETHER_IP and data[:2] == b"\x30\0":
         return _whole(link.ETHERNET, data[2:])
-    return _whole(link.MPLS, data) if packet.proto == MPLS_IN_IP else b""
+    return _whole(link.MPLS, data) if proto == MPLS_IN_IP else b""
 
 
 def within(data: bytes) -> bytes:
@@ -149,14 +158,18 @@ def _typed(kind: bytes, data: bytes) -> bytes:
 
 
 def _whole(kind: int, data: bytes, *, filled: bool = False) -> bytes:
-    """Its own header says how long it is: a recording may have cut it off, but nothing else stands behind it.
+    """Its own header says how long it is, and nothing else stands behind it: by that it is told from any other bytes.
 
-    `filled`: perhaps it does.
+    `filled`: perhaps something does.
     """
     made = link.as_ethernet(kind, data)
     inner = made[14:]
     if len(inner) < 20 or inner[0] < 0x45 or (inner[0] >= 0x60 and len(inner) < 40):
         return b""
-    length = int.from_bytes(inner[2:4]) if inner[0] < 0x60 else 40 + int.from_bytes(inner[4:6])
+    length, hops = (int.from_bytes(inner[2:4]), inner[8]) if inner[0] < 0x60 else (
+        40 + int.from_bytes(inner[4:6]), inner[7]
+    )
+    if not hops:  # nobody sends that; a question of DNS looks like such a packet
+        return b""
     filled |= kind == link.ETHERNET and len(data) <= _SHORTEST
-    return made if length >= len(inner) or filled else b""
+    return made if length == len(inner) or (filled and length < len(inner)) else b""
