@@ -28,6 +28,18 @@ _SECTION_MAGIC: Final = 0x1A2B3C4D
 _TSRESOL, _TSOFFSET = 9, 14  # options of an interface
 
 
+_OTHERS: Final = {  # how files begin that people take for captures, and what they are
+    b"snoop\0\0\0": "snoop", b"RTSS": "Network Monitor", b"GMBU": "Network Monitor", b"TRSNIFF data": "Sniffer",
+    b"XCP\0": "Sniffer", b"btsnoop\0": "Bluetooth's snoop", b"iptrace ": "AIX iptrace", b"\x1c\0\x01\xac": "IXIA",
+    b"TR\0\x64\0": "HP-UX nettl", b"\x05VNF": "Visual Networks", b"\xaa\xaa\xaa\xaa": "5Views",
+}
+_PACKED: Final = {
+    b"\xfd7zXZ\0": "xz -d", b"BZh": "bzip2 -d", b"\x28\xb5\x2f\xfd": "zstd -d", b"\x04\x22\x4d\x18": "lz4 -d",
+    b"PK\3\4": "unzip", b"7z\xbc\xaf\x27\x1c": "7z x",
+}
+_CONVERT: Final = "editcap -F pcapng FILE NEW.pcapng"
+
+
 class CaptureError(ValueError):
     """What is wrong with a file, where, and what would help."""
 
@@ -99,7 +111,17 @@ class Capture:
             return _blocks(source)
         if (kind := _KINDS.get(magic)) is not None:
             return _classic(source, kind)
-        raise CaptureError("is no capture: neither pcap nor pcapng begins like this")
+        raise CaptureError(_no_capture(source.peek(16)))
+
+
+def _no_capture(begin: bytes) -> str:
+    for first, program in _PACKED.items():
+        if begin.startswith(first):
+            return f"is packed, and only gzip is read: unpack it first ({program})"
+    for first, name in _OTHERS.items():
+        if begin.startswith(first):
+            return f"is a capture of another kind ({name}): convert it with `{_CONVERT}`"
+    return f"is no capture: neither pcap nor pcapng begins like this; if Wireshark opens it, `{_CONVERT}` converts it"
 
 
 class _Source:

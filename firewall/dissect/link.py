@@ -40,7 +40,7 @@ _PPP_IP, _PPP_MPLS = frozenset((0x21, 0x57)), b"\x02\x81"
 _NLPID_IP: Final = frozenset((0xCC, 0x8E))
 _OTHERS: Final = {  # that captures come with, and that carry no IP or not as such
     129: "ARCNET", 143: "DOCSIS", 177: "LAPD", 187: "Bluetooth HCI", 189: "USB", 195: "IEEE 802.15.4",
-    197: "ERF: convert it with editcap -T ether", 201: "Bluetooth HCI", 203: "LAPD", 220: "USB", 227: "CAN",
+    197: "ERF", 201: "Bluetooth HCI", 203: "LAPD", 220: "USB", 227: "CAN",
     230: "IEEE 802.15.4", 231: "D-Bus", 249: "USBPcap", 251: "Bluetooth LE", 253: "Netlink", 256: "Bluetooth LE",
     270: "LoRaTap", 271: "vsock", 272: "Bluetooth LE", 283: "IEEE 802.15.4",
     **dict.fromkeys((*range(130, 138), *range(178, 184), *range(194, 195), 200), "Juniper"),
