@@ -65,10 +65,10 @@ MOST_TEXT, MOST_BINARY = 1 << 16, 1 << 12  # bytes of anything else that are lis
 MOST_PIECES = 8  # of anything binary: nobody asks for TLS later, and a connection that lives long needs no gateway then
 _TLS_FIRST = (b"\x16", b"\x15")
 _REQUEST = re.compile(rb"(?m)^[A-Z]{1,20} [^\n]+ HTTP/1\.[0-9]\r?\n")  # in text that began otherwise
-_HELLO_FIRST = re.compile(rb"\x16\x03")  # in text, where nothing else begins like it
+_HELLO_FIRST = re.compile(rb"\x16[\0-\x0f]")  # in text, where nothing else begins like it
 # Its first bytes among any others, perhaps behind empty records; of versions a record may say any (RFC 8446, 5.1).
 HELLO_LIKELY = re.compile(
-    rb"\x16\x03.(?:\0\0\x16\x03.){,4}(?:\x00\x01\x01|[\x00-\x40].\x01[\0-\2])", re.DOTALL
+    rb"\x16[\0-\x0f].(?:\0\0\x16[\0-\x0f].){,4}(?:\x00\x01\x01|[\x00-\x40].\x01[\0-\2])", re.DOTALL
 )
 LONGEST_BEGIN = 27  # bytes of the latter
 _LONGEST_LINE = 2_048  # bytes of a request's first line that comes in pieces
@@ -264,8 +264,11 @@ class Speech:
                 return UNFINISHED
         request = _REQUEST.search(data) if b" HTTP/1." in data else None
         if request is None:
+            if http.odd_head_begins(data):
+                return MORE
             goes_on = self._asks is not None or (self._left > 0 and self._pieces > 0)
-            return NO_NAME_YET if goes_on else NO_NAME
+            heard = NO_NAME_YET if goes_on else NO_NAME
+            return heard if self._left > MOST_TEXT else heard._replace(said=_of_http(http.odd_hosts(data)))
         self._requests = http.Requests()
         return self._first(self._requests, data[request.start() :])
 

@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
-from firewall.dissect.host import address, host_name
+from firewall.dissect.host import address, claimed
 
 LARGEST_HEAD = 16_384  # bytes of a head, or of a chunked body's trailers; Node.js and h11 set the same limit
 LONGEST_METHOD = 32  # bytes; the longest registered one, UPDATEREDIRECTREF, has 17
@@ -32,6 +32,10 @@ _FIELD = re.compile(
     rb"(?i)\n((?:[\v\f\r\0][ \t\v\f\r\0]*)?(?:host|content-length|transfer-encoding|upgrade)[ \t\v\f\r\0]*)"
     rb":([^\n]*)((?:\n(?:[ \t][^\n]*|[^:\n]*(?=\n|\Z)))*)"
 )
+
+# What some servers take for a head all the same: of HTTP/0.9, of a version that nobody has, behind white space.
+_ODD_HEAD = re.compile(rb"(?i)\s*\S{1,64}[ \t][^\r\n]*[ \t]HTTP/")
+_ODD_HOST = re.compile(rb"(?im)^[ \t]*(?:\S{1,64}[ \t]+[a-z][a-z0-9+.-]*://([^/?#\\\s]*)|host[ \t]*:([^\r\n]*))")
 
 
 class Request(NamedTuple):
@@ -272,7 +276,7 @@ def request(method: bytes, target: bytes, said: list[bytes]) -> Request:
             said.insert(0, authority[1].rpartition(b"@")[2])
         elif method == b"CONNECT":
             said.insert(0, target)
-    names = [name for name in map(host_name, said) if name]
+    names = [name for one in said for name in claimed(one)]
     hosts = tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
     addresses = () if len(names) == len(said) else tuple(dict.fromkeys(filter(None, map(address, said))))
     return Request(method.decode("latin-1"), target.decode("latin-1"), hosts, addresses)
@@ -298,3 +302,14 @@ def _body(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:
         same = len(set(lengths)) == 1 and _LENGTH.fullmatch(lengths[0])
         return int(lengths[0]) if same else None
     return 0
+
+
+def odd_head_begins(data: bytes) -> bool:
+    """Whether it may become a head that hardly any server takes for one, and has not ended yet."""
+    return len(data) <= LARGEST_HEAD and _ODD_HEAD.match(data) is not None and _HEAD_END.search(data) is None
+
+
+def odd_hosts(data: bytes) -> tuple[str, ...]:
+    """The names in what looks like a request's head, and is none."""
+    said = (uri.rpartition(b"@")[2] or host.strip() for uri, host in _ODD_HOST.findall(data))
+    return tuple([name for one in said for name in claimed(one)])

@@ -6,10 +6,11 @@ from struct import Struct
 from typing import NamedTuple
 
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
-from firewall.dissect.host import address, host_name
+from firewall.dissect.host import address, claimed
 
 ALERT, HANDSHAKE = 21, 22  # record types (RFC 8446, 5.1)
 CLIENT_HELLO = 1
+MOST_MAJOR = 15  # of a record's version: 3 says everybody, and Go's servers take any below 16 for a first hello's
 SERVER_NAME, ALPN, ENCRYPTED_CLIENT_HELLO = 0, 16, 0xFE0D  # RFC 6066, 7301, 9849
 ENCRYPTED_NAME = 0xFFCE  # its predecessor ESNI, of drafts; nobody sent it for show
 HOST_NAME = 0
@@ -95,7 +96,7 @@ def _handshake(data: bytes) -> tuple[bytes, bytes, int] | NeedMore | NotMine:
         kind = data[at]
         if kind != HANDSHAKE and (kind != ALERT or message):  # OpenSSL reads over warnings before the hello
             return NOT_MINE
-        if at + 1 < size and data[at + 1] != 3:
+        if at + 1 < size and data[at + 1] > MOST_MAJOR:
             return NOT_MINE
         if at + 5 > size:
             return NEED_MORE
@@ -157,7 +158,7 @@ def _extensions(hello: bytes) -> Hello | NotMine:
         elif kind == ENCRYPTED_NAME:
             ech = unlike_grease = True
         at += length
-    names = tuple(dict.fromkeys(name for one in said if (name := host_name(one))))
+    names = tuple(dict.fromkeys([name for one in said for name in claimed(one)]))
     hidden = ech and (unlike_grease or not names or not DECOYS.isdisjoint(names))
     if len(names) == len(said):
         return Hello(names, ech, alpn, hidden)
@@ -175,12 +176,12 @@ def _is_grease(extension: bytes) -> bool:
 
 
 def _server_names(extension: bytes) -> list[bytes]:
-    """What a server_name extension says, up to where it makes no sense any more (RFC 6066, 3)."""
-    said = []
+    """What a server_name extension says (RFC 6066, 3): at least what is there, and no more than makes sense."""
+    said: list[bytes] = []
     at = 2  # behind the length of the list, which the extension's own length repeats
     while at + 3 <= len(extension):
         end = at + 3 + (extension[at + 1] << 8 | extension[at + 2])
-        if end > len(extension):
+        if end > len(extension) and said:
             break
         if extension[at] == HOST_NAME:
             said.append(extension[at + 3 : end])

@@ -88,6 +88,30 @@ def test_what_is_unlike_http_is_nameless_at_once_and_listened_to(data: bytes) ->
     assert Speech().hear(data) == NO_NAME_YET
 
 
+@pytest.mark.parametrize("line", [
+    b"GET / http/1.1", b"GET / HTTP/1.1x", b"GET / HTTP/1", b" GET / HTTP/1.1", b"A" * 40 + b" / HTTP/1.1", b"\0GET / HTTP/1.1",
+])
+def test_what_some_servers_take_for_a_request_says_its_host(line: bytes) -> None:
+    whole = line + b"\r\nHost: late.example\r\n\r\n"
+    assert names(Speech().hear(whole)) == ["late.example"]
+    pieces, cut = Speech(), len(line) + 9
+    assert pieces.hear(whole[:cut]) is MORE
+    assert names(pieces.hear(whole[cut:])) == ["late.example"]
+
+
+@pytest.mark.parametrize("said", [
+    b"GET http://late.example/a\r\n", b"get http://user@late.example:80\n", b"OPTIONS rtsp://late.example/a RTSP/1.0\r\n\r\n",
+])
+def test_a_uri_says_its_host_also_without_a_version(said: bytes) -> None:
+    assert names(Speech().hear(said)) == ["late.example"]
+
+
+def test_mail_says_no_host() -> None:
+    mail = Speech()
+    assert mail.hear(b"EHLO x\r\n") == NO_NAME_YET
+    assert mail.hear(b"DATA\r\nHost: late.example\r\n") == NO_NAME_YET
+
+
 @given(st.lists(st.binary(max_size=200), max_size=8))
 def test_nothing_a_phone_says_is_an_error(pieces: list[bytes]) -> None:
     speech = Speech()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,6 +89,66 @@ for to, port, said in json.loads(sys.argv[1]):
     run(lab, code, json.dumps(said))
     run(open_lab, code, json.dumps(said))
     here, there = ("\0".join(row["payload"] for row in where.sinks()) for where in (lab, open_lab))
+    every = tokens[True] | tokens[False]
+    assert {token for token in every if token in there} == every
+    assert {token for token in every if token in here} == tokens[False]
+
+
+# -- names among bytes that no name has, requests that hardly any server takes ----------------------------------------------
+
+ODD_NAMES = [b"%s\0", b"%s\0.friendly.example", b" %s ", b".%s", b"https://%s/", b"a@%s", b"*.%s", b"friendly.example,%s", b"x" * 64 + b".%s",
+             b"a." * 120 + b"%s", b"\xff.%s"]
+ODD_LINES = [b"GET /%s http/1.1", b"GET /%s HTTP/1", b"GET /%s HTTP/1.1x", b" GET /%s HTTP/1.1", b"\0GET /%s HTTP/1.1", b"A" * 40 + b" /%s HTTP/1.1"]
+
+
+def odd(name: str, mark: str) -> Iterator[tuple[int, bytes, bytes]]:
+    """Port, what is said, the token in it."""
+    tokens = (b"odd%s%010d" % (mark.encode(), n) for n in itertools.count())
+    for form in ODD_NAMES:
+        token, host = next(tokens), form.replace(b"%s", name.encode())
+        yield 8443, talk.hello(talk.server_name(host), talk.extension(0x7A7A, token)), token
+        token = next(tokens)
+        yield 80, b"GET /%s HTTP/1.1\r\nHost: %s\r\n\r\n" % (token, host), token
+    for line in ODD_LINES:
+        token = next(tokens)
+        yield 80, line % token + b"\r\nHost: %s\r\n\r\n" % name.encode(), token
+    token = next(tokens)
+    yield 80, b"GET http://%s/%s\r\n\r\n" % (name.encode(), token), token
+    token = next(tokens)
+    said = talk.hello(talk.server_name(name.encode()), talk.extension(0x7A7A, token))
+    yield 8443, said[:1] + b"\2" + said[2:], token  # Go's servers take any version of a record below 16
+
+
+def test_odd_bytes_hide_no_name(lab: Lab, open_lab: Lab) -> None:
+    """A server that finds a name there, or a request, goes on; and a friend's is let pass."""
+    code = """
+import json, socket
+from concurrent.futures import ThreadPoolExecutor
+def say(one):
+    to, port, said = one
+    with socket.create_connection((to, port), 9) as s:
+        s.settimeout(9)
+        try:
+            s.sendall(bytes.fromhex(said)); s.recv(4096)
+        except OSError:
+            pass
+with ThreadPoolExecutor(4) as pool:  # eight are held of one phone
+    list(pool.map(say, json.loads(sys.stdin.read())))
+"""
+    said, tokens = [], {True: set(), False: set()}
+    for family, to in hostile.FRIEND.items():
+        for name in (hostile.GOOD_NAME, hostile.EVIL_NAME):
+            for port, data, token in odd(name, f"{family}{name[:3]}"):
+                tokens[name == hostile.EVIL_NAME].add(token.decode())
+                said.append([to, port, data.hex()])
+
+    def everywhere(where: Lab) -> str:
+        argv = ["ip", "netns", "exec", where.namespaces["phones"][0], sys.executable, "-c", prepared(code)]
+        subprocess.run(argv, input=json.dumps(said), text=True, check=True, timeout=100)
+        return "\0".join(row["payload"] for row in where.sinks())
+
+    with ThreadPoolExecutor(2) as pool:
+        here, there = pool.map(everywhere, (lab, open_lab))
     every = tokens[True] | tokens[False]
     assert {token for token in every if token in there} == every
     assert {token for token in every if token in here} == tokens[False]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.dissect.host import address, host_name
+from firewall.dissect.host import address, claimed, host_name
 
 
 @pytest.mark.parametrize(("said", "name"), [
@@ -29,6 +29,39 @@ def test_names(said, name):
 ])
 def test_what_is_no_name(said):
     assert host_name(said) is None
+
+
+@pytest.mark.parametrize(("said", "names"), [
+    (b"API.miui.com:443", ("api.miui.com",)),
+    (b"miui.com\0", ("miui.com",)),
+    (b" miui.com\t", ("miui.com",)),
+    (b"good.com\0.miui.com", ("good.com", "miui.com")),
+    (b"good.com, miui.com", ("good.com", "miui.com")),
+    (b"user@miui.com/path", ("miui.com",)),
+    (b"https://miui.com", ("miui.com",)),
+    (b"*.miui.com", ("miui.com",)),
+    (b"..miui..com", ("miui.com",)),
+    (b"api%2Emiui.com", ("api.miui.com",)),
+    (b"x" * 64 + b".miui.com", ("miui.com",)),
+    (b"m\xc3\xbcller.de", ("xn--mller-kva.de",)),
+    ("miui\u3002com".encode(), ("miui.com",)),
+    (b"\xff.miui.com", ("miui.com",)),
+    (b"", ()), (b"42.62.48.9", ()), (b"[2001:db8::1]:443", ()), (b"42.62.48.9/", ()), (b"a b", ()), (b"\xff\xfe", ()),
+])
+def test_bytes_that_no_name_has_hide_none(said, names):
+    assert claimed(said) == names
+
+
+@pytest.mark.parametrize("much", [b"a." * 150, b"a." * 9_000, b"x" * 250 + b"."])
+def test_a_name_that_is_too_long_ends_as_it_ends(much):
+    (name,) = claimed(much + b"miui.com")
+    assert name.endswith(".miui.com") or name == "miui.com"
+    assert host_name(name.encode()) == name
+
+
+@given(st.binary(max_size=2_000) | st.text("a.-%\0\u3002ü", max_size=900).map(str.encode))
+def test_whatever_is_claimed_is_a_name(said):
+    assert all(host_name(name.encode()) == name for name in claimed(said))
 
 
 @given(st.binary(max_size=600))

@@ -47,8 +47,9 @@ def test_another_record_inside_a_hello_is_none():
     ([b"miui.com:443"], ("miui.com",)),
     ([b"42.62.48.9"], ()),
     ([b""], ()),
-    ([b"a\x1b[2Jb.com"], ()),
-    ([b"[@click=app.quit]"], ()),
+    ([b"a\x1b[2Jb.com"], ("2jb.com",)),
+    ([b"[@click=app.quit]"], ("app.quit",)),
+    ([b"miui.com\0.good.com"], ("miui.com", "good.com")),
     ([b"good.com", b"miui.com"], ("good.com", "miui.com")),
 ])
 def test_names_are_names(said, names):
@@ -128,10 +129,18 @@ def test_alpn_is_printable_and_bounded():
 def test_a_list_that_lies_gives_what_was_before_the_lie():
     entries = struct.pack("!BH", 0, 8) + b"miui.com" + struct.pack("!BH", 0, 900) + b"x"
     assert tls.client_hello(hello(extension(0, struct.pack("!H", len(entries)) + entries))).names == ("miui.com",)
+    assert tls.client_hello(hello(extension(0, b"\0\x0b\0\0\x99miui.com"))).names == ("miui.com",)
+
+
+@pytest.mark.parametrize("major", [0, 2, 3, 15])
+def test_a_record_of_any_version_that_servers_take(major):
+    """Go's take any below 16 of the first one (crypto/tls, readRecordOrCCS)."""
+    whole = message(server_name(NAME.encode()))
+    assert tls.client_hello(bytes((22, major, 1)) + struct.pack("!H", len(whole)) + whole).names == (NAME,)
 
 
 @pytest.mark.parametrize("data", [
-    b"GET / HTTP/1.1\r\n\r\n", b"\x16\x02", b"\x17\x03\x03", b"\x80\x2e\x01\x03\x01",  # SSLv2
+    b"GET / HTTP/1.1\r\n\r\n", b"\x16\x10", b"\x17\x03\x03", b"\x80\x2e\x01\x03\x01",  # SSLv2
     record(b"\x02\0\0\0"), b"\x16\x03\x01\x40\x01",  # a ServerHello; a record of more than 16 KiB
     record(b"\x01\0\0\x05" + bytes(5)), record(message(b"")[:-1] + b"\x09"),
     record(message(struct.pack("!HH", 0, 99))), record(message(b"\0\0\0")),
