@@ -273,7 +273,7 @@ class Replay:
         elif not up:
             for message in overheard.messages(whole[packet.payload : packet.end]):
                 self._talk(flow, message, up=False)
-        if packet.proto == ip.TCP or depth == DEEPEST or not self._all_names:
+        if packet.proto == ip.TCP or flow.asks or depth == DEEPEST or not self._all_names:
             return
         if within := carried.frame(packet, whole):
             for end in ends(flow.key):  # none of it is only counted
