@@ -75,7 +75,7 @@ class Replay:
         self._flows: OrderedDict[FlowKey, Recorded] = OrderedDict()
         # by protocol and the bytes of addresses and ports as they stand in a packet
         self._sides: dict[int, dict[bytes, Side]] = {ip.TCP: {}, ip.UDP: {}}
-        self._fragments = Fragments()
+        self.fragments = Fragments()
         self._back: list[Input] = []  # what the kernel tells in return
         self._asking: Recorded | None = None  # whose DNS question is being judged
         self._now = self._due = float("-inf")
@@ -230,7 +230,7 @@ class Replay:
     def _packet(self, time: float, frame: bytes, side: Side | None, depth: int = 0) -> None:
         """What is not only counted. `frame` is of Ethernet, `depth` packets deep; `side`: whose it is, if known."""
         now = self._now = max(self._now, time)
-        whole = frame[ETHERNET_HEADER:] if side else self._fragments.add(frame[ETHERNET_HEADER:], now)
+        whole = frame[ETHERNET_HEADER:] if side else self.fragments.add(frame[ETHERNET_HEADER:], now)
         if whole is None:
             return
         packet = ip.parse(whole)
@@ -294,7 +294,7 @@ class Replay:
             mac = b"\x06" + blake2b(key.src, digest_size=5).digest()
         flow = self._flows[key] = Recorded(key, mac, time)
         sides = self._sides.get(key.proto)
-        if sides is not None:
+        if sides is not None and not (self._all_names and carried.PORTS.intersection((key.sport, key.dport))):
             there, answering = ends(key)
             sides[there], sides[answering] = flow.up, flow.down
         if len(self._flows) > MOST:

@@ -75,6 +75,8 @@ def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: t
             click.echo(inert(f"{path}: {one.packets:,} frames, and no flow of IP in them"), err=True)
         if one.cut:
             click.echo(inert(f"{path}: its packets are cut off, names may be missing (tcpdump: -s 0)"), err=True)
+        if torn := one.fragments.torn:
+            click.echo(inert(f"{path}: of {torn:,} datagrams in fragments not all of them are there"), err=True)
         packets += one.packets
         size += one.size
     seconds = max(time.monotonic() - began, 1e-9)

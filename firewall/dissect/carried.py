@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from firewall.dissect.ip import Packet
 
 IP_IN_IP, IPV6_IN_IP, GRE, ETHER_IP, PIM, MPLS_IN_IP = 4, 41, 47, 97, 103, 137  # protocols of IP
+# Of UDP, where packets may stand in packets however late: behind what controls the tunnel, or an access point's beacons.
+PORTS: Final = frozenset((1701, 2152, 3544, 4789, 4790, 5247, 6081, 6635, 8472, 37008))
 _CHECKSUM, _ROUTING, _KEY, _SEQUENCE, _ACKNOWLEDGES = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080  # of GRE's first two bytes
 _PPP, _ERSPAN, _ERSPAN_3, _BRIDGED, _NSH = b"\x88\x0b", b"\x88\xbe", b"\x22\xeb", b"\x65\x58", b"\x89\x4f"
 _VXLAN: Final = b"\x08\0\0\0"  # only the flag that it has a network's number
@@ -24,6 +26,7 @@ _VXLAN_GPE: Final = {  # with one more: the last byte says what it carries
 }
 _TZSP: Final = (b"\x01\0\0\x01", b"\x01\x01\0\x01")  # version 1, a packet received or sent, Ethernet
 _MOST_FIELDS: Final = 32  # tags of TZSP
+_USUAL: Final = frozenset((0, 6, 17, 43, 44, 50, 58, 60))  # next headers of IPv6
 _TEREDO: Final = bytes.fromhex("20010000")
 _SHORTEST: Final = 64  # bytes of an Ethernet frame; what is shorter is filled
 _MOST_EXTENSIONS: Final = 8  # of one GTP header
@@ -77,9 +80,7 @@ def within(data: bytes) -> bytes:
         return found
     if first == 0 and (found := _capwap(data)):
         return found
-    if first >> 4 in (4, 6):
-        return _whole(link.RAW, data)  # GUE's variant 1, FOU, and Teredo with nothing in front
-    return _teredo(data) or _whole(link.MPLS, data)
+    return _teredo(data) or _likely(link.MPLS, data)
 
 
 def _gre(data: bytes) -> bytes:
@@ -127,7 +128,7 @@ def _l2tp(data: bytes) -> bytes:
     at = 6 + (2 if flags & 0x40 else 0) + (4 if flags & 0x08 else 0)
     if flags & 0x02:
         at += 2 + int.from_bytes(data[at : at + 2])
-    return _whole(link.PPP, data[at:])
+    return _likely(link.PPP, data[at:])
 
 
 def _capwap(data: bytes) -> bytes:
@@ -148,7 +149,7 @@ def _teredo(data: bytes) -> bytes:
     if data[at : at + 2] == b"\0\0":
         at += 8
     ends = data[at + 8 : at + 12], data[at + 24 : at + 28]
-    return _whole(link.RAW, data[at:]) if at and data[at : at + 1] >= b"\x60" and _TEREDO in ends else b""
+    return _whole(link.RAW, data[at:]) if data[at : at + 1] >= b"\x60" and _TEREDO in ends else b""
 
 
 def _typed(kind: bytes, data: bytes) -> bytes:
@@ -173,3 +174,9 @@ def _whole(kind: int, data: bytes, *, filled: bool = False) -> bytes:
         return b""
     filled |= kind == link.ETHERNET and len(data) <= _SHORTEST
     return made if length == len(inner) or (filled and length < len(inner)) else b""
+
+
+def _likely(kind: int, data: bytes) -> bytes:
+    """The same behind a header that random bytes look like: IP as it nearly always is."""
+    made = _whole(kind, data)
+    return made if made[14:15] == b"\x45" or (made[14:15] == b"\x60" and made[20] in _USUAL) else b""

@@ -36,10 +36,16 @@ class Fragments:
     """Fed with fragments, gives whole packets."""
 
     def __init__(self) -> None:
+        self._lost = 0
         self._waiting: OrderedDict[tuple[bytes, bytes, int], _Datagram] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def torn(self) -> int:
+        """Datagrams whose beginning was there, and not the rest; or that was said in two ways."""
+        return self._lost + sum(bool(datagram.head) for datagram in self._waiting.values())
 
     def add(self, packet: bytes, now: float) -> bytes | None:
         """`packet` from its IP header on. Itself if it is no fragment; None while parts are missing, or for ever."""
@@ -94,7 +100,7 @@ class Fragments:
         if datagram is None:
             datagram = self._waiting[key] = _Datagram(now)
             if len(self._waiting) > MOST:
-                self._waiting.popitem(last=False)
+                self._lost += bool(self._waiting.popitem(last=False)[1].head)
         end = at + len(data)
         if datagram.parts.get(at) == data:
             return None  # the same once more
@@ -126,3 +132,4 @@ class Fragments:
             if now - oldest.since < SECONDS:
                 break
             del self._waiting[key]
+            self._lost += bool(oldest.head)

@@ -95,10 +95,11 @@ def reversed_segments(frames: list[Frame]) -> list[Frame]:
         if packet is NOT_MINE or packet.proto not in (ip.TCP, ip.UDP) or packet.payload >= packet.end or packet.flags & ip.SYN:
             continue
         flow = frozenset(((packet.src, packet.sport), (packet.dst, packet.dport)))
+        says = packet.src, packet.sport  # on a machine's own loopback both ends have one address
         side, places = run.get(flow, (None, []))
-        if side != packet.src or len(places) >= WINDOW:
+        if side != says or len(places) >= WINDOW:
             turn(places)
-            side, places = run[flow] = packet.src, []
+            side, places = run[flow] = says, []
         places.append(at)
     for _, places in run.values():
         turn(places)

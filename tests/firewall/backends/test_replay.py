@@ -93,6 +93,14 @@ def test_what_packets_carry_has_rows_of_its_own_behind_that_of_the_tunnel(name: 
     assert outer["via"] == ("none" if name in carriers.STREAMS else "tunnel")
 
 
+def test_a_tunnel_that_carries_nothing_for_long_is_looked_into_on_its_own_port() -> None:
+    port, wrap = carriers.DATAGRAMS["capwap-cisco"]
+    beacons = [(captures.START - 1, captures.udp(captures.PHONE, 50_000, "192.0.2.9", port, b"\0\x10\3\0" + bytes(60)))] * 100
+    inner = [(time, captures.udp(captures.PHONE, 50_000, "192.0.2.9", port, wrap(packet))) for time, packet in captures._tls()]
+    rows = list(corpora.replayed((time, 1, frame) for time, frame in captures.on("ethernet", beacons + inner)))
+    assert [row["name"] for row in rows] == ["", "www.example.com"]
+
+
 def test_frames_in_one_of_wifi_are_played_each() -> None:
     packets = [packet for _, packet in captures._tls()]
     frames = [(captures.START, 127, captures.several(*packets[:3])), (captures.START + 1, 127, captures.several(*packets[3:]))]

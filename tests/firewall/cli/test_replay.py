@@ -128,6 +128,10 @@ def test_what_a_recording_lacks_is_said(tmp_path: Path) -> None:
     assert "cut off" in done.stderr
     row = json.loads(done.stdout)
     assert (row["bytes_up"], row["name"]) == (sum(len(frame) - 14 for _, frame in said if frame[:6] == captures.THEIR_MAC), "")
+    torn = tmp_path / "torn.pcap"
+    first, _ = captures.fragments(captures.udp(captures.PHONE, 1, captures.FAR, 2, bytes(900)), 512)
+    torn.write_bytes(captures.pcap(captures.on("raw", [(1.0, first)]), link=101))
+    assert "of 1 datagrams in fragments not all of them are there" in run(torn).stderr
     wrong = tmp_path / "wrong.pcap"
     wrong.write_bytes(captures.pcap([(time, b"\0" + frame) for time, frame in said], link=101))
     done = run(wrong)

@@ -81,6 +81,17 @@ def test_half_a_packet_is_forgotten(src: str, dst: str) -> None:
     assert table.add(first, 0.0) is None
     assert table.add(second, SECONDS + 1) is None
     assert len(table) == 1
+    assert table.torn == 1  # of the second only the end is there: perhaps it is the same once more
+
+
+def test_what_is_not_all_there_is_counted() -> None:
+    table = Fragments()
+    parts = captures.fragments(whole(*ENDS[0]), 512)
+    for part in (*parts, parts[-1]):
+        table.add(part, 0.0)
+    assert table.torn == 0
+    table.add(captures.fragments(whole(*ENDS[1]), 512)[0], 0.0)
+    assert table.torn == 1
 
 
 def test_not_more_than_so_many_wait() -> None:
@@ -88,6 +99,7 @@ def test_not_more_than_so_many_wait() -> None:
     for n in range(MOST + 50):
         table.add(captures.fragments(whole(captures.PHONE, f"198.51.{n >> 8}.{n & 255}"), 512)[0], 0.0)
     assert len(table) == MOST
+    assert table.torn == MOST + 50
 
 
 @given(st.binary(max_size=120), st.sampled_from([b"\x45", b"\x60", b"\x4f", b""]))
