@@ -16,6 +16,9 @@ SIX_TO_FOUR = b"\x20\x02"  # 2002::/16 (RFC 3056)
 PREFIX_BYTES = (12, 8, 7, 6, 5, 4)  # of a translator's prefix, the usual one first (RFC 6052, 2.2)
 MOST_TRANSLATORS = 4
 WELL_KNOWN = frozenset((b"\xc0\0\0\xaa", b"\xc0\0\0\xab"))  # what ipv4only.arpa has (RFC 7050, 2.2)
+LOCAL_NAT64 = b"\x00\x64\xff\x9b\x00\x01"  # 64:ff9b:1::/48: any translator of some network (RFC 8215)
+OF_OLD = bytes(12), bytes(8) + b"\xff\xff\0\0"  # ::/96 and ::ffff:0:0:0/96 (RFC 4291, 2.5.5.1; RFC 2765, 2.1)
+ISATAP = frozenset((b"\0\0\x5e\xfe", b"\2\0\x5e\xfe"))  # before the address, behind any prefix (RFC 5214, 6.1)
 TEREDO = b"\x20\x01\x00\x00"  # 2001::/32: a server's address; in the last four bytes the client's inverted (RFC 4380)
 
 
@@ -58,13 +61,20 @@ def embedded(addr: bytes, nat64: Iterable[bytes] = ()) -> bytes | None:
 def beside(addr: bytes, hinted: Iterable[bytes] = ()) -> tuple[bytes, ...]:
     """IPv4 addresses that packets to this one may end up at, by what anybody can say: a reason to close, none to open.
 
-    The server that a Teredo address names, to which the first packets go; what is behind prefixes that routers told.
+    The server that a Teredo address names, to which the first packets go; what is behind prefixes that routers told, or
+    a prefix of some translator nobody told of; forms that only some routers still take out of IPv6.
     """
     if len(addr) == 4:
         return ()
     if addr.startswith(TEREDO):
         return (addr[4:8],)
-    return tuple(_behind(prefix, addr) for prefix in hinted if addr.startswith(prefix))
+    found = tuple(_behind(prefix, addr) for prefix in hinted if addr.startswith(prefix))
+    maybe: Iterable[bytes] = ()
+    if addr[8:12] in ISATAP or addr.startswith(OF_OLD):
+        maybe = (addr[12:],)
+    elif addr.startswith(LOCAL_NAT64):
+        maybe = (_behind(addr[:size], addr) for size in PREFIX_BYTES[:4])
+    return found + tuple(inner for inner in maybe if inner[0])  # nothing is in 0.0.0.0/8: those are `::` and `::1`
 
 
 def images(span: Range, nat64: Iterable[bytes] = ()) -> list[Range]:

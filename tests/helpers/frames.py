@@ -83,6 +83,10 @@ def neighbour_advert(mac: bytes, src: str, claimed: str, dst: str) -> bytes:
     return _frame(mac, src, dst, 58, body, 2, hops=255)
 
 
+def icmp(mac: bytes, src: str, dst: str, kind: int, data: bytes) -> bytes:
+    return _frame(mac, src, dst, 58 if ":" in dst else 1, struct.pack("!BBHI", kind, 0, 0, 0x4404_0001) + data, 2)
+
+
 def too_big(mac: bytes, src: str, dst: str, packet: bytes) -> bytes:
     """An error about `packet`, which it quotes (RFC 792; RFC 4443, 3.2)."""
     kind, code, proto = (2, 0, 58) if ":" in dst else (3, 4, 1)

@@ -29,6 +29,8 @@ LISTED = {4: "42.62.48.181", 6: "2001:dc7::77"}
 FORMS = {  # what it is, and how it looks
     "mapped": ("v4-mapped", "::ffff:{}"), "nat64": ("behind the NAT64 prefix that all know (64:ff9b::/96)", "64:ff9b::{}"),
     "own-nat64": ("behind this network's own NAT64 prefix", "2001:db8:64::{}"), "6to4": ("in 6to4", "2002:{}::1"),
+    "isatap": ("in ISATAP", "2001:db8:5::200:5efe:{}"), "of-old": ("as two forms of old have it", "::ffff:0:{}"),
+    "local-nat64": ("behind a NAT64 prefix of some network (64:ff9b:1::/48)", "64:ff9b:1:7::{}"),
     "teredo": ("as a Teredo client", "2001:0:102:304:8000:1:{}"), "served": ("as the server of a Teredo address", "2001:0:{}:8000:1:39cc:9ba5"),
 }
 HEADERS = [  # what, what becomes of it to a listed address or port, and to a friend's
@@ -36,7 +38,9 @@ HEADERS = [  # what, what becomes of it to a listed address or port, and to a fr
     ("a fragment header alone, fragments, fragments in reverse", "decided by address", "arrives"),
     ("a port in a fragment behind the first one (RFC 7112), or behind nine headers", "refused", "refused too"),
     ("IPv6 routing headers, IPv4 source routes and other options", "refused", "refused too"),
+    ("ICMP that is no request for an echo, to a place beyond the phones' network", "refused", "refused too"),
 ]
+BESIDE = {"served", "isatap", "of-old", "local-nat64"}  # Python's alone: not everywhere such an address leads there
 _ports = itertools.count(41_000)
 
 
@@ -115,11 +119,11 @@ def test_no_header_and_no_fragment_hides_an_address_or_a_port(lab: Lab, family: 
 
 
 def test_an_ipv4_address_in_other_clothes_is_the_same_address(lab: Lab) -> None:
-    """In the kernel's sets, so that it is refused with no daemon alive, and in Python's words. A Teredo server is Python's alone."""
+    """In the kernel's sets, so that it is refused with no daemon alive, and in Python's words. What only may lead there is Python's alone."""
     def held() -> bool:
         return all(
             lab.gateway("nft", "get", "element", "inet", "consentry", "refused6", f"{{ {clad(form, LISTED[4])} }}", check=False).returncode == 0
-            for form in FORMS if form not in {"teredo", "served"}
+            for form in FORMS if form not in {"teredo", *BESIDE}
         )
 
     wait_for(held)  # our upstream has told where this network's own translator is
@@ -132,6 +136,19 @@ def test_an_ipv4_address_in_other_clothes_is_the_same_address(lab: Lab) -> None:
     time.sleep(0.5)
     assert arrived(lab, listed) == set()
     wait_for(lambda: {row["dst"] for row in lab.history("addr:42.62.48.0/24 verdict:refused last:5m")} >= {clad(form, LISTED[4]) for form in FORMS if form != "own-nat64"}, 3)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_of_icmp_only_an_echo_begins_a_flow(lab: Lab, family: int, tmp_path: Path) -> None:
+    """A neighbour's words (some of which conntrack does not track), a timestamp, an error about nothing could carry anything out."""
+    echo, others = (8, (0, 3, 5, 9, 10, 11, 13, 15, 17, 30, 42)) if family == 4 else (128, (1, 2, 129, 130, 131, 133, 134, 135, 136, 137, 139, 143, 144, 160, 200))
+    said = [frames.icmp(MAC, PHONE[family], to[family], kind, f"icmp-{kind}-{who}.".encode()) for kind in (*others, echo) for who, to in (("listed", LISTED), ("friend", FRIEND))]
+    with lab.capture(tmp_path / "outer.pcap") as file:
+        send(lab, {"echo": said})
+        wait_for(lambda: b"icmp-%d-friend." % echo in file.read_bytes())
+        send(lab, {"last": [udp(f"behind{family}.", FRIEND[family])]})
+        wait_for(lambda: arrived(lab, {f"behind{family}.": []}))
+    assert set(re.findall(rb"icmp-\d+-\w+\.", file.read_bytes())) == {b"icmp-%d-friend." % echo}
 
 
 def test_the_judge_of_both_families_hears_what_goes_through_the_gate_and_nothing_else(lab: Lab) -> None:

@@ -60,7 +60,18 @@ def test_teredo_agrees_with_the_standard_library(server: bytes, client: bytes, p
     assert ipaddress.IPv6Address(addr).teredo == (ipaddress.IPv4Address(server), ipaddress.IPv4Address(client))
 
 
-@pytest.mark.parametrize("addr", ["2001:db8::1", "::1", "2001:1::1", "64:ff9b:1::1", "2003::1"])
+@pytest.mark.parametrize("addr", [
+    "2001:db8:5::5efe:c000:221", "2001:db8:5::200:5efe:c000:221", "::192.0.2.33", "::ffff:0:192.0.2.33",
+    "64:ff9b:1::192.0.2.33", "64:ff9b:1:ab:cd:ef:192.0.2.33", "64:ff9b:1:c000:2:2100::", "64:ff9b:1:0:c0:2:2100::", "64:ff9b:1::c0:2:2100:0",
+])
+def test_of_forms_that_only_some_router_takes_for_ipv4_the_address_stands_beside(addr: str) -> None:
+    """ISATAP, two of old, and RFC 8215's network of translators that nobody told of (RFC 6052, 2.2: any length)."""
+    packed = ipaddress.IPv6Address(addr).packed
+    assert embedded(packed) is None
+    assert ipaddress.IPv4Address("192.0.2.33").packed in beside(packed)
+
+
+@pytest.mark.parametrize("addr", ["2001:db8::1", "::", "::1", "2001:1::1", "64:ff9b:1::1", "2003::1", "2001:db8::1:5efe:c000:221"])
 def test_other_ipv6_addresses_hide_nothing(addr: str) -> None:
     packed = ipaddress.IPv6Address(addr).packed
     assert (embedded(packed), beside(packed)) == (None, ())
