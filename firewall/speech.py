@@ -147,8 +147,7 @@ class Speech:
                 self._tail = b""  # of what is no line in front of it
             if self._asks is not None:
                 self._ask(self._asks, data)
-            heard = self._listen(self._tail + self._begun + data)
-            return heard.beside(self._said, self._signs, self._asked) if isinstance(heard, Heard) else heard
+            return self._with_questions(self._listen(self._tail + self._begun + data))
         data = self._begun + data
         heard = self._open(data)
         if self._in_clear is None:
@@ -212,10 +211,16 @@ class Speech:
         self._in_clear = _HELLO_FIRST if text else HELLO_LIKELY
         left = sys.maxsize if text and _MAY_START_TLS.match(data) else MOST_TEXT if text else MOST_BINARY
         self._left, self._pieces = left - len(data), (sys.maxsize if text else MOST_PIECES) - 1
-        heard = self._listen(data)
+        heard = self._with_questions(self._listen(data))
         if word is NOT_MINE or not isinstance(heard, Heard):
             return heard
-        return heard.beside((), self._signs, self._asked)._replace(protocol=heard.protocol or word)
+        return heard._replace(protocol=heard.protocol or word)
+
+    def _with_questions(self, heard: Said) -> Said:
+        """Nothing is said while a question has begun whose name may stand in what comes next."""
+        if heard in (NO_NAME, NO_NAME_YET) and self._asks is not None and self._asks.begun:
+            return MORE
+        return heard.beside(self._said, self._signs, self._asked) if isinstance(heard, Heard) else heard
 
     def _ask(self, asks: elsewhere.Questions, data: bytes) -> bool:
         """What it asks of another resolver; whether it has asked. The newest stands first, as in Datagrams."""
@@ -423,10 +428,9 @@ def _of_questions(names: tuple[str, ...]) -> tuple[Name, ...]:
 
 def _without_old_questions(said: tuple[Name, ...]) -> tuple[Name, ...]:
     """Who asks and asks says no name of its own that could be lost: of too many the oldest questions go."""
-    spare = len(said) - MOST_NAMES
-    if spare <= 0:
+    if len(said) <= MOST_NAMES:
         return said
-    old = [name for name in said if name.source is Source.DNS_ELSEWHERE][-spare:]
+    old = [name for name in said if name.source is Source.DNS_ELSEWHERE][MOST_NAMES - len(said) :]
     return tuple(name for name in said if name not in old)
 
 

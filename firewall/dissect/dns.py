@@ -209,7 +209,7 @@ class _Reader:
             chain.append(target)
             ttls.append(ttl)
             last = target.lower()
-        if len(chain) > LONGEST_CHAIN:
+        if len(chain) > 1 + LONGEST_CHAIN:
             return NOT_MINE
         found = self._found.get(last, {})
         ttls += found.values() or (self._negative,)

@@ -1,7 +1,7 @@
 """[pure] Plain DNS with another resolver over TCP: what a phone asks there (RFC 1035, 4.2.2; RFC 7766, 8).
 
-Each message has its length in front, and may be cut anywhere. Nothing is kept back for it: a question that is not whole
-cannot be answered.
+Each message has its length in front, and may be cut anywhere. What stands before the name is nearly the same in every
+question; other protocols begin like the first few bytes of that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine, dns
 
+_TELLING: Final = 8  # bytes of a message with its length that are enough to know a question by: the name comes later
 _SHORTEST: Final = dns.HEADER + 5  # bytes of a question: the root's
 
 
@@ -25,6 +26,11 @@ class Questions:
     def size(self) -> int:
         """Bytes that are kept."""
         return len(self._begun)
+
+    @property
+    def begun(self) -> bool:
+        """Whether what is kept is a question's head, behind which a name comes."""
+        return len(self._begun) >= _TELLING
 
     def feed(self, data: bytes) -> tuple[str, ...] | NeedMore | NotMine:
         """The names that the next bytes complete a question about. NOT_MINE: it is no such talk, or no longer."""

@@ -471,14 +471,16 @@ def test_plain_dns_past_ours() -> None:
 
 
 def test_a_question_past_ours_is_read_in_any_pieces_and_so_is_the_next() -> None:
-    """Nothing is kept back for it: its server cannot answer half a question."""
+    """It is kept back from where its head can be told from other protocols' beginnings: nothing of its name has passed then."""
     asked = [bytes((0, 29)) + b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3%s\7example\0\0\x1c\0\x01" % label for label in (b"www", b"api")]
     speech = Speech()
     heard = [speech.hear(asked[0][at : at + 1]) for at in range(len(asked[0]))]
-    assert {(one.said, one.may_say_more) for one in heard[:-1]} == {((), True)}
+    assert {(one.said, one.may_say_more) for one in heard[:7]} == {((), True)}
+    assert set(heard[7:-1]) == {MORE}
     assert (names(heard[-1]), heard[-1].signs) == (["www.example"], (Sign.DNS_ELSEWHERE,))
     for _ in range(20):
-        heard = [speech.hear(asked[1][:7]), speech.hear(asked[1][7:])]
+        heard = [speech.hear(asked[1][:7]), speech.hear(asked[1][7:20]), speech.hear(asked[1][20:])]
+    assert heard[1] is MORE
     assert names(heard[-1]) == ["api.example", "www.example"], "the newest stands first"
 
 

@@ -155,6 +155,37 @@ def test_each_rule_says_what_it_refused(lab: Lab) -> None:
     assert {name for name in doq if name.startswith("told")} == {f"{token}.example.net" for token, way in tried["bypass/8"].items() if way[0] == "udp"}
 
 
+def test_a_question_in_pieces_is_one_and_nothing_of_its_name_leaves(lab: Lab) -> None:
+    """DNS over TCP may be cut anywhere; in more pieces than are held it never ends. The echo there answers all that arrives."""
+    code = """
+import socket, sys, time
+for cut, to, said in zip(*[iter(sys.argv[1:])] * 3):
+    cut, said, echoed = int(cut), bytes.fromhex(said), b""
+    with socket.create_connection((to, 5353), 9) as s:
+        s.settimeout(9); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for at in range(0, len(said), cut):
+                s.sendall(said[at : at + cut]); time.sleep(0.002)
+            while echoed != said and (more := s.recv(4096)):
+                echoed += more
+        except OSError:
+            pass
+    print(echoed.hex() == said.hex())
+"""
+    def whole(mark: str, *cuts: int) -> list[str]:
+        tried = [(str(cut), to, framed(question(f"{mark}-{cut}a-v{family}")).hex()) for cut in cuts for family, to in zip((4, 6), FRIENDS, strict=True)]
+        return lab.phone(sys.executable, "-c", code, *(word for one in tried for word in one)).stdout.split()
+
+    assert whole("cut", 6, 1) == ["False"] * 4
+    lab.consentry("rules", "disable", "bypass/11")
+    try:
+        assert whole("joined", 6) == ["True"] * 2
+    finally:
+        lab.consentry("rules", "enable", "bypass/11")
+    assert not [row for row in lab.sinks() if "cut" in row["payload"]]
+    wait_for(lambda: {row["name"] for row in lab.history("via:dns-elsewhere verdict:block last:5m")} >= {"cut-6a-v4.example", "cut-6a-v6.example"}, 3)
+
+
 def test_names_of_such_ways_do_not_exist(lab: Lab) -> None:
     names = [(name, qtype) for name in ("use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "dns.google") for qtype in ("A", "AAAA", "HTTPS")]
     names += [("_dns.resolver.arpa", "64"), ("_dns.dns.google", "64")]

@@ -187,7 +187,7 @@ def test_a_loop_of_cnames_ends():
     assert not dns.answer(data, ASKED).found
 
 
-@pytest.mark.parametrize(("links", "good"), [(dns.LONGEST_CHAIN - 1, True), (dns.LONGEST_CHAIN, False)])
+@pytest.mark.parametrize(("links", "good"), [(dns.LONGEST_CHAIN, True), (dns.LONGEST_CHAIN + 1, False)])
 def test_a_long_chain(links, good):
     names = ["api.miui.com", *(f"n{i}.com" for i in range(links))]
     records = [RR(one, QTYPE.CNAME, rdata=CNAME(other)) for one, other in pairwise(names)]
