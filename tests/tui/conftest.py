@@ -12,6 +12,7 @@ import pytest
 from judge import PATIENCE, TooLate
 
 from tui.app import Consentry
+from tui.widgets.said import Said
 
 
 def _beside(name):
@@ -68,6 +69,11 @@ class Screen:
 
     async def shows(self, *words):
         await self.until(lambda: all(word in self.text for word in words), f"{words} to be shown")
+
+    async def hush(self):
+        """Click away what the last act said: for many seconds it lies over the line below."""
+        await self.pilot.click(Said)
+        await self.until(lambda: not self.app.screen.query_one(Said).display, "it to be gone")
 
     async def hides(self, *words):
         await self.until(lambda: not any(word in self.text for word in words), f"{words} to be gone")

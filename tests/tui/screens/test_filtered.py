@@ -135,9 +135,12 @@ async def test_what_is_marked_and_hidden_keeps_its_mark_and_is_not_acted_upon(sc
         await s.shows("1 marked, all of them hidden", "esc shows them")
         await s.press("z", "b")
         await s.shows("what is marked is hidden by the filter: esc shows it, and nothing was done")
+        await s.hush()
         await s.press("enter")
+        await s.shows("what is marked is hidden by the filter")
         assert len(s.app.screen_stack) == 1
         assert len([verb for verb, _ in full.asked if verb.startswith("asks.")]) == 1
+        await s.hush()
         await s.press("escape")
         await s.hides("filtered", "of them hidden")
         await s.shows("▸ 1 marked", "anna: Xiaomi account")

@@ -281,6 +281,7 @@ async def test_e_writes_only_what_is_marked(screen, gate, episode, tmp_path, mon
         await s.press("ctrl+u", *"out.csv", "enter")
         await s.shows("2 rows written:")
         assert [row["name"] for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines())] == ["n4.example.com", "n2.example.com"]
+        await s.hush()
         await s.press("s")
         await s.hides("marked")  # groups have no marks
         await s.press("s", "s", "s", "s", "s", "s")

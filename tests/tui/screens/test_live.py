@@ -214,6 +214,7 @@ async def test_space_marks_rows_and_esc_lets_go_of_them_before_the_filter(screen
         await s.shows("1 marked, all of them hidden")
         await s.press("a")
         await s.shows("what is marked is hidden by the filter: esc shows it, and nothing was done")
+        await s.hush()
         await s.press("escape")
         await s.shows("▸ 1 marked", "phone1: en.wikipedia.org")
         await s.press("escape")

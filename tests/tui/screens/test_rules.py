@@ -328,6 +328,7 @@ async def test_all_that_are_marked_are_disabled_enabled_and_deleted(screen, mine
         await s.press("d")
         await s.shows("disabled 3 rules; u takes them back, one after the other")
         assert [one["id"] for one in mine.rules if not one["enabled"]] == ["k3f7", "q4r5", "xiaomi/1"]
+        await s.hush()
         await s.press("home", "space", "down", "space", "space")
         await s.shows("d enables them")
         await s.press("x")
