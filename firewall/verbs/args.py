@@ -53,7 +53,7 @@ def parse_place(what: str) -> Place:
         number = ""
     if number:
         if not number.isascii() or not number.isdigit() or not 0 < int(number) < 1 << 16:
-            raise Refused(f"{number!r} is no port", 2)
+            raise Refused(f"{number!r} is no port")
         port = int(number)
     try:
         return Place("", ip_address(host).packed, port)
@@ -61,5 +61,5 @@ def parse_place(what: str) -> Place:
         pass
     name = host.rstrip(".").lower()
     if not name or ":" in name or name.split() != [name]:
-        raise Refused(f"{what!r} is neither a name nor an address", 2)
+        raise Refused(f"{what!r} is neither a name nor an address")
     return Place(name, None, port)

@@ -173,7 +173,7 @@ def protocol(word: str) -> str:
     try:
         (found,) = ProtoMatcher.parse([word]).values
     except ValueProblem as error:
-        raise Refused(f"proto: {error.message}; {error.remedy}", 2) from None
+        raise Refused(f"proto: {error.message}; {error.remedy}") from None
     return found
 
 
@@ -186,7 +186,7 @@ def parse_wanted(args: dict[str, Any]) -> Filter:
     try:
         return parse_filter(text(args, "filter", ""))
     except ExpressionError as error:
-        raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})", 2) from error
+        raise Refused(f"column {error.start + 1}: {error.message} ({error.remedy})") from error
 
 
 async def looked_up(look: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401  whatever `look` gives

@@ -27,9 +27,8 @@ def test_names_addresses_and_ports(what: str, place: Place) -> None:
 
 @pytest.mark.parametrize("what", ["", "a b", "example.com:0", "example.com:x", "example.com:99999", "2001:dc7:::1", "[2001:dc7::1]:٣", "a:b:c"])
 def test_nonsense_is_refused_in_words(what: str) -> None:
-    with pytest.raises(Refused, match="neither a name nor an address|is no port") as refused:
+    with pytest.raises(Refused, match="neither a name nor an address|is no port"):
         parse_place(what)
-    assert refused.value.status == WRONG_USAGE
 
 
 @pytest.mark.parametrize("value", [0, -1, 101, 1 << 63, 1.5, True, "7", None, [7]])
