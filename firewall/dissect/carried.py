@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from firewall.dissect.ip import Packet
 
 IP_IN_IP, IPV6_IN_IP, GRE, ETHER_IP, PIM, MPLS_IN_IP = 4, 41, 47, 97, 103, 137  # protocols of IP
-# Of UDP, where packets may stand in packets however late: behind what controls the tunnel, or an access point's beacons.
+# Of UDP, where packets may stand in packets however late: behind what controls the tunnel, or beacons.
 PORTS: Final = frozenset((1701, 2152, 3544, 4789, 4790, 5247, 6081, 6635, 8472, 37008))
 _CHECKSUM, _ROUTING, _KEY, _SEQUENCE, _ACKNOWLEDGES = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080  # of GRE's first two bytes
 _PPP, _ERSPAN, _ERSPAN_3, _BRIDGED, _NSH = b"\x88\x0b", b"\x88\xbe", b"\x22\xeb", b"\x65\x58", b"\x89\x4f"
