@@ -459,6 +459,14 @@ def test_unknown_quic_and_tunnels_over_udp() -> None:
     assert (tunnel.signs, tunnel.protocol) == ((Sign.TUNNEL,), "wireguard")
 
 
+@pytest.mark.parametrize(("host", "told"), [(b"239.255.255.250:1900", "239.255.255.250"), (b"[FF02::C]:1900", "ff02::c"), (b"box.local", "box.local")])
+def test_where_a_search_for_neighbours_goes_is_told_and_is_no_name(host: bytes, told: str) -> None:
+    search = b"M-SEARCH * HTTP/1.1\r\nHOST: " + host + b'\r\nMAN: "ssdp:discover"\r\n\r\n'
+    heard = Datagrams().hear(search)
+    assert (heard.said, heard.signs, heard.addresses, heard.protocol) == ((), (), (told,), "ssdp")
+    assert Datagrams().hear(search[:30]) == NO_NAME_YET
+
+
 def test_plain_dns_past_ours() -> None:
     """Over either transport, with the name; answers, other classes and what only begins like a question are none."""
     asked = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\3wwW\7example\0\0\x1c\0\x01"

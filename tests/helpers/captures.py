@@ -444,6 +444,8 @@ def _cases() -> None:
     case("quic-refused-name", [(START + n, udp(PHONE, 40000, FAR, 443, one)) for n, one in enumerate(refused)],
          {"name": "dns.google", "via": "quic", "verdict": "block"})
     case("quic-never-finished", [(START, udp(PHONE, 40000, FAR, 443, refused[0]))], {"name": "", "via": "unfinished", "verdict": "block"})
+    search = b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n"
+    case("ssdp", [(START, udp(PHONE, 40000, "239.255.255.250", 1900, search))], {"name": "239.255.255.250", "via": "none"})
     for version in (b"Q043", b"Q050"):
         case(f"quic-google-{version.decode()}", [(START, udp(PHONE, 40000, FAR, 443, quicwriter.google("www.example.com", version)))],
              {**quic, "via": "quic-unknown", "verdict": "block", "names": [{"name": "www.example.com", "source": "quic"}]})
