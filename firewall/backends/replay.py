@@ -134,14 +134,14 @@ class Replay:
                     payload, proto, key, offset, flags = six(data, start)
                     if (known := sides.get(proto)) is not None:
                         side = known.get(key)
-                        length = payload + 40
+                        length = payload and payload + 40
                 if side is not None:
                     if side.quiet:
                         counted = proto != tcp or flags & opens != syn
                     else:
                         counted = proto == tcp and payload == offset >> 4 << 2 and not flags & changes
                     if counted:
-                        side.bytes += length
+                        side.bytes += length or end - start - ETHERNET_HEADER  # 0: the card would have cut it (TSO)
                         side.last = time
                         continue
                 self._packet(time, data[start:end], side)

@@ -93,6 +93,24 @@ def test_what_packets_carry_has_rows_of_its_own_behind_that_of_the_tunnel(name: 
     assert outer["via"] == ("none" if name in carriers.STREAMS else "tunnel")
 
 
+@pytest.mark.parametrize("dst", [captures.FAR, captures.FAR6])
+def test_packets_without_a_length_are_counted_as_long_as_they_are(dst: str) -> None:
+    """So they are recorded on a machine whose card cuts them (TSO)."""
+    talk = captures.Talk(dst=dst).shake().say(captures.records(captures.hello("www.example.com"))).answer(bytes(900))
+    packets = talk.answer(bytes(5_000)).say(bytes(5_000), 5_000).packets
+    at = slice(2, 4) if dst == captures.FAR else slice(4, 6)
+    rows = []
+    for cut in (False, True):
+        made = [(time, bytearray(packet)) for time, packet in packets]
+        for _, packet in made:
+            if cut and len(packet) > 5_000:
+                packet[at] = b"\0\0"
+        (row,) = corpora.replayed((time, 1, frame) for time, frame in captures.on("ethernet", [(time, bytes(packet)) for time, packet in made]))
+        rows.append(row)
+    assert rows[0]["bytes_up"] > 5_000 < rows[0]["bytes_down"]
+    assert rows[0] == rows[1]
+
+
 def test_a_tunnel_that_carries_nothing_for_long_is_looked_into_on_its_own_port() -> None:
     port, wrap = carriers.DATAGRAMS["capwap-cisco"]
     beacons = [(captures.START - 1, captures.udp(captures.PHONE, 50_000, "192.0.2.9", port, b"\0\x10\3\0" + bytes(60)))] * 100
