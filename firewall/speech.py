@@ -66,7 +66,6 @@ MOST_PIECES = 8  # of anything binary: nobody asks for TLS later, and a connecti
 _TLS_FIRST = (b"\x16", b"\x15")
 _REQUEST = re.compile(rb"(?m)^[A-Z]{1,20} [^\n]+ HTTP/1\.[0-9]\r?\n")  # in text that began otherwise
 _HELLO_FIRST = re.compile(rb"\x16[\0-\x0f]")  # in text, where nothing else begins like it
-_SSDP = re.compile(rb"(?:M-SEARCH|NOTIFY) \* HTTP/1\.[0-9]\r?\n")  # in a datagram (UPnP's architecture, 1.3)
 # Its first bytes among any others, perhaps behind empty records; of versions a record may say any (RFC 8446, 5.1).
 HELLO_LIKELY = re.compile(
     rb"\x16[\0-\x0f].(?:\0\0\x16[\0-\x0f].){,4}(?:\x00\x01\x01|[\x00-\x40].\x01[\0-\2])", re.DOTALL
@@ -372,8 +371,7 @@ class Datagrams:
             return self._unlike_quic(data)
         if strange := self._initials.unknown:
             word = f"quic {strange.version:#010x}"
-            said = (strange.name,) if strange.name else ()  # for people
-            self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), addresses=said, protocol=word))
+            self._keep(NO_NAME_YET._replace(signs=(Sign.STRANGE_QUIC,), addresses=strange.names, protocol=word))
         if isinstance(found, quic.Unknown):
             return self._hellos((), Source.QUIC, "quic")
         if not found:
@@ -402,8 +400,8 @@ class Datagrams:
             heard = NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
         elif isinstance(asked := dns.question(data), dns.Question):  # what goes to port 53 our own DNS has
             heard = Heard(_of_questions((asked.name,)), True, False, (Sign.DNS_ELSEWHERE,), protocol="dns")
-        elif _SSDP.match(data):
-            heard = NO_NAME_YET._replace(addresses=_searched(data), protocol="ssdp")
+        elif (hosts := http.searched(data)) is not NOT_MINE:
+            heard = NO_NAME_YET._replace(addresses=hosts, protocol="ssdp")
         before = self._heard
         if before is not None and {*heard.said, *heard.signs} <= {*before.said, *before.signs}:
             return NOTHING_NEW
@@ -435,12 +433,6 @@ def _without_old_questions(said: tuple[Name, ...]) -> tuple[Name, ...]:
         return said
     old = [name for name in said if name.source is Source.DNS_ELSEWHERE][MOST_NAMES - len(said) :]
     return tuple(name for name in said if name not in old)
-
-
-def _searched(data: bytes) -> tuple[str, ...]:
-    """The Host of a search for neighbours: a group's address, or a name that no server is asked by."""
-    found = http.Requests().feed(data)
-    return found[0].hosts + found[0].addresses if isinstance(found, tuple) and found else ()
 
 
 def said_by(hello: tls.Hello, source: Source) -> Heard:

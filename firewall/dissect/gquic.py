@@ -29,12 +29,12 @@ def version(datagram: bytes) -> int | None:
     return int.from_bytes(match[1] or match[2]) if match else None
 
 
-def name(said: bytes) -> str | None:
-    """The server's name in the hello that stands anywhere in `said`; None if there is none, or it is cut off."""
+def names(said: bytes) -> tuple[str, ...]:
+    """The server's name in the hello that stands anywhere in `said`; empty if there is none, or it is cut off."""
     start = said.find(_HELLO)
     table = start + 8  # behind the message's tag, the number of tags, and two bytes of nothing
     if start < 0 or table > len(said):
-        return None
+        return ()
     (count,) = _COUNT.unpack_from(said, start + 4)
     values = table + _TAG.size * count
     begin = 0
@@ -44,6 +44,7 @@ def name(said: bytes) -> str | None:
         tag, end = _TAG.unpack_from(said, at)
         if tag == _NAME:
             value = said[values + begin : values + end]
-            return host_name(value) if len(value) == end - begin else None
+            name = host_name(value) if len(value) == end - begin else None
+            return (name,) if name else ()
         begin = end
-    return None
+    return ()

@@ -36,6 +36,7 @@ _FIELD = re.compile(
 # What some servers take for a head all the same: of HTTP/0.9, of a version that nobody has, behind white space.
 _ODD_HEAD = re.compile(rb"(?i)\s*\S{1,64}[ \t][^\r\n]*[ \t]HTTP/")
 _ODD_HOST = re.compile(rb"(?im)^[ \t]*(?:\S{1,64}[ \t]+[a-z][a-z0-9+.-]*://([^/?#\\\s]*)|host[ \t]*:([^\r\n]*))")
+_SEARCH: Final = re.compile(rb"(?:M-SEARCH|NOTIFY) \* HTTP/1\.[0-9]\r?\n")  # UPnP's device architecture, 1.3
 
 
 class Request(NamedTuple):
@@ -313,3 +314,11 @@ def odd_hosts(data: bytes) -> tuple[str, ...]:
     """The names in what looks like a request's head, and is none."""
     said = (uri.rpartition(b"@")[2] or host.strip() for uri, host in _ODD_HOST.findall(data))
     return tuple([name for one in said for name in claimed(one)])
+
+
+def searched(datagram: bytes) -> tuple[str, ...] | NotMine:
+    """The Host of a search for neighbours in a datagram (SSDP): a group's address, or a name that no server has."""
+    if not _SEARCH.match(datagram):
+        return NOT_MINE
+    found = Requests().feed(datagram)
+    return found[0].hosts + found[0].addresses if isinstance(found, tuple) and found else ()

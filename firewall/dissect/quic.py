@@ -43,7 +43,7 @@ class Unknown(NamedTuple):
     """QUIC, by all appearances, of a version whose Initial packets cannot be read."""
 
     version: int
-    name: str | None = None  # that Google's own hello says
+    names: tuple[str, ...] = ()  # that Google's own hello says
 
 
 class _Scheme(NamedTuple):
@@ -306,7 +306,7 @@ def _google(data: bytes) -> Unknown | None:
     if version == gquic.Q050:
         packet = _next_packet(data, 0)
         data = (_decrypt(data, packet, _keys(_GOOGLE, packet.dcid))[0] if packet and packet.number else None) or b""
-    return Unknown(version, gquic.name(data))
+    return Unknown(version, gquic.names(data))
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.dissect import NEED_MORE, NOT_MINE
-from firewall.dissect.http import LARGEST_HEAD, Request, Requests
+from firewall.dissect.http import LARGEST_HEAD, Request, Requests, searched
 
 GET = b"GET /a HTTP/1.1\r\nHost: good.com\r\nAccept: */*\r\n\r\n"
 EVIL = b"POST /up HTTP/1.1\r\nHost: miui.com\r\nContent-Length: 0\r\n\r\n"
@@ -270,3 +270,20 @@ def test_mutations_end_in_an_answer(changes):
     found = machine.feed(bytes(data))
     assert found in (NEED_MORE, NOT_MINE) or isinstance(found, tuple)
     assert machine.begun + machine.in_body + machine.opaque <= 1
+
+
+SEARCH = b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(("said", "told"), [
+    (SEARCH, ("239.255.255.250",)),
+    (SEARCH.replace(b"M-SEARCH", b"NOTIFY").replace(b"239.255.255.250", b"[FF02::C]"), ("ff02::c",)),
+    (SEARCH.replace(b"239.255.255.250:1900", b"box.local"), ("box.local",)),
+    (SEARCH.replace(b"HOST", b"ST"), ()),
+    (SEARCH[:30], ()),
+    (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", NOT_MINE),
+    (b"HTTP/1.1 200 OK\r\n\r\n", NOT_MINE),
+    (b"", NOT_MINE),
+])
+def test_where_a_search_in_a_datagram_goes(said: bytes, told: object) -> None:
+    assert searched(said) == told
