@@ -165,7 +165,7 @@ def answer(data: bytes, asked: bytes, *, any_case: bool = False) -> Answer | Not
         return NOT_MINE
     name_end = _plain_name(asked, HEADER)
     end = name_end + 4
-    if data[name_end:end] != asked[name_end:end]:
+    if not name_end or end > len(data) or data[name_end:end] != asked[name_end:end]:
         return NOT_MINE
     wire, echo = asked[HEADER:name_end], data[HEADER:name_end]
     if echo != wire and not (any_case and echo.lower() == wire.lower()):

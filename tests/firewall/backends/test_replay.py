@@ -141,6 +141,17 @@ def test_packets_in_packets_in_packets_have_an_end() -> None:
     assert len(list(corpora.replayed([(captures.START, 1, frame) for _, frame in captures.on("ethernet", [(0, packet)])]))) == 1
 
 
+def test_answers_cut_off_anywhere_are_no_harm() -> None:
+    """As recordings have them that keep so many bytes of each packet."""
+    (_, query), (_, answer) = captures.asked("www.example.com", captures.FAR)
+    for size in range(28, len(answer) + 1):
+        frames = captures.on("ethernet", [(captures.START, query), (captures.START, answer[:size])])
+        (row,) = corpora.replayed((time, 1, frame) for time, frame in frames)
+        assert row["name"] == "www.example.com"
+        (row,) = corpora.replayed((time, 1, frame) for time, frame in frames[1:])  # the question is not in it
+        assert row["name"] in {"", "www.example.com"}
+
+
 def test_a_name_learnt_before_the_flow_counts_and_one_that_is_long_past_does_not() -> None:
     for later, via in ((0, "dns"), (10_000, "none")):
         talk = captures.Talk(dport=5000, at=captures.START + later).shake().say(b"\0\1").packets
