@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.commands import Watch
-from firewall.dissect import tls
+from firewall.dissect import http, tls
 from firewall.dissect.order import CONTRADICTS
 from firewall.speech import NOTHING_NEW, Heard, Said, Speech, listener
 from rules.observation import Name, Sign, Source
@@ -88,6 +88,12 @@ class Listener:
         if not new and not fresh and self.said and _OPENING.match(data):
             self.hear(data)
         return heard
+
+    def cut_off(self, data: bytes) -> None:
+        """The recording kept only this of a packet: a host in it is told, and no rule counts it."""
+        if _OPENING.match(data):
+            found = (Name(host, Source.HTTP) for host in http.odd_hosts(data[: data.rfind(b"\n")]))
+            self.literals = tuple(dict.fromkeys((*self.literals, *found)))
 
     def lost(self, data: bytes) -> None:
         """Bytes of the stream are missing in front of these: only a beginning makes sense."""

@@ -265,7 +265,10 @@ class Replay:
         if flow.asks and packet.proto == ip.UDP:
             self._talk(flow, whole[packet.payload : packet.end], up=up)
         elif up and not side.quiet:
-            self.cut |= packet.payload + payload > len(whole)
+            if packet.payload + payload > len(whole):
+                self.cut = True
+                if flow.listener is not None:
+                    flow.listener.cut_off(whole[packet.payload : packet.end])
             self._upload(flow, whole, packet)
         elif not (up or flow.asks):
             answer = whole[packet.payload : packet.end]

@@ -141,6 +141,16 @@ def test_packets_in_packets_in_packets_have_an_end() -> None:
     assert len(list(corpora.replayed([(captures.START, 1, frame) for _, frame in captures.on("ethernet", [(0, packet)])]))) == 1
 
 
+def test_of_a_request_cut_off_behind_its_host_the_host_is_told() -> None:
+    said = captures.get("www.example.com")
+    frames = captures.on("ethernet", captures.Talk(dport=80).shake().say(said).packets)
+    time, last = frames.pop()
+    line = said.index(b"\r\nAccept") + 2
+    for size in range(8, len(said)):
+        (row,) = corpora.replayed([*((at, 1, frame) for at, frame in frames), (time, 1, last[: size - len(said)])])
+        assert (row["name"], row["via"], row["verdict"]) == ("www.example.com" if size >= line else "", "unfinished", "block")
+
+
 def test_answers_cut_off_anywhere_are_no_harm() -> None:
     """As recordings have them that keep so many bytes of each packet."""
     (_, query), (_, answer) = captures.asked("www.example.com", captures.FAR)
