@@ -3,7 +3,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 .DEFAULT_GOAL := menu
-.PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints guest guest-boot campaign unbroken deb deb-test clean
+.PHONY: menu run test lint type unit fuzz lab bench bench-peers bench-check bench-readme screenshots constraints guest guest-boot campaign unbroken others deb deb-test clean
 
 menu: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -44,6 +44,9 @@ campaign: ## the gate struck at length, into tests/campaign (a quarter of an hou
 
 unbroken: ## what must not be broken, QUIC as well, into tests/campaign (a quarter of an hour)
 	status=0; for part in quic unbroken; do $(SUDO) $(BIN)/python tests/campaign/$$part.py || status=1; done; exit $$status
+
+others: ## captures of yours beside tshark, name by name: make others DIRS="/some/folder ..."
+	$(BIN)/python tests/campaign/others.py $(DIRS)
 
 bench: bench-peers ## every promise, measured beside its peers, into bench/results/ (a quarter of an hour)
 	$(SUDO) $(BIN)/python bench/run.py
