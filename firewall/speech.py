@@ -12,7 +12,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, Protocol
 
-from firewall.dissect import NEED_MORE, NOT_MINE, dns, dtls, elsewhere, h2, http, httpdns, quic, tls, tunnels, xiaomi
+from firewall.dissect import NEED_MORE, NOT_MINE, dns, dtls, h2, http, httpdns, quic, tls, tunnels, xiaomi
+from firewall.dissect.opening import Opening
 from rules.observation import Name, Sign, Source
 
 
@@ -107,16 +108,16 @@ class Speech:
     """A TCP flow: fed with the phone's stream in order and without gaps."""
 
     __slots__ = (
-        "_addresses", "_asked", "_asks", "_begun", "_in_clear", "_left", "_likely", "_opening", "_pieces", "_requests",
-        "_said", "_signs", "_tail",
+        "_addresses", "_asked", "_begun", "_binary", "_in_clear", "_left", "_likely", "_opening", "_pieces",
+        "_requests", "_said", "_signs", "_tail",
     )
 
     def __init__(self) -> None:
         self._likely = True  # False: it began unlike HTTP, and is only listened to
         self._begun = b""  # of a hello or frame that is not whole yet
         self._opening: bytes | None = None  # what may become the first request's head
-        self._asks: elsewhere.Questions | None = None  # it may be a talk with a resolver
-        self._asked: tuple[Name, ...] = ()  # in it
+        self._binary: Opening | None = None  # it may be a tunnel, or a talk with a resolver
+        self._asked: tuple[Name, ...] = ()  # in that
         self._in_clear: re.Pattern[bytes] | None = None  # it may become TLS, whose hello begins like this
         self._left = self._pieces = 0  # bytes of it and pieces that are listened to
         self._tail = b""  # of it, what has passed and may be the first of a hello or request
@@ -132,7 +133,9 @@ class Speech:
 
     @property
     def size(self) -> int:
-        mine = len(self._begun) + len(self._tail) + len(self._opening or b"") + (self._asks.size if self._asks else 0)
+        mine = len(self._begun) + len(self._tail) + len(self._opening or b"")
+        if self._binary is not None:
+            mine += self._binary.size
         return mine if self._requests is None else mine + self._requests.size
 
     def hear(self, data: bytes) -> Said:
@@ -145,8 +148,8 @@ class Speech:
             self._left, self._pieces = self._left - len(data), self._pieces - 1
             if _REQUEST.match(data):
                 self._tail = b""  # of what is no line in front of it
-            if self._asks is not None:
-                self._ask(self._asks, data)
+            if self._binary is not None:
+                self._tell(self._binary, data)
             return self._with_questions(self._listen(self._tail + self._begun + data))
         data = self._begun + data
         heard = self._open(data)
@@ -199,38 +202,30 @@ class Speech:
     def _unlike_http(self, data: bytes) -> Said:
         """A beginning that HTTP's reader has turned away. In text that is not before a first line's end."""
         data = data.lstrip(b"\r\n")
-        word = tunnel = tunnels.tcp(data)
-        if tunnel is not NOT_MINE:
-            self._signs = (Sign.TUNNEL,)
-            if tunnel == "openvpn":  # the hello of its own TLS stands in pieces within its frames
-                return NO_NAME._replace(signs=self._signs, protocol=tunnel)
-        elif self._ask(elsewhere.Questions(), data):
-            word = "dns"
+        word = self._tell(Opening(), data)
+        if word == "openvpn":  # the hello of its own TLS stands in pieces within its frames
+            return NO_NAME._replace(signs=self._signs, protocol=word)
         self._requests = None
-        text = _TEXT.match(data) if word is NOT_MINE else None
+        text = None if word else _TEXT.match(data)
         self._in_clear = _HELLO_FIRST if text else HELLO_LIKELY
         left = sys.maxsize if text and _MAY_START_TLS.match(data) else MOST_TEXT if text else MOST_BINARY
         self._left, self._pieces = left - len(data), (sys.maxsize if text else MOST_PIECES) - 1
         heard = self._with_questions(self._listen(data))
-        if word is NOT_MINE or not isinstance(heard, Heard):
-            return heard
-        return heard._replace(protocol=heard.protocol or word)
+        return heard._replace(protocol=heard.protocol or word) if isinstance(heard, Heard) else heard
 
     def _with_questions(self, heard: Said) -> Said:
         """Nothing is said while a question has begun whose name may stand in what comes next."""
-        if heard in (NO_NAME, NO_NAME_YET) and self._asks is not None and self._asks.begun:
+        if heard in (NO_NAME, NO_NAME_YET) and self._binary is not None and self._binary.asking:
             return MORE
         return heard.beside(self._said, self._signs, self._asked) if isinstance(heard, Heard) else heard
 
-    def _ask(self, asks: elsewhere.Questions, data: bytes) -> bool:
-        """What it asks of another resolver; whether it has asked. The newest stands first, as in Datagrams."""
-        found = asks.feed(data)
-        self._asks = asks if found is not NOT_MINE else None
-        if not isinstance(found, tuple):
-            return False
-        self._asked = tuple(dict.fromkeys((*_of_questions(found), *self._asked)))[:MOST_NAMES]
-        self._signs = tuple(dict.fromkeys((*self._signs, Sign.DNS_ELSEWHERE)))
-        return True
+    def _tell(self, opening: Opening, data: bytes) -> str:
+        """A tunnel, or what another resolver is asked for; in a word. The newest name stands first, as in Datagrams."""
+        self._binary = opening if opening.feed(data) else None
+        self._asked = tuple(dict.fromkeys((*_of_questions(opening.names), *self._asked)))[:MOST_NAMES]
+        if opening.word and not self._signs:
+            self._signs = (Sign.DNS_ELSEWHERE if opening.word == "dns" else Sign.TUNNEL,)
+        return opening.word
 
     @staticmethod
     def _xiaomi(data: bytes) -> Said:
@@ -271,7 +266,7 @@ class Speech:
         if request is None:
             if http.odd_head_begins(data):
                 return MORE
-            goes_on = self._asks is not None or (self._left > 0 and self._pieces > 0)
+            goes_on = self._binary is not None or (self._left > 0 and self._pieces > 0)
             heard = NO_NAME_YET if goes_on else NO_NAME
             return heard if self._left > MOST_TEXT else heard._replace(said=_of_http(http.odd_hosts(data)))
         self._requests = http.Requests()

@@ -15,6 +15,8 @@ from firewall.dissect.carried import within
 
 PPTP_MAGIC: Final = b"\x1a\x2b\x3c\x4d"  # RFC 2637, 2.1
 MOST_METHODS = 9  # of a SOCKS5 greeting; IANA has assigned nine
+LONGEST_SOCKS4 = 8 + 255 + 255 + 2  # bytes of its request: a user and a name, each to its zero
+LONGEST_OPENVPN = 2_048  # bytes of its first message, with a client's key in it (--tls-crypt-v2)
 
 _OPENVPN_OPCODES: Final = frozenset(opcode << 3 for opcode in (1, 7, 10))  # the client's first; key id 0
 _OPENVPN_MACS: Final = (16, 20, 28, 32, 48, 64)  # bytes of --tls-auth's HMAC
@@ -38,6 +40,21 @@ def tcp(data: bytes) -> str | NotMine:
     if len(data) >= end and _is_openvpn(data[2:end]):
         return "openvpn"
     return NOT_MINE
+
+
+def may_begin(data: bytes) -> bool:
+    """Whether a stream that begins like this, and is none yet, may become what `tcp` knows; SSH apart, a line."""
+    size, first = len(data), data[:1]
+    if size < 3:
+        return True
+    if first == b"\x05":
+        return data[1] <= MOST_METHODS and size < 2 + data[1]
+    if first == b"\x04":
+        return data[1] in (1, 2) and size <= LONGEST_SOCKS4
+    length = int.from_bytes(data[:2])
+    if data[2] in _OPENVPN_OPCODES:
+        return size < 2 + length <= LONGEST_OPENVPN
+    return size < 8 and (b"\0\x01" + PPTP_MAGIC).startswith(data[2:])
 
 
 def udp(data: bytes) -> str | NotMine:

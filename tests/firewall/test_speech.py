@@ -492,6 +492,15 @@ def test_a_question_past_ours_is_read_in_any_pieces_and_so_is_the_next() -> None
     assert names(heard[-1]) == ["api.example", "www.example"], "the newest stands first"
 
 
+def test_a_tunnel_in_pieces_is_one_when_its_first_message_is_whole() -> None:
+    for begin in (b"\0\x0e\x38sessions" + bytes(5), b"\x05\x03\0\1\2"):
+        speech = Speech()
+        heard = [speech.hear(begin[at : at + 1]) for at in range(len(begin))]
+        assert {(one.signs, one.may_say_more) for one in heard[:-1]} == {((), True)}
+        assert heard[-1].signs == (Sign.TUNNEL,)
+        assert speech.hear(b"\x81more").signs == (Sign.TUNNEL,)
+
+
 def test_who_asks_many_questions_past_ours_still_says_all_there_is() -> None:
     talk = Datagrams()
     for number in range(40):
