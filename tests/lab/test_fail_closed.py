@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import families
 import pytest
 from judge import ALLOW_ALL, Lab, TooLate, consentry, fresh_name, lab_up, wait_for, wires_up
 
@@ -162,6 +163,7 @@ def test_broken_rules_at_the_start_lock(tmp_path: Path) -> None:
     rules.write_text('[[rule]]\naction = "allow"\nmatch = "nam:x"\n')
     name = fresh_name()
     up = consentry("lab", "up", "--rules", str(rules), lab=name, check=False)
+    families.watch([f"{name}-phone1"])
     try:
         assert up.returncode == 1
         assert "LOCKED" in up.stderr + up.stdout
@@ -177,6 +179,7 @@ def test_broken_rules_at_the_start_lock(tmp_path: Path) -> None:
         wait_for(lambda: lab.state_is("ENFORCING"))
         assert lab.fetch("http://example.com/") == {True}
     finally:
+        families.leave([f"{name}-phone1"])
         consentry("lab", "down", lab=name)
 
 
