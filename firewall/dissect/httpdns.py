@@ -22,19 +22,20 @@ _ASKS = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?"
     r"(?:/\d{1,12}/(?:sign_)?(?:d|resolve)|/(?:v\d+/)?(?:sign_)?(?:d|resolve|httpdns)/?|/gslb/?|/dns-query)\?(.+)"
 )
+_POSTED = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?/dns-query/?")  # the question is the body (RFC 8484, 4.1)
 _NAMING = frozenset(("host", "dn", "domain", "name", "list", "dns"))
 
 
 class Asked(NamedTuple):
     """A question to such a service."""
 
-    names: tuple[str, ...]  # that were asked for; empty: encrypted, or none that could be one
+    names: tuple[str, ...]  # that were asked for; empty: encrypted, in the body, or none that could be one
 
 
 def asked(target: str) -> Asked | None:
     """What a request with this target asks for; None if it looks like no such question."""
     if "?" not in target:
-        return None
+        return Asked(()) if _POSTED.fullmatch(target[:LONGEST]) else None
     match = _ASKS.match(target[:LONGEST])
     if match is None:
         return None

@@ -69,6 +69,7 @@ WAYS: dict[str, list[tuple[str, tuple[str, str], int, Callable[[str], bytes]]]] 
         ("tcp", FRIENDS, 80, lambda t: asks(t, "/164566/sign_d?host=appmarket.example.net&s=")),
         ("tcp", FRIENDS, 80, lambda t: asks(t, "/dns-query?name=www.example.net&t=")),
         ("tcp", FRIENDS, 8080, lambda t: asks(t, "/d?dn=www.example.net&t=")),
+        ("tcp", FRIENDS, 80, lambda t: f"POST /dns-query HTTP/1.1\r\nHost: 192.0.2.1\r\nContent-Length: 0\r\nX-T: {t}\r\n\r\n".encode()),
     ],
     "bypass/8": [
         ("tcp", FRIENDS, 8853, lambda t: tls(t, "resolver.example.net", protocols=(b"dot",))),

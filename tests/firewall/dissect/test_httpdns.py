@@ -21,13 +21,13 @@ QUERY = b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01"
     ("/gslb/?ver=4.0&type=wifi&list=app.chat.xiaomi.net%2Cresolver.msg.xiaomi.net", ("app.chat.xiaomi.net", "resolver.msg.xiaomi.net")),
     ("/resolve?name=miui.com&type=A", ("miui.com",)),
     ("/dns-query?dns=" + urlsafe_b64encode(QUERY).decode().rstrip("="), ("www.example.com",)),
-    ("/dns-query?dns=!!!", ()),
+    ("/dns-query?dns=!!!", ()), ("/dns-query", ()), ("http://192.0.2.1/dns-query/", ()),
 ])
 def test_questions(target, names):
     assert asked(target).names == names
 
 
-@pytest.mark.parametrize("target", ["/", "/d", "/?dn=a.example", "/search?name=a.example", "/d?q=a.example", "/index/d?host=a.example", "a.example:443", ""])
+@pytest.mark.parametrize("target", ["/", "/d", "/?dn=a.example", "/search?name=a.example", "/d?q=a.example", "/dns-query/docs", "/my/dns-query", "/index/d?host=a.example", "a.example:443", ""])
 def test_other_requests(target):
     assert asked(target) is None
 
