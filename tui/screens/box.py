@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
+from tui.widgets.footer import Footer
 from tui.widgets.header import Header
 from tui.widgets.said import Said
 
@@ -36,7 +37,7 @@ class Box(ModalScreen[None]):
         with VerticalScroll():
             yield Static("", markup=False)
         yield Said()
-        yield Footer(show_command_palette=False, compact=True)
+        yield Footer()
 
     def action_undo(self) -> None:
         self.gate.step("undo")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from firewall.control import NoGateway, Refused
 from firewall.episode import Episode
 from rules.completion import Vocabulary
 from tui import marking
+from tui.widgets.footer import Footer
 from tui.widgets.header import Header
 from tui.widgets.said import Said
 from tui.widgets.table import Table
@@ -65,7 +66,7 @@ class Page(Screen[None]):
         yield self.tabs
         yield from self.body()
         yield Said()
-        yield Footer(show_command_palette=False, compact=True)
+        yield Footer()
 
     def tick(self) -> None:
         """Ten times a second while this page is to be seen: draw what has changed."""

@@ -143,4 +143,4 @@ class Header(Static):
         line, state = headline(self._pulse, self._glyphs, self.size.width or 80, self._notice, time.monotonic())
         self.set_class(state not in COLOURS, "-closed")
         self.set_class(state == "WATCHING", "-open")
-        self.update(line)
+        self.update(line, layout=False)  # always one line

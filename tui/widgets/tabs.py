@@ -81,7 +81,8 @@ class Tabs(Static):
             style = "$primary bold" if page == self._page else "$warning bold" if asked else "$muted"
             line = Content.assemble(line, " " * (at - line.cell_length), (text, style))
         free = width - line.cell_length - 1
-        self.update(Content.assemble(line, " " * max(0, free - aside.cell_length), aside.truncate(max(0, free))))
+        line = Content.assemble(line, " " * max(0, free - aside.cell_length), aside.truncate(max(0, free)))
+        self.update(line, layout=False)  # always one
 
     def on_click(self, event: events.Click) -> None:
         for page, at, text in self._tabs:
