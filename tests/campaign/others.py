@@ -78,7 +78,8 @@ def frames(path: Path) -> list[Frame]:
     try:
         found.extend(Capture(path))
     except CaptureError as error:
-        print(f"    {error}")
+        if found:  # else it is any other file of the folder
+            print(f"    {error}")
     return found
 
 
@@ -104,7 +105,8 @@ def main(folders: list[str]) -> int:
     of: dict[tuple[str, str], list[bool]] = defaultdict(list)
     raised = 0
     for path in sorted(file for folder in folders for file in Path(folder).rglob("*") if file.is_file()):
-        wanted, packets = told(path), frames(path)
+        packets = frames(path)
+        wanted = told(path) if packets else {}
         for variant in (list, corpora.reversed_segments, corpora.duplicated):
             try:
                 for kind, found, difference in measure(path, wanted, variant(packets)):
