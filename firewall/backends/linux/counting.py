@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rules.verdict import Verdict
 
 A_TURN: Final = 64  # flows told at once
+LOOK_SECONDS: Final = 0.5  # between looks at how full the table is: a flood fills a tenth of it in a second
 COUNT_SECONDS: Final = 2.0  # between looks at the bytes of live flows, at least
 SHARE: Final = 25  # times as long as such a look took: many flows cost 4 % of a core at most
 MOST_COUNTED: Final = 4_096  # live flows; of more, only the end is counted
@@ -94,13 +95,13 @@ async def keep_counting(
 ) -> None:
     """For ever: how far the live flows are, every two seconds or so, and whether their table fills."""
     strained = False
-    pause = COUNT_SECONDS
+    counts = 0.0  # the next time
     dump = nfnl.Netlink()
     quiet = 0.0  # until when a full table has been said
     past: deque[tuple[float, int]] = deque()  # time, connections that had ended unjudged
     try:
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(LOOK_SECONDS)
             there, most = int(_FLOWS.read_text()), int(_MOST_FLOWS.read_text())
             past.append((time.monotonic(), ends.unjudged))
             while past[0][0] < past[-1][0] - BEGUN_SECONDS:
@@ -119,7 +120,7 @@ async def keep_counting(
                 quiet = time.monotonic() + SAID_SECONDS
                 lost = "the connection table is full, new flows may be dropped"
                 deliver([Strained(f"{lost}: {there} of {most} (sysctl net.netfilter.nf_conntrack_max)")])
-            if there > MOST_COUNTED:
+            if there > MOST_COUNTED or time.monotonic() < counts:
                 continue
             found: list[Input] = []
             began = time.monotonic()
@@ -134,6 +135,6 @@ async def keep_counting(
                         await asyncio.sleep(0)  # packets first
             if found:
                 deliver(found)
-            pause = max(COUNT_SECONDS, SHARE * (time.monotonic() - began))
+            counts = time.monotonic() + max(COUNT_SECONDS, SHARE * (time.monotonic() - began))
     finally:
         dump.close()
