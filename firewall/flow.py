@@ -27,8 +27,10 @@ from firewall.speech import (
     Heard,
     Speech,
     listener,
+    said_by,
 )
 from firewall.stream import FAR, SEQUENCE, Place, Remembered, Stream
+from rules.observation import Source
 from rules.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ HELD_FLOWS = 8  # of one phone
 BURST_SECONDS = 1.0  # packets queued before the kernel learnt a verdict are seen within this
 BURST_BYTES = 1 << 16  # and are no more than this: the phone waits for an ACK then
 MOST_MIDWAY = 1 << 14  # flows that the kernel was told to ask about once more, and has not yet
+_MOST_HELLOS = 4  # in one segment behind what was judged, that are tried
 TCP, UDP = 6, 17
 _RST, _URG = ip.RST, ip.URG
 
@@ -279,11 +282,11 @@ class FlowTable:
             data = data[changes.end() :]
         if not data:
             return Place.KNOWN
-        if data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
-            return stream.follow(stream.next, data) if ahead <= 0 else Place.ODD
+        if ahead <= 0 and data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
+            return stream.follow(stream.next, data)
         end, tail = flow.behind
         seen = tail + data if end == ahead else data
-        if HELLO_LIKELY.search(seen):
+        if _says_another(flow, seen):
             return Place.ODD  # behind what a server reads over: early data that it has refused (RFC 8446, 4.2.10)
         flow.behind = ahead + len(data), seen[-LONGEST_BEGIN:]
         if ahead > FAR:
@@ -354,3 +357,19 @@ class FlowTable:
         """Boot time at which a held flow's time is up."""
         first = next(iter(self._holding.values()), None)
         return None if first is None else first.held_since + HELD_SECONDS
+
+
+def _says_another(flow: Flow, data: bytes) -> bool:
+    """Whether what looks like a hello, wherever it begins, is not whole or says something else than was judged."""
+    begin = HELLO_LIKELY.search(data)
+    for _ in range(_MOST_HELLOS):
+        if begin is None:
+            return False
+        hello = tls.client_hello(data[begin.start() :])
+        if not isinstance(hello, tls.Hello):
+            return True
+        heard = said_by(hello, Source.SNI)
+        if set(heard.said) != set(flow.said) or not set(heard.signs) <= set(flow.signs):
+            return True
+        begin = HELLO_LIKELY.search(data, begin.start() + 1)
+    return begin is not None

@@ -6,6 +6,7 @@ import socket
 import captures
 import pytest
 import quicwriter
+import talk
 from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
@@ -242,6 +243,25 @@ def test_a_second_hello_behind_early_data_is_odd_wherever_it_is_cut(table, wire,
     judge(table, flow, Watch.BEGUN)
     found = [say(table, flow, wire, said[at:end], 100 + len(first) + at, first=False) for at, end in itertools.pairwise((0, *cuts, len(said)))]
     assert any(one is Hearing.WAIT or (isinstance(one, Heard) and one.unfinished) for one in found)
+
+
+@pytest.mark.parametrize(("second", "passes"), [
+    ([b"a.example"], True), ([b"miui.com"], False), ([], False), ([b"a.example", b"miui.com"], False),
+])
+def test_a_second_hello_behind_early_data_may_say_the_same(table, wire, second, passes) -> None:
+    """Whoever sends early data to a server that asks for another hello is an ordinary client."""
+    first, early = talk.hello(server_name(b"a.example")), b"\x17\x03\x03\0\x20" + bytes(32)
+    again = talk.hello(*[server_name(name) for name in second])
+    for pieces in ([early + b"\x14\x03\x03\0\1\1" + again], [early, again]):
+        flow = table.open(key(), b"m", "phone1")
+        heard = say(table, flow, wire, first, 100)
+        flow.said = heard.said
+        judge(table, flow, Watch.BEGUN)
+        at = 100 + len(first)
+        for piece in pieces:
+            found = say(table, flow, wire, piece, at, first=False)
+            at += len(piece)
+        assert (found is Hearing.SAME) is passes
 
 
 READ_OVER = [b"\x14\x03\x03\0\1\1", b"\x17\x03\x03\0\x20" + bytes(32), b"\x17\x03\x03\0\x40" + b"\x16\x03\xff\xff" * 16, b"\x16\x03\x01\0\0", b"\x15\x03\x01\0\2\1\0"]
