@@ -264,11 +264,12 @@ class Speech:
                 return UNFINISHED
         request = _REQUEST.search(data) if b" HTTP/1." in data else None
         if request is None:
-            if http.odd_head_begins(data):
+            asked = tunnels.socks_hosts(data) if Sign.TUNNEL in self._signs else ()
+            if asked is NEED_MORE or http.odd_head_begins(data):
                 return MORE
-            goes_on = self._binary is not None or (self._left > 0 and self._pieces > 0)
-            heard = NO_NAME_YET if goes_on else NO_NAME
-            return heard if self._left > MOST_TEXT else heard._replace(said=_of_http(http.odd_hosts(data)))
+            if self._left <= MOST_TEXT:
+                self._said = tuple(dict.fromkeys((*self._said, *_of_http((*http.odd_hosts(data), *asked)))))
+            return NO_NAME_YET if self._binary is not None or (self._left > 0 and self._pieces > 0) else NO_NAME
         self._requests = http.Requests()
         return self._first(self._requests, data[request.start() :])
 

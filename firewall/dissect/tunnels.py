@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from firewall.dissect import NOT_MINE, NotMine
+from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine
 from firewall.dissect.carried import within
+from firewall.dissect.host import claimed
 
 PPTP_MAGIC: Final = b"\x1a\x2b\x3c\x4d"  # RFC 2637, 2.1
 MOST_METHODS = 9  # of a SOCKS5 greeting; IANA has assigned nine
@@ -22,6 +23,8 @@ _OPENVPN_OPCODES: Final = frozenset(opcode << 3 for opcode in (1, 7, 10))  # the
 _OPENVPN_MACS: Final = (16, 20, 28, 32, 48, 64)  # bytes of --tls-auth's HMAC
 _FIRST_IDS: Final = frozenset((b"\0\0\0\x01", b"\x0f\0\0\x01", b"\x0a\x01\0\x01"))
 _SSH = re.compile(rb"SSH-[12]\.[0-9]{1,3}-")  # RFC 4253, 4.2
+_SOCKS5 = re.compile(rb"\x05[\x01-\x03]\x00\x03(.)", re.DOTALL)  # what is wanted, by name (RFC 1928, 4)
+_SOCKS4A = re.compile(rb"\x04[\x01\x02]..\x00\x00\x00[^\x00][^\x00]*\x00([^\x00]*)", re.DOTALL)  # SOCKS4a
 _TOR = re.compile(r"www\.(?=[a-z]*[2-7])[a-z2-7]{10,25}\.(?:com|net)")
 
 
@@ -85,6 +88,17 @@ def _is_socks(data: bytes) -> bool:
         end = 2 + data[1]
         return 1 <= data[1] <= MOST_METHODS and len(data) >= end and data[end : end + 1] in (b"", b"\x01", b"\x05")
     return data[:1] == b"\x04" and data[1:2] in (b"\x01", b"\x02") and len(data) > 8 and data[-1] == 0
+
+
+def socks_hosts(data: bytes) -> tuple[str, ...] | NeedMore:
+    """The host that a SOCKS client wants, by name: CONNECT by other words. Behind its greeting, or all at once."""
+    if four := _SOCKS4A.match(data):
+        return claimed(four[1])
+    five = _SOCKS5.search(data)
+    if five is None:
+        return ()
+    host = data[five.end() : five.end() + five[1][0]]
+    return claimed(host) if len(host) == five[1][0] else NEED_MORE
 
 
 def _is_openvpn(data: bytes) -> bool:

@@ -592,3 +592,9 @@ def test_what_a_flow_is_shows_behind_noise_too(data: bytes, sign: Sign) -> None:
     assert isinstance(heard, Heard)
     assert heard.signs == (sign,)
     assert speech.hear(data) is NOTHING_NEW
+
+
+def test_what_a_socks_client_wants_is_read() -> None:
+    speech, want = Speech(), b"\x05\x01\0\x03\x0cmiui.example\x01\xbb"
+    assert [names(speech.hear(b"\x05\x01\0")), speech.hear(want[:9])] == [[], MORE]
+    assert names(speech.hear(want[9:])) == names(Speech().hear(b"\x05\x01\0" + want)) == ["miui.example"]

@@ -117,6 +117,8 @@ def odd(name: str, mark: str) -> Iterator[tuple[int, bytes, bytes]]:
     token = next(tokens)
     said = talk.hello(talk.server_name(name.encode()), talk.extension(0x7A7A, token))
     yield 8443, said[:1] + b"\2" + said[2:], token  # Go's servers take any version of a record below 16
+    token = next(tokens)
+    yield 1080, b"\5\1\0\5\1\0\3" + bytes((len(name),)) + name.encode() + b"\1\xbb" + token, token  # SOCKS, all at once
 
 
 def test_odd_bytes_hide_no_name(lab: Lab, open_lab: Lab) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.dissect import NOT_MINE, tunnels
+from firewall.dissect import NEED_MORE, NOT_MINE, tunnels
 
 SESSION = bytes(range(1, 9))
 PLAIN = b"\x38" + SESSION + bytes(5)
@@ -69,3 +69,12 @@ def test_a_name_as_tor_makes_them():
 def test_whatever_comes_there_is_an_answer(data):
     for read in (tunnels.tcp, tunnels.udp):
         assert read(data) is NOT_MINE or isinstance(read(data), str)
+
+
+@pytest.mark.parametrize(("said", "hosts"), [
+    (b"\x05\x01\0\x03\x08miui.com\x01\xbb", ("miui.com",)), (b"\x05\x01\0\x05\x01\0\x03\x08miui.com", ("miui.com",)),
+    (b"\x05\x01\0\x03\x09miui.com", NEED_MORE), (b"\x05\x01\0\x01\x01\x02\x03\x04\0\x50", ()),
+    (b"\x04\x01\0\x50\0\0\0\x01\0miui.com\0", ("miui.com",)), (b"\x04\x01\0\x50\x01\x02\x03\x04anna\0", ()), (b"", ()),
+])
+def test_the_host_that_a_socks_client_wants(said, hosts):
+    assert tunnels.socks_hosts(said) == hosts
