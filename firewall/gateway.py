@@ -65,6 +65,7 @@ class Gateway:
         self._translated = Translated(place)
         self.judge = Judge(phones, self.names, self.consents, self._translated.place)
         self.names.weighs = lambda phone, chain, addr: self.judge.weighs(phone, chain, addr, self._out.now.boot)
+        self.names.inner = self._translated.inner
         self.enforced = Enforced(phones, self.names, self.consents, self._translated.place)
         self.state = State.STARTING
         self.reason = "the rules have not been loaded yet"

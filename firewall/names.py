@@ -55,11 +55,13 @@ class NameTable:
     """(phone, address) -> the chains that were answered with it. A chain is the asked name, then its CNAMEs.
 
     Where room is short, what the rules refuse stays: else a phone would ask for friends until it is forgotten.
-    `weighs` tells how much hangs on a name: more than 0, if it is refused at that address.
+    `weighs` tells how much hangs on a name: more than 0, if it is refused at that address. `inner`: the IPv4 address
+    that an IPv6 one leads to: a name of either is one of both, for phones make the latter themselves (RFC 6877, 7050).
     """
 
     def __init__(self) -> None:
         self.weighs: Callable[[Phone, tuple[str, ...], bytes], int] = lambda *_: 0
+        self.inner: Callable[[bytes], bytes | None] = lambda _: None
         self._of: dict[Phone, _Known] = {}
         self._size = 0
 
@@ -103,8 +105,17 @@ class NameTable:
     def chains(self, phone: Phone, addr: bytes, boot: float) -> tuple[tuple[str, ...], ...]:
         """Every chain that may have led the phone to `addr`, the newest last."""
         known = self._of.get(phone)
-        chains = known.get(addr) if known is not None else None
-        return tuple(chain for chain, until in chains.items() if until > boot) if chains else ()
+        if known is None:
+            return ()
+        chains = known.get(addr) or {}
+        if len(addr) == 16 and (inner := self.inner(addr)):
+            chains = {**(known.get(inner) or {}), **chains}
+        return tuple(chain for chain, until in chains.items() if until > boot)
+
+    def leads(self, addresses: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """These, and the IPv4 addresses that they lead to."""
+        inner = tuple(one for addr in addresses if len(addr) == 16 and (one := self.inner(addr)))
+        return tuple(dict.fromkeys((*addresses, *inner))) if inner else addresses
 
     def addresses(self, phone: Phone, name: str, boot: float) -> tuple[bytes, ...]:
         """The addresses that the phone may reach `name` at: asked for, or a CNAME on the way."""

@@ -38,6 +38,7 @@ class Naming:
             return
         if seen.hints:
             told = tuple(addr for addr in told if self._judge.may_lead(phone, chain, addr, now))
+        told = self._names.leads(told)
         if not self._names.learn(phone, chain, told, seen.ttl, now.boot):
             return  # unanswered: it would be an address whose name nobody knows, or cost one that is refused
         for addr in told:

@@ -32,8 +32,10 @@ class Translated:
         if any(self._nat64.values()):
             policy.translate(*self._nat64.values())
 
+    def inner(self, addr: bytes) -> bytes | None:
+        """The IPv4 machine that an IPv6 address leads to, if it does."""
+        return embedded(addr, self._nat64[TranslatorsFound]) if len(addr) == 16 else None
+
     def place(self, addr: bytes) -> Place:
         """A translator has an address for each IPv4 machine; where that one stands is asked."""
-        own = self._nat64[TranslatorsFound]
-        inner = embedded(addr, own) if own and len(addr) == 16 else None
-        return self._place(inner or addr)
+        return self._place((self._nat64[TranslatorsFound] and self.inner(addr)) or addr)
