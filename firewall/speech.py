@@ -439,7 +439,7 @@ def said_by(hello: tls.Hello, source: Source) -> Heard:
         signs = (Sign.HIDDEN,)
     if "dot" in hello.alpn:
         signs = (*signs, Sign.DOT)
-    if "doq" in hello.alpn:
+    if any(protocol == "doq" or protocol.startswith("doq-i") for protocol in hello.alpn):  # its drafts: doq-i00 and on
         signs = (*signs, Sign.DOQ)
     if not hello.alpn and hello.names and tunnels.like_tor(hello.names[0], hello.alpn):
         signs = (*signs, Sign.TUNNEL)
