@@ -394,8 +394,8 @@ class Datagrams:
         heard = NO_NAME_YET
         if tunnel is not NOT_MINE:
             heard = NO_NAME_YET._replace(signs=(Sign.TUNNEL,), protocol=tunnel)
-        elif isinstance(asked := dns.question(data), dns.Question):  # what goes to port 53 our own DNS has
-            heard = Heard(_of_questions((asked.name,)), True, False, (Sign.DNS_ELSEWHERE,), protocol="dns")
+        elif (asked := dns.asked(data)) is not NOT_MINE:  # what goes to port 53 our own DNS has
+            heard = Heard(_of_questions((asked,)), True, False, (Sign.DNS_ELSEWHERE,), protocol="dns")
         elif (hosts := http.searched(data)) is not NOT_MINE:
             heard = NO_NAME_YET._replace(addresses=hosts, protocol="ssdp")
         before = self._heard

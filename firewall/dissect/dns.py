@@ -107,6 +107,18 @@ def question(data: bytes) -> Question | Unsupported | NotMine:
     return Question(ident, flags, wire, text(wire), qtype, payload)
 
 
+def asked(data: bytes) -> str | NotMine:
+    """The name that another resolver is asked for. Those answer also what `question` refuses: odd records behind it
+    (BIND reads over them), any class, mDNS's bit in that (RFC 6762, 5.4).
+    """
+    if len(data) < HEADER or data[2] & (RESPONSE | OPCODE) >> 8 or data[4:6] != b"\0\1":
+        return NOT_MINE
+    end = _plain_name(data, HEADER)
+    if not end or end + 4 > len(data) or _QUESTION.unpack_from(data, end)[1] & 0x7FFF not in (IN, ANY):
+        return NOT_MINE
+    return text(data[HEADER:end])
+
+
 def _plain_name(data: bytes, at: int) -> int:
     """Where an uncompressed name that begins at `at` ends; 0 if it is none."""
     last = min(len(data), at + LONGEST_NAME)

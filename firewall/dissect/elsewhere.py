@@ -11,6 +11,7 @@ from typing import Final
 from firewall.dissect import NEED_MORE, NOT_MINE, NeedMore, NotMine, dns
 
 _TELLING: Final = 8  # bytes of a message with its length that are enough to know a question by: the name comes later
+_COUNTS: Final = bytes((0, 1, 0, 1, 0, 1, 0, 15))  # questions, answers and so on: more than any resolver reads over
 _SHORTEST: Final = dns.HEADER + 5  # bytes of a question: the root's
 
 
@@ -38,12 +39,12 @@ class Questions:
         names: dict[str, None] = {}
         at = 0
         while len(data) >= (end := at + 2 + int.from_bytes(data[at : at + 2])) and at + 2 <= len(data):
-            question = dns.question(data[at + 2 : end])
-            if not isinstance(question, dns.Question):
+            name = dns.asked(data[at + 2 : end])
+            if name is NOT_MINE:
                 return tuple(names) or NOT_MINE
-            names[question.name] = None
+            names[name] = None
             at = end
-        if not _may_ask(data[at : at + dns.HEADER + 2]):
+        if not _may_ask(data[at : at + 2 + dns.HEADER]):
             return tuple(names) or NOT_MINE
         self._begun = data[at:]
         return tuple(names) or NEED_MORE
@@ -53,10 +54,9 @@ def _may_ask(data: bytes) -> bool:
     """Whether a question with its length in front may begin so: as far as it is here, its head is a question's."""
     if len(data) >= 2 and int.from_bytes(data[:2]) < _SHORTEST:
         return False
-    flags, counts = data[4:5], data[6:13]  # one question, no answer, no authority, few additional records
-    additional = data[13:14]
+    flags = data[4:5]
     return (
         (not flags or not flags[0] & (dns.RESPONSE | dns.OPCODE) >> 8)
-        and b"\0\1\0\0\0\0\0".startswith(counts)
-        and (not additional or additional[0] <= dns.LONGEST_ADDITIONAL)
+        and data[7:8] in (b"", b"\1")
+        and all(byte <= most for byte, most in zip(data[6:], _COUNTS, strict=False))
     )

@@ -474,7 +474,10 @@ def test_plain_dns_past_ours() -> None:
     name = Name("www.example", Source.DNS_ELSEWHERE)
     for heard in (Datagrams().hear(asked), Speech().hear(len(asked).to_bytes(2) + asked)):
         assert (heard.said, heard.signs, heard.protocol, heard.may_say_more) == ((name,), (Sign.DNS_ELSEWHERE,), "dns", True)
-    for other in (asked[:2] + b"\x81\x80" + asked[4:], asked[:-1] + b"\xff", asked[:-2], asked[:5] + b"\2" + asked[6:]):
+    more = asked[:7] + b"\1" + asked[8:11] + b"\3" + asked[12:] + b"records that BIND reads over"
+    for odd in (more, asked[:-1] + b"\xff", asked[:-2] + b"\x80\1"):  # any class, mDNS's bit
+        assert Datagrams().hear(odd).said == Speech().hear(len(odd).to_bytes(2) + odd).said == (name,)
+    for other in (asked[:2] + b"\x81\x80" + asked[4:], asked[:-1] + b"\3", asked[:-2], asked[:5] + b"\2" + asked[6:]):
         assert Datagrams().hear(other).signs == ()
         assert Speech().hear(len(other).to_bytes(2) + other).signs == ()
 

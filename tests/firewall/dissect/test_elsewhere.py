@@ -33,8 +33,8 @@ def test_several_are_read_one_after_the_other_each_once() -> None:
 
 @pytest.mark.parametrize("other", [
     framed(QUERY[:2] + b"\x81" + QUERY[3:])[:5], framed(QUERY[:2] + b"\x29" + QUERY[3:])[:5],  # an answer; an update
-    framed(QUERY[:5] + b"\2" + QUERY[6:])[:9], framed(QUERY[:6] + b"\0\1" + QUERY[8:])[:10],  # two questions, an answer in it
-    framed(QUERY[:11] + b"\3" + QUERY[12:])[:14], b"\0\x10", b"\0\0", framed(QUERY[:-1] + b"\3"),  # too short; of another class
+    framed(QUERY[:5] + b"\2" + QUERY[6:])[:9], framed(QUERY[:6] + b"\0\2" + QUERY[8:])[:10],  # two questions, two answers in it
+    framed(QUERY[:11] + b"\x10" + QUERY[12:])[:14], b"\0\x10", b"\0\0", framed(QUERY[:-1] + b"\3"),  # too short; of another class
 ])
 def test_of_what_no_question_begins_like_nothing_is_kept(other: bytes) -> None:
     talk = Questions()
