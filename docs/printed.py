@@ -25,8 +25,8 @@ from tui.setup import Setup  # noqa: E402
 
 WIDTH: Final = 100
 FINDINGS: Final = (
-    Finding("gateway", "warn", "ENFORCING since Sat 19:02, consentry0 to eth0, 3 phones; it only watches: nothing is "
-            "refused", "sudo consentry phones enforce"),
+    Finding("gateway", "warn", "ENFORCING since Sat 19:02, consentry0 to eth0, 3 phones; it only watches: all passes "
+            "but phone to phone", "sudo consentry phones enforce"),
     Finding("setup", "pass", "ap: consentry0 at wlan0, 192.168.77.0/24; it starts with the machine"),
     Finding("closed", "pass", "what comes from consentry0 has no way out but through the gate"),
     Finding("keeper", "pass", "bridge up, uplink up, hostapd up, dnsmasq up"),

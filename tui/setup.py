@@ -37,7 +37,8 @@ SECURITIES: Final = (
     ("WPA3 only", "wpa3"), ("WPA2 only", "wpa2"),
 )
 BEGIN: Final = (
-    ("watch: nothing is refused, everything is noted", "watch"), ("enforce: refuse from the first packet", "enforce"),
+    ("watch: all passes but phone to phone, and is noted", "watch"),
+    ("enforce: refuse from the first packet", "enforce"),
 )
 SERVICE: Final = (("by hand: sudo consentry run", "no"), ("with the machine, by systemd", "yes"))
 ROWS: Final = (  # id, label, whether only an access point has it

@@ -47,7 +47,8 @@ def gateway(world: World) -> Iterator[Finding]:
     elif told["state"] != "ENFORCING":
         yield Finding(name, WARN, says + why, "consentry history notes")
     elif told.get("mode") == "watch":
-        yield Finding(name, WARN, f"{says}; it only watches: nothing is refused", "sudo consentry phones enforce")
+        says += "; it only watches: all passes but phone to phone"
+        yield Finding(name, WARN, says, "sudo consentry phones enforce")
     else:
         yield Finding(name, PASS, says)
     if trouble := str(told["trouble"] or ""):

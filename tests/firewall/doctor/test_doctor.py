@@ -52,7 +52,7 @@ def test_a_gateway_says_how_it_is(world: World) -> None:
     assert one(gate.gateway(world)).state == "pass"
     assert world.status
     for change, state, says in (
-        ({"mode": "watch"}, "warn", "nothing is refused"), ({"state": "LOCKED", "reason": "stopped by anna"}, "fail", "anna"),
+        ({"mode": "watch"}, "warn", "all passes but phone to phone"), ({"state": "LOCKED", "reason": "stopped by anna"}, "fail", "anna"),
         ({"state": "DEGRADED", "reason": "the rules"}, "warn", "the rules"),
     ):
         world.status |= change
