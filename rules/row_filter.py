@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rules.expression import Expression, Filter, Term, parse_narrowing
+from rules.expression import Expression, Filter, Term
 from rules.matchers.addr import AddrMatcher
 from rules.matchers.history import RuleMatcher
 from rules.matchers.name import NameMatcher
 from rules.matchers.word import WordMatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from rules.matchers import Matcher
     from rules.observation import Observation
 
@@ -39,11 +37,6 @@ class RowFilter:
             if answer is term.negated:
                 return False
         return True
-
-
-def parse_row_filter(text: str, known: Collection[str]) -> RowFilter:
-    """`known`: the terms whose answer a row has. Raises ExpressionError."""
-    return RowFilter(parse_narrowing(text, known))
 
 
 class Facts(NamedTuple):

@@ -28,16 +28,6 @@ PACKS: Final = (  # in the order in which their rules are asked
     "cnnic-registered", "strict",
 )
 
-DEFAULT_TEXT: Final = """\
-# Your rules, asked from top to bottom before the packs'; the first that matches decides.
-# docs/rules.md explains the language; `consentry rules check` reads this file without using it.
-#
-# [[rule]]
-# action = "block"                       # allow, ask or block
-# match  = "name:tracker.example phone:phone1"
-# note   = "why, for whoever reads this later"
-"""
-
 
 def load(path: Path | None, revision: int) -> Policy:
     """The owner's rules (none if the file does not exist) and all packs, compiled.

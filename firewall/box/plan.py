@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 from typing import Any, Final
 
@@ -106,9 +106,6 @@ class Plan:
     def network(self) -> tuple[object, ...]:
         """All that is no matter of the radio's: what differs in it is made of other interfaces and addresses."""
         return tuple(getattr(self, part.name) for part in fields(self) if part.name != "wifi")
-
-    def with_uplink(self, wan: str) -> Plan:
-        return replace(self, wan=wan)
 
 
 def parse(text: str, place: str = "gateway.toml") -> Plan:

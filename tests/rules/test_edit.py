@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rules import owner
 from rules.edit import Edit, Edited, EditError, apply
 from rules.expression import ExpressionError
-from rules.store import DEFAULT_TEXT, compiled, load_packs
+from rules.store import compiled, load_packs
 
 PACKS = load_packs()
 TEXT = """\
@@ -46,7 +46,7 @@ def test_a_new_rule_goes_on_top_below_the_head_of_the_file() -> None:
     assert rules(done.text)[0][0] == done.id
 
 
-@pytest.mark.parametrize("text", ["", "\n", DEFAULT_TEXT, "# no newline", '[packs]\noff = ["xiaomi"]\n'])
+@pytest.mark.parametrize("text", ["", "\n", "# [[rule]]\n# match = \"\"\n", "# no newline", '[packs]\noff = ["xiaomi"]\n'])
 def test_a_first_rule(text: str) -> None:
     after = do(text, "add", text='allow phone:"tv upstairs"').text
     assert text in after or after.startswith(text)

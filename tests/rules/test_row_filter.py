@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.expression import IN_FILTERS, ExpressionError, parse_rule
+from rules.expression import IN_FILTERS, ExpressionError, parse_narrowing, parse_rule
 from rules.observation import Name, Observation, Place, Source
-from rules.row_filter import Facts, KnownRow, SpokenRow, parse_row_filter
+from rules.row_filter import Facts, KnownRow, RowFilter, SpokenRow
 
 ALL = tuple(IN_FILTERS)
 
@@ -32,7 +32,7 @@ def seen(*addresses: str) -> KnownRow:
     ("phone:anna -shop", False), ("anna's-shop", False),
 ])
 def test_a_row_with_facts(text: str, matches: bool) -> None:
-    assert parse_row_filter(text, ALL).matches(seen("10.0.0.7", "2001:db8::7"), 1_030.0) is matches
+    assert RowFilter(parse_narrowing(text, ALL)).matches(seen("10.0.0.7", "2001:db8::7"), 1_030.0) is matches
 
 
 @pytest.mark.parametrize(("text", "matches"), [
@@ -44,7 +44,7 @@ def test_a_row_with_facts(text: str, matches: bool) -> None:
 ])
 def test_a_row_that_speaks_of_things(text: str, matches: bool) -> None:
     written = parse_rule("name:shop.example.com,=exact.example.net addr:10.0.0.0/8 phone:anna,kid -country:CN")
-    assert parse_row_filter(text, ALL).matches(SpokenRow("as agreed", written, "k3f7"), 0.0) is matches
+    assert RowFilter(parse_narrowing(text, ALL)).matches(SpokenRow("as agreed", written, "k3f7"), 0.0) is matches
 
 
 @pytest.mark.parametrize(("text", "start", "end", "message", "remedy"), [
@@ -57,7 +57,7 @@ def test_a_row_that_speaks_of_things(text: str, matches: bool) -> None:
 ])
 def test_what_no_row_can_answer_is_refused_at_its_place(text: str, start: int, end: int, message: str, remedy: str) -> None:
     with pytest.raises(ExpressionError) as caught:
-        parse_row_filter(text, ("phone", "last"))
+        parse_narrowing(text, ("phone", "last"))
     error = caught.value
     assert (error.start, error.end, error.message, error.remedy) == (start, end, message, remedy)
 
@@ -65,7 +65,7 @@ def test_what_no_row_can_answer_is_refused_at_its_place(text: str, start: int, e
 @given(st.text() | st.text('abcdeghinmoprstuv:,-" ."=/*0123456789', max_size=60))
 def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
     try:
-        wanted = parse_row_filter(text, ALL)
+        wanted = RowFilter(parse_narrowing(text, ALL))
     except ExpressionError as error:
         assert -1 <= error.start <= error.end <= len(text) + 1
         assert error.message

@@ -5,7 +5,8 @@ from askkeeper import consent, question
 from gatekeeper import rule
 from pastkeeper import phone
 
-from rules.row_filter import parse_row_filter
+from rules.expression import parse_narrowing
+from rules.row_filter import RowFilter
 from tui import filtering
 
 QUESTION = question(1, at=1_000.0) | {"rule": "xiaomi/1"}
@@ -15,7 +16,7 @@ STRANGER = phone(11, "phone-0b", group="strict", named=False, random=True, vendo
 
 
 def passes(text, terms, row):
-    return parse_row_filter(text, terms).matches(row, 1_030.0)
+    return RowFilter(parse_narrowing(text, terms)).matches(row, 1_030.0)
 
 
 @pytest.mark.parametrize(("text", "matches"), [
