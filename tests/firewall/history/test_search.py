@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from pathlib import Path
 
@@ -29,6 +30,7 @@ FILTERS = (
 )
 
 
+@functools.cache
 def rows() -> list:
     chance, found = random.Random(3), []
     for n in range(1, 1_201):
