@@ -23,6 +23,7 @@ from firewall.box import dnsmasq, hostapd
 from firewall.box.children import FAILED, UP, Child
 from firewall.box.found import serves
 from firewall.box.machine import PLAN, BoxError, Network, blocked, carries, is_up, read_plan, shown, there
+from firewall.box.places import CHILDREN, CONTROL, IN_FORCE, LEASES, PID
 from firewall.box.plan import AP, AUTO, Plan, PlanError, render
 from firewall.box.subnets import collides
 from firewall.box.words import Fault, fault
@@ -36,12 +37,6 @@ if TYPE_CHECKING:
 LONGEST_LOG: Final = 1 << 20  # bytes
 STEP: Final = 0.25  # seconds
 LOOK_STEPS: Final = 4  # steps between looks at interfaces and routes
-CHILDREN: Final = "children.json"  # in the run directory
-PID: Final = "keeper.pid"  # in the run directory
-LEASES: Final = "leases"  # in the state directory
-CONFIGS: Final = ("dnsmasq.conf", "hostapd.conf")  # in the run directory
-IN_FORCE: Final = "plan.toml"  # in the run directory: the plan that stands, whatever its owner writes meanwhile
-CONTROL: Final = "hostapd"  # in the run directory: a folder of control sockets
 
 
 class Keeper:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.box import dnsmasq, hostapd
-from firewall.box.keeper import CONTROL, LEASES
 from firewall.box.machine import read_plan
+from firewall.box.places import CONTROL, LEASES
 from firewall.box.plan import AP, PlanError
 from firewall.box.starting import children, pid_of
 from firewall.inputs import Joined, Leased, Left

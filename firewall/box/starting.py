@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall.box.children import FAILED, UP
-from firewall.box.keeper import CHILDREN, CONFIGS, CONTROL, IN_FORCE, PID
 from firewall.box.machine import there
+from firewall.box.places import CHILDREN, CONFIGS, CONTROL, IN_FORCE, PID
 from firewall.settings import Settings
 
 if TYPE_CHECKING:

@@ -288,8 +288,8 @@ def put_network_back(settings: Settings) -> None:
     """Forwarding and the gate's rules first, then what the keeper made, then the files of setup."""
     from firewall.backends import BackendError, open_backend  # noqa: PLC0415
     from firewall.box import install, starting  # noqa: PLC0415
-    from firewall.box.keeper import IN_FORCE  # noqa: PLC0415
     from firewall.box.machine import Network, read_plan  # noqa: PLC0415
+    from firewall.box.places import IN_FORCE  # noqa: PLC0415
     from firewall.box.plan import PlanError  # noqa: PLC0415
     from firewall.box.service import Service  # noqa: PLC0415
 
