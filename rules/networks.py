@@ -68,6 +68,8 @@ def beside(addr: bytes, hinted: Iterable[bytes] = ()) -> tuple[bytes, ...]:
         return ()
     if addr.startswith(TEREDO):
         return (addr[4:8],)
+    if addr[0] and not hinted and addr[8:12] not in ISATAP:  # as nearly all
+        return ()
     found = tuple(_behind(prefix, addr) for prefix in hinted if addr.startswith(prefix))
     maybe: Iterable[bytes] = ()
     if addr[8:12] in ISATAP or addr.startswith(OF_OLD):
