@@ -226,7 +226,8 @@ async def check(backend, seen, come, sends, frame):
     assert "timeout 1m" in nft("list", "chain", "inet", "consentry", "begun"), "and makes room sooner"
     for family, to, count, most in (("INET6", "2001:db8:7::7", 600, 300), ("INET", "198.51.100.7", 100, 100)):  # each its own
         await asyncio.to_thread(subprocess.run, PHONE + [opens.format(family, to, count)], check=True)
-        there = len(shown("conntrack", "-L", "-p", "tcp", "-f", "ipv" + ("6" if "6" in family else "4"), "-d", to).splitlines())
+        listed = "conntrack", "-L", "-p", "tcp", "-f", "ipv6" if "6" in family else "ipv4", "-d", to
+        there = await stands_still(lambda: len(shown(*listed).splitlines()))
         assert most - 5 <= there <= most + 5, (there, most)
     shown("conntrack", "-F")
     counting.BEGUN_SECONDS = 0.0   # they are forgotten
