@@ -26,6 +26,7 @@ MOST_OF_A_PHONE: Final = 64  # questions; tries beyond are counted
 MOST: Final = 4_096
 LONGEST_PUT_OFF: Final = 30 * 86_400.0  # seconds; what says more is of a clock that was wrong
 HTTP, TLS, DARK = "cleartext HTTP", "encrypted (TLS)", "not readable so far"
+DNS = "plain DNS, asked of another resolver"
 PUSH, TUNNEL = "Xiaomi's push channel", "a tunnel: nobody sees what is in it"
 
 
@@ -307,6 +308,8 @@ def _readable(seen: Observation, before: str) -> str:
     sources = {name.source for name in seen.said}
     if sources & {Source.HTTP, Source.HTTPDNS}:
         return HTTP
+    if Source.DNS_ELSEWHERE in sources:
+        return DNS
     if Source.XIAOMI in sources or Sign.XIAOMI in seen.signs:
         return PUSH
     if Sign.TUNNEL in seen.signs:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from firewall import questions
 from firewall.events import FlowDecided
 from firewall.inputs import FlowKey
-from firewall.questions import DARK, HTTP, PUSH, TLS, TUNNEL, Question, Questions, Topic, place_of
+from firewall.questions import DARK, DNS, HTTP, PUSH, TLS, TUNNEL, Question, Questions, Topic, place_of
 from rules.consent import Kind, Subject
 from rules.observation import Name, Observation, Place, Sign, Source
 from rules.verdict import Decision, Verdict
@@ -84,6 +84,7 @@ def test_whether_it_could_be_read() -> None:
     assert question.readable == HTTP  # once is enough
     assert fold(known, name="b.example", source=Source.QUIC).readable == TLS
     assert fold(known, name="c.example", source=Source.XIAOMI).readable == PUSH
+    assert fold(known, name="d.example", source=Source.DNS_ELSEWHERE).readable == DNS
     seen = asked(addr=ip_address("198.51.100.10").packed)
     assert known.fold(seen._replace(seen=seen.seen._replace(signs=(Sign.TUNNEL,))), 1, by_service=False).readable == TUNNEL
 

@@ -33,6 +33,13 @@ def test_the_pane_tells_where_the_name_is_from(asked):
         assert words in pane
 
 
+def test_a_name_asked_of_another_resolver_says_so(episode):
+    told = replace(episode(1, "www.example", port=5353), names=(Name("www.example", Source.DNS_ELSEWHERE),), answered=(), via="dns-elsewhere")
+    assert story.name_from(told) == "asked of another DNS; our DNS was not asked for it"
+    assert story.readable(told) == "yes: plain DNS"
+    assert set(story.SOURCES) == set(Source)
+
+
 def test_names_disagree(asked):
     assert story.name_from(replace(asked, answered=(("shop.example.com",),))) == "Host, our DNS (disagree)"
     assert story.name_from(replace(asked, answered=())) == "Host; our DNS was not asked for it"
