@@ -27,9 +27,14 @@ def decide(policy: Policy, seen: Observation) -> Decision:
     if known is None:
         if len(policy.memo) >= MEMO:
             policy.memo.clear()
-        case = policy.look_up(seen)
-        known = policy.memo[seen] = _decide(policy, case) if seen.consents == () else _decide_consented(policy, case)
+        known = policy.memo[seen] = decide_once(policy, seen)
     return known
+
+
+def decide_once(policy: Policy, seen: Observation) -> Decision:
+    """The same, and not remembered: of what nobody asks again."""
+    case = policy.look_up(seen)
+    return _decide(policy, case) if seen.consents == () else _decide_consented(policy, case)
 
 
 def decide_later(policy: Policy, seen: Observation) -> Verdict:

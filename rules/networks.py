@@ -20,6 +20,7 @@ LOCAL_NAT64 = b"\x00\x64\xff\x9b\x00\x01"  # 64:ff9b:1::/48: any translator of s
 OF_OLD = bytes(12), bytes(8) + b"\xff\xff\0\0"  # ::/96 and ::ffff:0:0:0/96 (RFC 4291, 2.5.5.1; RFC 2765, 2.1)
 ISATAP = frozenset((b"\0\0\x5e\xfe", b"\2\0\x5e\xfe"))  # before the address, behind any prefix (RFC 5214, 6.1)
 TEREDO = b"\x20\x01\x00\x00"  # 2001::/32: a server's address; in the last four bytes the client's inverted (RFC 4380)
+_MADE = frozenset((MAPPED[:4], NAT64[:4], TEREDO))
 
 
 def parse_network(text: str) -> Range:
@@ -49,13 +50,15 @@ def embedded(addr: bytes, nat64: Iterable[bytes] = ()) -> bytes | None:
 
     `nat64`: prefixes of this network's own translators, beside the one that all know.
     """
-    if addr.startswith((MAPPED, NAT64)):
-        return addr[12:]
-    if addr.startswith(SIX_TO_FOUR):
-        return addr[2:6]
-    if addr.startswith(TEREDO):
-        return bytes(255 - byte for byte in addr[12:])
-    return next((_behind(prefix, addr) for prefix in nat64 if addr.startswith(prefix)), None)
+    start = addr[:4]
+    if start in _MADE or start[:2] == SIX_TO_FOUR:  # as few are
+        if addr.startswith((MAPPED, NAT64)):
+            return addr[12:]
+        if addr.startswith(SIX_TO_FOUR):
+            return addr[2:6]
+        if start == TEREDO:
+            return bytes(255 - byte for byte in addr[12:])
+    return next((_behind(prefix, addr) for prefix in nat64 if addr.startswith(prefix)), None) if nat64 else None
 
 
 def beside(addr: bytes, hinted: Iterable[bytes] = ()) -> tuple[bytes, ...]:

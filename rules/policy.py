@@ -61,7 +61,7 @@ class CompiledRule:
 
 
 class Policy:
-    """Made by `compile_policy`, asked through `rules.decide`, which keeps its answers in `memo` and `later`."""
+    """Made by `compile_policy`, asked through `rules.decide` and `rules.refusals`, which keep their answers here."""
 
     def __init__(self, rules: tuple[Rule, ...], services: Mapping[str, Service], revision: int) -> None:
         self.revision: Final = revision
@@ -70,6 +70,7 @@ class Policy:
         self.digest: Final = _digest(rules, services)
         self.memo: Final[dict[Observation, Decision]] = {}
         self.later: Final[dict[Observation, Verdict]] = {}
+        self.refused: tuple[tuple[Range, ...], tuple[Range, ...]] | None = None  # networks, IPv4's and IPv6's
         atoms = _Atoms(services)
         enabled = (rule for rule in rules if rule.enabled)
         self.compiled: Final = tuple(_compile(rule, position, atoms) for position, rule in enumerate(enabled))
@@ -114,6 +115,7 @@ class Policy:
         self._index.translate(nat64, hinted)
         self.memo.clear()
         self.later.clear()
+        self.refused = None
 
     def look_up(self, seen: Observation) -> Case:
         return self._index.look_up(seen, self._listing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rules.decide import decide
+from rules.decide import decide, decide_once
 from rules.networks import TEREDO, Range, merged
 from rules.observation import Observation
 
@@ -28,11 +28,18 @@ def refused_networks(policy: Policy) -> tuple[tuple[Range, ...], tuple[Range, ..
 
     Sorted, disjoint, and as few as possible: one address is asked about in every range that the rules tell apart.
     """
+    if policy.refused is None:
+        policy.refused = _refused_networks(policy)
+    return policy.refused
+
+
+def _refused_networks(policy: Policy) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
     four: list[Range] = []
     six: list[Range] = []
     for first, last in policy.cells():
         if len(first) == 16 and first.startswith(TEREDO):
             continue  # the embedded addresses in it are no ranges: `Policy.teredo_is_nat64`, else Python, one by one
-        if refusal(policy, Observation(None, None, first, None, names_open=True, group=None, place=None)):
+        seen = Observation(None, None, first, None, names_open=True, group=None, place=None)
+        if decide_once(policy, seen).verdict.refuses:
             (four if len(first) == 4 else six).append((first, last))
     return merged(four), merged(six)
