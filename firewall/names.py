@@ -81,7 +81,9 @@ class NameTable:
 
     def remember(self, phone: Phone, chain: tuple[str, ...], addr: bytes, until: float) -> bool:
         """It counts until then (boot time), or for longer if that is known already. False: there is no room."""
-        known = self._of.setdefault(phone, _Known())
+        known = self._of.get(phone)
+        if known is None:
+            known = self._of[phone] = _Known()
         chains = known.get(addr)
         if chains is not None and chain in chains:  # what hangs on it is asked anew before it is forgotten
             chains[chain] = max(until, chains.pop(chain))  # popped first: the newest stands last
