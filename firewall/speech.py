@@ -47,7 +47,8 @@ NO_NAME_YET: Final = Heard((), may_say_more=True, unfinished=False)
 UNFINISHED: Final = Heard((), may_say_more=False, unfinished=True)
 NEIGHBOUR: Final = NO_NAME._replace(signs=(Sign.NEIGHBOUR,))  # between phones no name is listened for
 
-MOST_NAMES = 16  # of one UDP flow, over all connections on its ports
+MOST_NAMES = 16  # of one UDP flow, over all connections on its ports; and of what is no request
+MOST_BEGUN = 4 * tls.LARGEST  # bytes of a hello with its records, or with more hellos, that are waited for
 
 Said = Heard | Literal[Silence.MORE, Silence.NOTHING_NEW]
 
@@ -151,11 +152,13 @@ class Speech:
             if self._binary is not None:
                 self._tell(self._binary, data)
             return self._with_questions(self._listen(self._tail + self._begun + data))
-        data = self._begun + data
+        data, self._begun = self._begun + data, b""
         heard = self._open(data)
-        if self._in_clear is None:
-            self._begun = data if heard is MORE and self._requests is None else b""
-        return heard
+        return self._keep(data) if heard is MORE and self._in_clear is None and self._requests is None else heard
+
+    def _keep(self, data: bytes) -> Said:
+        self._begun = data if len(data) <= MOST_BEGUN else b""
+        return MORE if self._begun else UNFINISHED
 
     def _open(self, data: bytes) -> Said:
         """The first bytes decide the protocol, on whatever port."""
@@ -244,8 +247,8 @@ class Speech:
         if self._requests is not None:
             return heard
         if heard is MORE:
-            self._begun = data
-        elif self._in_clear is HELLO_LIKELY:
+            return self._keep(data)
+        if self._in_clear is HELLO_LIKELY:
             self._tail = data[-LONGEST_BEGIN:]
         else:
             self._tail = data[data.rfind(b"\n") + 1 :][-_LONGEST_LINE:]
@@ -268,7 +271,8 @@ class Speech:
             if asked is NEED_MORE or http.odd_head_begins(data):
                 return MORE
             if self._left <= MOST_TEXT:
-                self._said = tuple(dict.fromkeys((*self._said, *_of_http((*http.odd_hosts(data), *asked)))))
+                new = _of_http((*http.odd_hosts(data), *asked))
+                self._said = tuple(dict.fromkeys((*new, *self._said)))[: max(MOST_NAMES, len(new))]
             return NO_NAME_YET if self._binary is not None or (self._left > 0 and self._pieces > 0) else NO_NAME
         self._requests = http.Requests()
         return self._first(self._requests, data[request.start() :])
@@ -434,9 +438,7 @@ def _without_old_questions(said: tuple[Name, ...]) -> tuple[Name, ...]:
 def said_by(hello: tls.Hello, source: Source) -> Heard:
     """A TLS hello's statement."""
     names = tuple([Name(name, source) for name in hello.names])
-    signs: tuple[Sign, ...] = ()
-    if hello.hidden:
-        signs = (Sign.HIDDEN,)
+    signs: tuple[Sign, ...] = (Sign.HIDDEN,) if hello.hidden else ()
     if "dot" in hello.alpn:
         signs = (*signs, Sign.DOT)
     if any(protocol == "doq" or protocol.startswith("doq-i") for protocol in hello.alpn):  # its drafts: doq-i00 and on

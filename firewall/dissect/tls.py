@@ -14,6 +14,7 @@ MOST_MAJOR = 15  # of a record's version: 3 says everybody, and Go's servers tak
 SERVER_NAME, ALPN, ENCRYPTED_CLIENT_HELLO = 0, 16, 0xFE0D  # RFC 6066, 7301, 9849
 ENCRYPTED_NAME = 0xFFCE  # its predecessor ESNI, of drafts; nobody sent it for show
 HOST_NAME = 0
+MOST_RECORDS = 1_024  # of one hello; of empty ones OpenSSL reads over 32 (its MAX_EMPTY_RECORDS)
 RETRY, RANDOM = bytes.fromhex("cf21ad74e59a6111"), slice(11, 19)  # so a HelloRetryRequest's begins, and there (4.1.3)
 LARGEST = 16_384  # bytes of a hello, and of a record; BoringSSL and nginx (preread_buffer_size) read no more either
 MOST_PROTOCOLS = 16  # of ALPN; browsers offer two or three
@@ -92,7 +93,9 @@ def _handshake(data: bytes) -> tuple[bytes, bytes, int] | NeedMore | NotMine:
     size = len(data)
     at = wanted = 0  # wanted: bytes of the message with its header, once known
     message = bytearray()
-    while at < size:
+    for _ in range(MOST_RECORDS):
+        if at >= size:
+            break
         kind = data[at]
         if kind != HANDSHAKE and (kind != ALERT or message):  # OpenSSL reads over warnings before the hello
             return NOT_MINE

@@ -1,12 +1,13 @@
 """What a listener makes of things said one after another, in any order."""
 
 import captures
+import pytest
 import quicwriter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.recorded import RELISTENED, Listener
-from firewall.speech import MOST_PIECES
+from firewall.speech import MOST_BEGUN, MOST_NAMES, MOST_PIECES, UNFINISHED, Heard, Speech
 
 UNSURE = b"POST / HTTP/1.1\r\nHost: d.example\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc"
 SAYINGS = {
@@ -61,3 +62,22 @@ def test_what_says_no_name_is_not_listened_to_for_ever() -> None:
             listener.hear(b"\0\1\2\3")
         assert listener.done
         assert not listener.said
+
+
+@pytest.mark.parametrize("first", [b"", b"EHLO there\r\n"])
+@pytest.mark.parametrize("never_whole", [b"\x16\3\1\0\0", b"\x16\3\1\x40\0\1\xff\xff\xff" + bytes(16_380)])
+def test_a_hello_that_is_never_whole_is_not_kept_for_ever(first: bytes, never_whole: bytes) -> None:
+    speech, said = Speech(), first + never_whole * (1 + 2 * MOST_BEGUN // len(never_whole))
+    kept, heard = [], []
+    for at in range(0, len(said), 1_400):
+        heard.append(speech.hear(said[at : at + 1_400]))
+        kept.append(speech.size)
+    assert UNFINISHED in heard
+    assert max(kept) <= MOST_BEGUN
+
+
+def test_names_in_text_that_is_no_request_are_not_kept_for_ever() -> None:
+    speech = Speech()
+    heard = [speech.hear(b"Host: %d.example\n" % number) for number in range(10 * MOST_NAMES)]
+    assert isinstance(heard[-1], Heard)
+    assert [name.name for name in heard[-1].said] == [f"{number}.example" for number in range(159, 143, -1)]

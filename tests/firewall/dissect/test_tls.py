@@ -37,6 +37,12 @@ def test_empty_records_and_warnings_before_are_read_over():
     assert tls.client_hello(record(b"\x01\x70", kind=21) + record(b"") + COMMON).sni == NAME
 
 
+def test_so_many_empty_records_that_no_server_reads_over_them_are_not_looked_through():
+    empty = b"\x16\3\1\0\0"
+    assert tls.client_hello(empty * 1_000 + COMMON).sni == NAME
+    assert tls.client_hello(empty * 2_000 + COMMON) is NEED_MORE
+
+
 def test_another_record_inside_a_hello_is_none():
     whole = message(server_name(NAME.encode()))
     assert tls.client_hello(record(whole[:9]) + record(b"\x01\x70", kind=21) + record(whole[9:])) is NOT_MINE
