@@ -34,7 +34,7 @@ _FIELD = re.compile(
 )
 
 # What some servers take for a head all the same: of HTTP/0.9, of a version that nobody has, behind white space.
-_ODD_HEAD = re.compile(rb"(?i)\s*\S{1,64}[ \t][^\r\n]*[ \t]HTTP/")
+_ODD_HEAD = re.compile(rb"(?i)\s*\S{1,64}[ \t][^\r\n]*[ \t]HTTP/[\w.]{0,16}[ \t]*(?:[\r\n]|\Z)")
 _ODD_HOST = re.compile(rb"(?im)^[ \t]*(?:\S{1,64}[ \t]+[a-z][a-z0-9+.-]*://([^/?#\\\s]*)|host[ \t]*:([^\r\n]*))")
 _SEARCH: Final = re.compile(rb"(?:M-SEARCH|NOTIFY) \* HTTP/1\.[0-9]\r?\n")  # UPnP's device architecture, 1.3
 

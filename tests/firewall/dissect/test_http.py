@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.dissect import NEED_MORE, NOT_MINE
-from firewall.dissect.http import LARGEST_HEAD, Request, Requests, searched
+from firewall.dissect.http import LARGEST_HEAD, Request, Requests, odd_head_begins, searched
 
 GET = b"GET /a HTTP/1.1\r\nHost: good.com\r\nAccept: */*\r\n\r\n"
 EVIL = b"POST /up HTTP/1.1\r\nHost: miui.com\r\nContent-Length: 0\r\n\r\n"
@@ -287,3 +287,9 @@ SEARCH = b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: x\r\n\r\n"
 ])
 def test_where_a_search_in_a_datagram_goes(said: bytes, told: object) -> None:
     assert searched(said) == told
+
+
+@pytest.mark.parametrize("line", [b'192.0.2.1 - - [1] "GET /a HTTP/1.1" 200 7\n', b'{"said": "GET /a HTTP/1.1"}\n'])
+def test_a_line_that_tells_of_a_request_begins_none(line: bytes) -> None:
+    assert not odd_head_begins(line)
+    assert odd_head_begins(b"get /a HTTP/1.x\n")
