@@ -109,10 +109,9 @@ class NameTable:
         known = self._of.get(phone)
         if known is None:
             return ()
-        chains = known.get(addr) or {}
-        if len(addr) == 16 and (inner := self.inner(addr)):
-            chains = {**(known.get(inner) or {}), **chains}
-        return tuple(chain for chain, until in chains.items() if until > boot)
+        inner = self.inner(addr) if len(addr) == 16 else None
+        found = [known.get(one) or {} for one in ((inner, addr) if inner else (addr,))]
+        return tuple(dict.fromkeys(chain for chains in found for chain, until in chains.items() if until > boot))
 
     def leads(self, addresses: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """These, and the IPv4 addresses that they lead to."""

@@ -208,3 +208,11 @@ def test_one_address_with_endless_names(table):
     for n in range(100):
         table.learn("one", (f"n{n}.com",), (A,), 60, float(n))
     assert table.chains("one", A, 100.0) == tuple((f"n{n}.com",) for n in range(100 - names.MOST_CHAINS, 100))
+
+
+def test_a_name_lives_as_long_as_either_of_two_addresses_of_one_machine(table):
+    six = bytes(12) + A
+    table.inner = {six: A}.get
+    table.learn("one", SHOP, (six,), 60, 0.0)
+    table.learn("one", SHOP, (A,), 3600, 0.0)
+    assert table.chains("one", six, 3600.0) == (SHOP,)
