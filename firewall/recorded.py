@@ -45,7 +45,7 @@ class Listener:
     size: Final = 0  # a recording is no phone that fills the gate
 
     def __init__(self, proto: int) -> None:
-        self.said: tuple[Name, ...] = ()
+        self.said: dict[Name, None] = {}  # in their order; there may be as many as requests
         self.literals: tuple[Name, ...] = ()  # addresses that stood where a name should
         self.signs: tuple[Sign, ...] = ()
         self.done = False
@@ -73,8 +73,8 @@ class Listener:
         heard = self._speech.hear(data)
         if not isinstance(heard, Heard):
             return heard
-        new = tuple(name for name in heard.said if name not in self.said)
-        self.said += new
+        new = [name for name in heard.said if name not in self.said]
+        self.said.update(dict.fromkeys(new))
         if heard.signs:
             self.signs = tuple(dict.fromkeys((*self.signs, *heard.signs)))
         if heard.addresses:
