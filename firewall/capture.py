@@ -73,11 +73,17 @@ class Capture:
         self.path = path
         self.size = 0  # bytes of the file
         self._raw: IO[bytes] | None = None
+        self._source: _Source | None = None
 
     @property
     def position(self) -> int:
         """Bytes of the file that were read; of a gzipped one, as it lies on the disk."""
         return self._raw.tell() if self._raw is not None and not self._raw.closed else self.size
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of packets and their headers that were read; of a gzipped file as they are unpacked."""
+        return self._source.before + self._source.at if self._source is not None else 0
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises CaptureError, after what was readable."""
@@ -93,7 +99,8 @@ class Capture:
                 zipped = raw.read(2) == _GZIP
                 raw.seek(0)
                 file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if zipped else raw
-                yield from self._frames(_Source(file))
+                self._source = source = _Source(file)
+                yield from self._frames(source)
         except CaptureError as error:
             raise CaptureError(f"{self.path}: {error}") from None
         except EOFError:

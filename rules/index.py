@@ -178,7 +178,7 @@ class Index:
         addr = 0 if seen.addr is None else self.addr(seen.addr)
         touched = addr if seen.addr is None else addr | _union(map(self.addr, beside(seen.addr, self._hinted)))
         where, nowhere_yet, broken = self._place(seen)
-        how = _union(self._ways.get(way, 0) for way in ways(seen)) if self._ways else 0
+        how = self._how(seen) if self._ways else 0
         how_yet = self._by_way & ~how if seen.names_open else 0
         who = self._phones.get(seen.phone, 0) | self._groups.get(seen.group, 0)
         who_yet = (self._by_phone if seen.phone is None else 0) | (self._by_group if seen.group is None else 0)
@@ -201,6 +201,25 @@ class Index:
             who_yet | nowhere_yet | how_yet, broken, bool(claimed or asked), listed,
         )
 
+    def _how(self, seen: Observation) -> int:
+        """The atoms of the words of `via:` that hold; while names may come, of those that none can take away."""
+        atoms, how = self._ways, 0
+        claims = _claims(seen) if seen.signs else seen.said
+        for name in claims:
+            how |= atoms.get(name.source, 0)
+        for sign in seen.signs:
+            how |= atoms.get(sign, 0)
+        if seen.answered:
+            how |= atoms.get("dns", 0)
+        if not seen.names_open:
+            if len(seen.answered) > 1 and not claims:
+                how |= atoms.get("ambiguous", 0)
+            if seen.unfinished:
+                how |= atoms.get("unfinished", 0)
+            elif not claims and not seen.answered:
+                how |= atoms.get("none", 0)
+        return how
+
     def _place(self, seen: Observation) -> tuple[int, int, int]:
         """The atoms that have one of the place's facts, that may turn out to, of which it cannot be told."""
         if not self._by_places:
@@ -215,24 +234,6 @@ class Index:
             else:
                 yes |= table.get(value, 0)
         return yes, 0, broken
-
-
-def ways(seen: Observation) -> frozenset[str]:
-    """The words of `via:` that hold. While names may still come, only those that no further name can take away."""
-    claims = _claims(seen) if seen.signs else seen.said
-    found: set[str] = {name.source for name in claims}
-    if seen.answered:
-        found.add("dns")
-    named = bool(found)
-    found.update(seen.signs)
-    if not seen.names_open:
-        if len(seen.answered) > 1 and not claims:
-            found.add("ambiguous")
-        if seen.unfinished:
-            found.add("unfinished")
-        elif not named:
-            found.add("none")
-    return frozenset(found)
 
 
 def _claims(seen: Observation) -> tuple[Name, ...]:

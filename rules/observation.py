@@ -7,6 +7,8 @@ Addresses are packed bytes (4 or 16, network order): they compare and hash fast 
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
+from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -81,21 +83,13 @@ class Observation(NamedTuple):
     def missing(self) -> tuple[str, ...]:
         """The facts that are not known yet, in words."""
         known = None not in (self.phone, self.group, self.proto, self.addr, self.place, self.consents)
-        if known and not self.names_open and self.port is not None:
-            return ()
         if known and self.port is not None:
-            return ("the name",)  # of all that are held, nearly always
-        facts = {
-            "the phone": self.phone is None,
-            "its group": self.group is None,
-            "its consents": self.consents is None,
-            "the protocol": self.proto is None,
-            "the address": self.addr is None,
-            "its place": self.addr is not None and self.place is None,
-            "the port": self.port is None and self.proto in {None, "tcp", "udp"},
-            "the name": self.names_open,
-        }
-        return tuple(fact for fact, absent in facts.items() if absent)
+            return ("the name",) if self.names_open else ()
+        return _missing(
+            self.phone is None, self.group is None, self.consents is None, self.proto is None, self.addr is None,
+            self.addr is not None and self.place is None, self.port is None and self.proto in {None, "tcp", "udp"},
+            self.names_open,
+        )
 
     @property
     def near(self) -> bool:
@@ -107,3 +101,9 @@ class Observation(NamedTuple):
         """All names with their sources, the flow's own first, each once."""
         asked = (Name(name, Source.DNS) for chain in self.answered for name in chain)
         return tuple(dict.fromkeys((*self.said, *asked)))
+
+
+@lru_cache(maxsize=256)  # of all that can be missing together
+def _missing(*absent: bool) -> tuple[str, ...]:
+    facts = "the phone", "its group", "its consents", "the protocol", "the address", "its place", "the port", "the name"
+    return tuple(compress(facts, absent))

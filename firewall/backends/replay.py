@@ -61,7 +61,7 @@ class Replay:
     """One recording. `all_names`: read on after a refusal, so that every name in the file is told."""
 
     def __init__(self, gateway: Gateway, policy: Policy, *, all_names: bool) -> None:
-        self.packets = self.size = 0  # read so far; bytes of their frames
+        self.packets = 0  # read so far
         self.other = 0  # without IP
         self.cut = False  # words were cut off when they were recorded
         self.unknown_links: set[int] = set()
@@ -98,22 +98,23 @@ class Replay:
 
     def _play(self, windows: Iterable[Window], progress: Callable[[], None] | None) -> Iterator[Recorded]:
         """Most packets belong to flows that nobody asks about any more: they are counted where they lie, not copied."""
-        sides, tcp, ethernet, mask = self._sides, ip.TCP, link.ETHERNET, PROGRESS - 1
+        streams, datagrams, others = self._sides[ip.TCP], self._sides[ip.UDP], dict[bytes, Side]()
+        tcp, udp, ethernet, mask = ip.TCP, ip.UDP, link.ETHERNET, PROGRESS - 1
         syn, opens, changes = ip.SYN, ip.SYN | ip.ACK, ip.SYN | ip.FIN | ip.RST
         ipv4, ipv6, least4, least6 = link.ETHER_IPV4, link.ETHER_IPV6, _IPV4.size, _IPV6.size
         four, six = _IPV4.unpack_from, _IPV6.unpack_from
-        packets = size = 0
+        packets = 0
         try:
             for time, kind, data, start, end in windows:
                 packets += 1
-                size += end - start
                 if not packets & mask:
-                    self.packets, self.size = packets, size
+                    self.packets = packets
                     if progress is not None:
                         progress()
-                ether = 0
                 if kind == ethernet and end - start >= least4:
                     ether, first, length, fragment, proto, key, offset, flags = four(data, start)
+                else:
+                    ether = 0
                 if ether != ipv4 and ether != ipv6:  # noqa: PLR1714  at every packet: a set would cost more
                     raw = data[start:end]
                     data = link.as_ethernet(kind, raw)  # noqa: PLW2901  the same packet, in one form
@@ -127,19 +128,18 @@ class Replay:
                     self._tick(time)
                 side = None
                 if ether == ipv4:
-                    if first == PLAIN_IPV4 and not fragment & 0x3FFF and (known := sides.get(proto)) is not None:
-                        side = known.get(key)
-                        payload = length - 20
+                    if first == PLAIN_IPV4 and not fragment & 0x3FFF:
+                        side = (streams if proto == tcp else datagrams if proto == udp else others).get(key)
                 elif end - start >= least6:
-                    payload, proto, key, offset, flags = six(data, start)
-                    if (known := sides.get(proto)) is not None:
-                        side = known.get(key)
-                        length = payload and payload + 40
+                    length, proto, key, offset, flags = six(data, start)
+                    side = (streams if proto == tcp else datagrams if proto == udp else others).get(key)
+                    length = length and length + 40
                 if side is not None:
                     if side.quiet:
                         counted = proto != tcp or flags & opens != syn
                     else:
-                        counted = proto == tcp and payload == offset >> 4 << 2 and not flags & changes
+                        silent = length == (offset >> 4 << 2) + (20 if ether == ipv4 else 40)
+                        counted = proto == tcp and silent and not flags & changes
                     if counted:
                         side.bytes += length or end - start - ETHERNET_HEADER  # 0: the card would have cut it (TSO)
                         side.last = time
@@ -149,7 +149,7 @@ class Replay:
                     yield from self._over
                     self._over.clear()
         finally:  # also where the file breaks off
-            self.packets, self.size = packets, size
+            self.packets = packets
 
     def _strange(self, time: float, kind: int, raw: bytes) -> None:
         """No IP; or several frames in one."""

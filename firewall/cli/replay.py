@@ -78,7 +78,7 @@ def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: t
         if torn := one.fragments.torn:
             click.echo(inert(f"{path}: of {torn:,} datagrams in fragments not all of them are there"), err=True)
         packets += one.packets
-        size += one.size
+        size += capture.unpacked
     seconds = max(time.monotonic() - began, 1e-9)
     told = f"{packets:,} packets, {size / 1e6:,.1f} MB in {seconds:.2f} s"
     click.echo(f"{told}: {packets / seconds:,.0f} packets/s, {size / 1e6 / seconds:,.1f} MB/s", err=True)

@@ -3,9 +3,19 @@ from __future__ import annotations
 import pytest
 
 from rules.expression import ExpressionError, parse_rule
-from rules.index import ways
-from rules.matchers.via import WORDS
-from rules.observation import Sign, Source
+from rules.index import Index
+from rules.matchers.via import WORDS, ViaMatcher
+from rules.observation import Observation, Sign, Source
+from rules.verdict import Answer
+
+
+def ways(seen: Observation) -> set[str]:
+    """The words of which a term says that they hold."""
+    terms = [ViaMatcher((word,)) for word in WORDS]
+    case = Index([term.atom() for term in terms]).look_up(seen, 0)
+    answers = {term.values[0]: term.test(case, 1 << at, opening=False) for at, term in enumerate(terms)}
+    assert (Answer.NOT_YET in answers.values()) == seen.names_open
+    return {word for word, answer in answers.items() if answer is Answer.YES}
 
 
 @pytest.mark.parametrize(("facts", "words"), [
