@@ -267,7 +267,8 @@ class Speech:
                 return UNFINISHED
         request = _REQUEST.search(data) if b" HTTP/1." in data else None
         if request is None:
-            asked = tunnels.socks_hosts(data) if Sign.TUNNEL in self._signs else ()
+            socks = Sign.TUNNEL in self._signs or (self._binary is not None and data[:1] == tunnels.SOCKS4)
+            asked = tunnels.socks_hosts(data) if socks else ()
             if asked is NEED_MORE or http.odd_head_begins(data):
                 return MORE
             if self._left <= MOST_TEXT:

@@ -16,6 +16,7 @@ from firewall.dissect.host import claimed
 
 PPTP_MAGIC: Final = b"\x1a\x2b\x3c\x4d"  # RFC 2637, 2.1
 MOST_METHODS = 9  # of a SOCKS5 greeting; IANA has assigned nine
+SOCKS4: Final = b"\x04"  # its first byte
 LONGEST_SOCKS4 = 8 + 255 + 255 + 2  # bytes of its request: a user and a name, each to its zero
 LONGEST_OPENVPN = 2_048  # bytes of its first message, with a client's key in it (--tls-crypt-v2)
 
@@ -24,7 +25,7 @@ _OPENVPN_MACS: Final = (16, 20, 28, 32, 48, 64)  # bytes of --tls-auth's HMAC
 _FIRST_IDS: Final = frozenset((b"\0\0\0\x01", b"\x0f\0\0\x01", b"\x0a\x01\0\x01"))
 _SSH = re.compile(rb"SSH-[12]\.[0-9]{1,3}-")  # RFC 4253, 4.2
 _SOCKS5 = re.compile(rb"\x05[\x01-\x03]\x00\x03(.)", re.DOTALL)  # what is wanted, by name (RFC 1928, 4)
-_SOCKS4A = re.compile(rb"\x04[\x01\x02]..\x00\x00\x00[^\x00][^\x00]*\x00([^\x00]*)", re.DOTALL)  # SOCKS4a
+_SOCKS4A = re.compile(rb"\x04[\x01\x02]..\x00\x00\x00[^\x00]+(?:\x00([^\x00]*)(\x00)?)?", re.DOTALL)  # SOCKS4a
 _TOR = re.compile(r"www\.(?=[a-z]*[2-7])[a-z2-7]{10,25}\.(?:com|net)")
 
 
@@ -93,7 +94,7 @@ def _is_socks(data: bytes) -> bool:
 def socks_hosts(data: bytes) -> tuple[str, ...] | NeedMore:
     """The host that a SOCKS client wants, by name: CONNECT by other words. Behind its greeting, or all at once."""
     if four := _SOCKS4A.match(data):
-        return claimed(four[1])
+        return NEED_MORE if not four[2] and len(data) < LONGEST_SOCKS4 else claimed(four[1] or b"")
     five = _SOCKS5.search(data)
     if five is None:
         return ()

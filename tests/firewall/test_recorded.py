@@ -81,3 +81,11 @@ def test_names_in_text_that_is_no_request_are_not_kept_for_ever() -> None:
     heard = [speech.hear(b"Host: %d.example\n" % number) for number in range(10 * MOST_NAMES)]
     assert isinstance(heard[-1], Heard)
     assert [name.name for name in heard[-1].said] == [f"{number}.example" for number in range(159, 143, -1)]
+
+
+@pytest.mark.parametrize("size", [1, 5, 9, 20, 40])
+def test_the_host_that_a_socks4_client_wants_is_held_until_it_is_whole(size: int) -> None:
+    speech, said = Speech(), b"\4\1\1\xbb\0\0\0\1anna\0a-long-name-of-a.refused.example\0"
+    *_, last = [speech.hear(said[at : at + size]) for at in range(0, len(said), size)]
+    assert isinstance(last, Heard)
+    assert [name.name for name in last.said] == ["a-long-name-of-a.refused.example"]
