@@ -166,9 +166,9 @@ class Index:
     def look_up(self, seen: Observation, refusing: int) -> Case:
         """`refusing`: the atoms that block and ask rules use."""
         look = self.name
+        claims = _claims(seen)
         said = claimed = [look(name.name) for name in seen.said]
-        claims = seen.said
-        if seen.signs and (claims := _claims(seen)) != seen.said:
+        if claims is not seen.said:
             claimed = [look(name.name) for name in claims]
         chains = seen.answered
         if claims and len(chains) > 1:
@@ -178,7 +178,7 @@ class Index:
         addr = 0 if seen.addr is None else self.addr(seen.addr)
         touched = addr if seen.addr is None else addr | _union(map(self.addr, beside(seen.addr, self._hinted)))
         where, nowhere_yet, broken = self._place(seen)
-        how = self._how(seen) if self._ways else 0
+        how = self._how(seen, claims) if self._ways else 0
         how_yet = self._by_way & ~how if seen.names_open else 0
         who = self._phones.get(seen.phone, 0) | self._groups.get(seen.group, 0)
         who_yet = (self._by_phone if seen.phone is None else 0) | (self._by_group if seen.group is None else 0)
@@ -201,10 +201,9 @@ class Index:
             who_yet | nowhere_yet | how_yet, broken, bool(claimed or asked), listed,
         )
 
-    def _how(self, seen: Observation) -> int:
+    def _how(self, seen: Observation, claims: tuple[Name, ...]) -> int:
         """The atoms of the words of `via:` that hold; while names may come, of those that none can take away."""
         atoms, how = self._ways, 0
-        claims = _claims(seen) if seen.signs else seen.said
         for name in claims:
             how |= atoms.get(name.source, 0)
         for sign in seen.signs:

@@ -167,11 +167,7 @@ def _whole(kind: int, data: bytes, *, filled: bool = False) -> bytes:
     inner = made[14:]
     if len(inner) < 20 or inner[0] < 0x45 or (inner[0] >= 0x60 and len(inner) < 40):
         return b""
-    length, hops = (int.from_bytes(inner[2:4]), inner[8]) if inner[0] < 0x60 else (
-        40 + int.from_bytes(inner[4:6]), inner[7]
-    )
-    if not hops:  # nobody sends that; a question of DNS looks like such a packet
-        return b""
+    length = int.from_bytes(inner[2:4]) if inner[0] < 0x60 else 40 + int.from_bytes(inner[4:6])
     filled |= kind == link.ETHERNET and len(data) <= _SHORTEST
     return made if length == len(inner) or (filled and length < len(inner)) else b""
 
