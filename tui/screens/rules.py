@@ -247,13 +247,14 @@ rules reload uses it."""
 
     @work(exclusive=True, group="test")
     async def test(self) -> None:
-        args = self._wanted()
+        args, typed = self._wanted(), self.editor.text
         try:
             reply = await self.gate.ask("rules.test", **(args[0] if args else self._as_it_stands()))
         except (NoGateway, Refused) as error:
             self.editor.complain(self.gate.why(error))
         else:
-            self.editor.foretell(reply.done)
+            if self.editor.text == typed:  # else it is about a rule that is no longer there to be read
+                self.editor.foretell(reply.done)
 
     def on_rule_editor_entered(self) -> None:
         self.workers.cancel_group(self, "test")  # what it answers now would hide why it was refused

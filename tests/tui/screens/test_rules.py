@@ -204,10 +204,10 @@ async def test_what_is_wrong_is_underlined_and_not_saved(screen, mine):
         mark, text = s.row("^^^^^"), s.row("block port:99999")
         at = text.index("99999")
         assert mark[at : at + 6] == "^^^^^ "
-        await s.press("enter")
-        assert not [verb for verb, _ in mine.asked if verb.startswith("rules.")]
-        await s.press("escape")
+        await s.press("enter", "escape")  # what was right while it was typed may have been tried
         await s.hides("new rule")
+        assert not [verb for verb, _ in mine.asked if verb == "rules.edit"]
+        assert not [args for _, args in mine.asked if "99999" in args["text"]]
 
 
 async def test_an_unknown_service_is_said_with_what_was_meant(screen, mine):
@@ -248,6 +248,21 @@ async def test_the_dry_run_waits_for_a_pause_and_the_newest_wins(screen, mine):
         await s.until(lambda: [args["text"] for _, args in mine.asked] == ["block port:8", "block port:853"])
         mine.may_answer.set()
         await s.shows("the last 24 h: 14 of 2,210")
+
+
+async def test_an_answer_about_what_is_no_longer_typed_is_not_shown(screen, mine):
+    async with screen() as s:
+        await opened(s)
+        mine.may_answer.clear()
+        await s.press("n", *"block port:853")
+        await s.until(lambda: mine.asked and mine.asked[-1][1]["text"] == "block port:853")
+        await s.press("9", "9")
+        await s.shows("^^^^^")
+        trial = next(worker for worker in s.app.workers if worker.group == "test")
+        mine.may_answer.set()
+        await s.until(lambda: trial.is_finished)
+        await s.press("left")  # what has been said by now is on the screen
+        assert "the last 24 h" not in s.text
 
 
 async def test_a_dry_run_that_fails_is_no_obstacle(screen, mine):
