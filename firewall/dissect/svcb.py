@@ -62,7 +62,8 @@ def without(data: bytes, allowed: Callable[[bytes], bool], *, ech: bool = False)
     """The same answer with no other hints than `allowed` ones, and with no keys for ECH unless `ech`.
 
     For answers that dns.answer has accepted. It has the same length, and its TTLs stand where they stood. A record
-    whose parameters cannot be read loses all of them, and one whose target cannot be read that too.
+    whose parameters cannot be read loses all of them, and one whose target cannot be read that too. A name that leads
+    into what is taken out can no longer be read: no server writes one.
     """
     answer = bytearray(data)
     for start, end in _records(data):

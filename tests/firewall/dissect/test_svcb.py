@@ -110,9 +110,9 @@ def test_whatever_comes_nothing_forbidden_is_left(records, in_order, changes):
         assert not service.ech
         assert all(ALLOWED(hint) for hint in service.hints)
     assert svcb.without(cleaned, ALLOWED) == cleaned
-    before = dns.answer(answer, QUERY)
-    if before is not NOT_MINE:
-        assert dns.answer(cleaned, QUERY) is not NOT_MINE
+    before, after = dns.answer(answer, QUERY), dns.answer(cleaned, QUERY)
+    assert changes or after is not NOT_MINE  # a change may let a name lead into what is taken out
+    if before is not NOT_MINE and after is not NOT_MINE:
         assert [service[:2] for service in svcb.services(cleaned)] == [service[:2] for service in svcb.services(answer)]
 
 
