@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +63,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (rank, path, line or 0) if "lab/" in path else (rank, "", 0)
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """A test that failed may have left programs behind: they end with it, or the next one would be warned of them."""
+    frames = [entry.frame.f_locals for entry in call.excinfo.traceback] if call.excinfo else []
+    for value in [value for known in frames for value in known.values()]:
+        for program in value if isinstance(value, list) else [value]:
+            if isinstance(program, subprocess.Popen) and program.poll() is None:
+                program.kill()
+                program.communicate()
 
 
 PHONE = "10.77.0.10"
