@@ -32,8 +32,12 @@ def question(flow: Recorded, message: bytes) -> QuerySeen | None:
     return QuerySeen(flow, flow.mac, flow.key.src, asked.name, asked.qtype)
 
 
-def answer(flow: Recorded, message: bytes) -> AnswerSeen | None:
-    """What a phone learns from it; what our resolver would have taken out is not learnt. None if nothing."""
+def answer(flow: Recorded, message: bytes, *, local: bool = False) -> AnswerSeen | None:
+    """What a phone learns from it. None if nothing.
+
+    Addresses that our resolver would have taken out are not learnt, unless `local`: whoever made the recording may
+    have no others.
+    """
     if len(message) < dns.HEADER:
         return None
     asked = message[:2] + b"\1\0\0\1\0\0\0\0\0\0" + message[dns.HEADER :]
@@ -44,7 +48,7 @@ def answer(flow: Recorded, message: bytes) -> AnswerSeen | None:
     flow.asked.setdefault(chain[0])
     targets, hints = svcb.told(message) if not found.addresses else ((), ())  # it is of one type
     told = found.addresses or hints
-    addresses = tuple(addr for addr in told if not is_local(addr) or is_home(chain[0]))
+    addresses = tuple(addr for addr in told if local or not is_local(addr) or is_home(chain[0]))
     if not addresses:
         return None
     return AnswerSeen(flow, flow.mac, flow.key.src, chain + targets, addresses, found.ttl, bool(hints))

@@ -436,7 +436,7 @@ class Replay:
 
     def _talk(self, flow: Recorded, message: bytes, *, up: bool) -> None:
         """A DNS question, or the answer to one: our resolver would have heard it."""
-        told = overheard.question(flow, message) if up else overheard.answer(flow, message)
+        told = overheard.question(flow, message) if up else overheard.answer(flow, message, local=self._all_names)
         if told is None:
             return
         self._asking = flow

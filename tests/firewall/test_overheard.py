@@ -48,6 +48,7 @@ def test_what_our_resolver_takes_out_is_not_learnt(flow: Recorded) -> None:
     assert overheard.answer(flow, captures.reply("www.example.com", "192.168.1.1")) is None
     assert overheard.answer(flow, captures.reply("nas.lan", "192.168.1.1")) is not None
     assert list(flow.asked) == ["www.example.com", "nas.lan"]
+    assert overheard.answer(flow, captures.reply("www.example.com", "192.168.1.1"), local=True) is not None
 
 
 def test_messages_over_tcp_have_their_length_in_front() -> None:

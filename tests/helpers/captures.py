@@ -472,6 +472,8 @@ def _cases() -> None:
     case("dns-chain", asked("shop.example", FAR, chain=("edge.cdn.example",)) + mute, dns, {
         "names": [{"name": name, "source": "dns"} for name in ("shop.example", "edge.cdn.example")],
     })
+    home = Talk(dst="192.168.66.2", dport=5000).shake().say(b"\0").packets
+    case("dns-name-in-a-lab", asked("shop.example", "192.168.66.2") + home, dns, {"name": "shop.example", "via": "dns", "dport": 5000})
     case("dns-two-names", asked("one.example", FAR) + asked("two.example", FAR, sport=53001, at=START - 9) + mute,
          dns, dns, {"name": "", "via": "ambiguous"})
     case("dns-refused-name", asked("dns.google", FAR) + mute, {**dns, "name": "dns.google", "verdict": "block"}, {"name": "dns.google", "verdict": "block"})
