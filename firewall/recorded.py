@@ -151,6 +151,13 @@ class Recorded:
         self.verdict, self.watch = verdict, watch
         self.down.quiet = not self.asks and watch is not Watch.BEGUN
 
+    def wanted(self) -> bool:
+        """The kernel queues what the phone says of it; datagrams until a handshake is over, or many said nothing."""
+        if self.verdict is Verdict.HELD:
+            return True
+        over = self.order is None and (self.listener is None or self.listener.done)
+        return self.watch is not Watch.NONE and not over
+
     def looked_at(self, data: bytes) -> bool:
         """Whether the kernel shows Python this payload of a watched flow.
 

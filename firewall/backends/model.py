@@ -23,10 +23,15 @@ SERVERS: Final = frozenset((53, 80, 443, 853, 993, 995, 465, 587, 5222, 5223, 52
 
 CHOSEN: Final = 32_768  # from here on systems choose the ports that they connect from
 
+# Errors and neighbours' talk: never asked about, and no flows of their own.
+_ERRORS: Final = {
+    ip.ICMP: frozenset((3, 4, 5, 9, 10, 11, 12)), ip.ICMPV6: frozenset((1, 2, 3, 4, *range(130, 138), 143)),
+}
+
 # A hello of TLS, HTTP's first words (RFC 8446, 4; RFC 9112, 3 and 4).
 _SERVER_SAYS = re.compile(rb"\x16\x03...\x02|HTTP/1\.[01] ", re.DOTALL)
 _CLIENT_SAYS = re.compile(rb"\x16\x03...\x01|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|PRI) ", re.DOTALL)
-_QUIC = re.compile(rb"[\x80-\xff](?:\0\0\0\x01|\x6b\x33\x43\xcf)")  # a long header, of version 1 or 2
+_QUIC = re.compile(rb"[\x80-\xff](?:\0\0\0[\0\x01]|\x6b\x33\x43\xcf)")  # a long header: version 1, 2 or negotiated
 
 _PORTS = Struct("!HH")
 _LONG = Struct("!I")
@@ -100,6 +105,11 @@ def answers(packet: ip.Packet, raw: bytes) -> bool:
     if (packet.proto == ip.TCP or _QUIC.match(said)) and packet.sport < CHOSEN <= packet.dport:
         return True
     return packet.sport < 1024 <= packet.dport
+
+
+def is_error(packet: ip.Packet, raw: bytes) -> bool:
+    """Whether it tells of other packets, or is neighbours' talk."""
+    return packet.proto in _ERRORS and packet.l4 < packet.end and raw[packet.l4] in _ERRORS[packet.proto]
 
 
 def sized(raw: bytes) -> bytes:

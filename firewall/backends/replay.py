@@ -7,16 +7,15 @@ had it been refused: the recording goes on as it was made.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from hashlib import blake2b
 from itertools import count
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from firewall import commands, events, inputs, overheard
-from firewall.backends.model import Sets, answers, back, ends, sized, without_syn
+from firewall.backends.model import Sets, answers, back, ends, is_error, sized, without_syn
 from firewall.capture import CaptureError
-from firewall.commands import Watch
 from firewall.dissect import NOT_MINE, carried, ip, link, tls
 from firewall.dissect.fragments import Fragments
 from firewall.dissect.order import CONTRADICTS, Order, Segment
@@ -43,10 +42,6 @@ LARGEST: Final = 1 << 15  # bytes of the rest of it
 PROGRESS: Final = 1 << 14  # packets
 ETHERNET_HEADER: Final = 14
 OWNER: Final = Author("replay")
-# Errors and neighbours' talk: never asked about, and no flows of their own.
-ERRORS: Final = {
-    ip.ICMP: frozenset((3, 4, 5, 9, 10, 11, 12)), ip.ICMPV6: frozenset((1, 2, 3, 4, *range(130, 138), 143)),
-}
 
 PLAIN_IPV4: Final = 0x45  # version 4, no options
 
@@ -80,6 +75,7 @@ class Replay:
         self._asking: Recorded | None = None  # whose DNS question is being judged
         self._now = self._due = float("-inf")
         self._over: list[Recorded] = []  # to be told
+        self._ending: deque[tuple[float, Recorded]] = deque()  # when an end was seen, perhaps ahead of its turn
         self._first_batch: tuple[Input, ...] = (inputs.PolicyReplaced(policy, OWNER),)
 
     def play(self, windows: Iterable[Window], progress: Callable[[], None] | None = None) -> Iterator[Recorded]:
@@ -184,6 +180,8 @@ class Replay:
             self._due = time + TICK_SECONDS
             self._deliver(batch)
             return
+        while self._ending and self._ending[0][0] + HELD_SECONDS < time:
+            self._settle(self._ending.popleft()[1])
         self._now = max(self._now, time)
         self._due = self._now + TICK_SECONDS
         self._deliver((inputs.Tick(),))
@@ -191,8 +189,7 @@ class Replay:
     def _end(self) -> Iterator[Recorded]:
         """Nothing more comes: what waits is judged, and everything is told."""
         for flow in self._flows.values():
-            if flow.order is not None and not flow.up.quiet:
-                self._heard(flow, flow.order.settle())
+            self._settle(flow)
         if self._flows:
             self._tick(self._now + HELD_SECONDS + TICK_SECONDS)
         yield from self._over
@@ -237,7 +234,7 @@ class Replay:
         if packet is NOT_MINE:
             self.other += 1
             return
-        if packet.proto in ERRORS and packet.l4 < packet.end and whole[packet.l4] in ERRORS[packet.proto]:
+        if is_error(packet, whole):
             return
         side = side or self._side_of(packet)
         begins = packet.proto == ip.TCP and packet.flags & (ip.SYN | ip.ACK) == ip.SYN
@@ -251,10 +248,12 @@ class Replay:
         if side is None:
             side = self._open(packet, time, up=begins or not answers(packet, whole), macs=frame[:12])
             flow = side.flow
-            if packet.proto == ip.TCP and packet.flags & ip.SYN and packet.end >= packet.l4 + 12:
+            if packet.proto == ip.TCP and packet.end >= packet.l4 + 12:  # with the number that it acknowledges
                 up = side is flow.up
-                flow.isn = packet.seq if up else (_LONG.unpack_from(whole, packet.l4 + 8)[0] - 1) % (1 << 32)
-                flow.order = Order((flow.isn + 1) % (1 << 32))
+                at = (packet.seq + begins if up else _LONG.unpack_from(whole, packet.l4 + 8)[0]) % (1 << 32)
+                begun = bool(packet.flags & ip.SYN)
+                flow.isn = (at - 1) % (1 << 32) if begun else None
+                flow.order = Order(at if begun else None, near=at)
         flow, up = side.flow, side is side.flow.up
         # port 53 never crosses the gate: our resolver answers it
         if up and not side.bytes and not flow.asks and self._sets.refuse(flow.mac, flow.key.dst, now):
@@ -310,8 +309,7 @@ class Replay:
 
     def _forget(self, flow: Recorded) -> None:
         """The kernel's entry ends, and the row with it."""
-        if flow.order is not None and not flow.up.quiet:
-            self._heard(flow, flow.order.settle())
+        self._settle(flow)
         key = flow.key
         del self._flows[key]
         sides = self._sides.get(key.proto)
@@ -333,11 +331,11 @@ class Replay:
     def _upload(self, flow: Recorded, raw: bytes, packet: ip.Packet) -> None:
         order = flow.order
         if order is None:
-            if self._wanted(flow):
+            if flow.wanted():
                 self._ask(flow, raw)
             elif flow.listener is not None and not self._heard_enough(flow):
                 flow.listener.hear(raw[packet.payload : packet.end])
-            flow.up.quiet = not self._wanted(flow) and self._heard_enough(flow)
+            flow.up.quiet = not flow.wanted() and self._heard_enough(flow)
             return
         seq = packet.seq
         if packet.flags & ip.SYN:
@@ -348,7 +346,14 @@ class Replay:
             begins = order.next is None and Speech.begins(raw[packet.payload : packet.end])
             self._heard(flow, order.add(seq, (raw, packet.l4, packet.payload, packet.end), begins=begins))
         if packet.flags & (ip.FIN | ip.RST) and not flow.up.quiet:
-            self._heard(flow, order.settle())
+            self._ending.append((self._now, flow))
+            if len(self._ending) > MOST:
+                self._settle(self._ending.popleft()[1])
+
+    def _settle(self, flow: Recorded) -> None:
+        """Nothing more comes: what waits for its turn is taken as it is."""
+        if flow.order is not None and not flow.up.quiet:
+            self._heard(flow, flow.order.settle())
 
     def _heard(self, flow: Recorded, segments: list[tuple[int, Segment]]) -> None:
         """Segments in their order, to whoever wants them."""
@@ -367,29 +372,21 @@ class Replay:
             if order.gaps:
                 order.gaps = 0
                 listener.lost(data)
-            if self._wanted(flow) and flow.looked_at(data):
+            if flow.wanted() and flow.looked_at(data):
                 self._show(flow, raw[:start], l4, data, known)
             elif not self._heard_enough(flow):
                 listener.hear(data)
         if order.otherwise is not None and not flow.asks:
             flow.hear_otherwise(order.otherwise, segments)
-        flow.up.quiet = not self._wanted(flow) and self._heard_enough(flow)
+        flow.up.quiet = not flow.wanted() and self._heard_enough(flow)
 
     def _contradicted(self, flow: Recorded, raw: bytes, data: bytes) -> None:
         """Something else was read in its place: the gate has to see it as it came."""
-        if self._wanted(flow) and flow.looked_at(data):
+        if flow.wanted() and flow.looked_at(data):
             if flow.kept:
                 (head, data), flow.kept = flow.kept, None
                 self._ask(flow, sized(head + data))
             self._ask(flow, raw)
-
-    @staticmethod
-    def _wanted(flow: Recorded) -> bool:
-        """The kernel queues what the phone says of it; datagrams until a handshake is over, or many said nothing."""
-        if flow.verdict is Verdict.HELD:
-            return True
-        over = flow.order is None and (flow.listener is None or flow.listener.done)
-        return flow.watch is not Watch.NONE and not over
 
     def _listener(self, proto: int) -> Listener | None:
         """The gate listens with the row's own ears: what it heard need not be read twice."""

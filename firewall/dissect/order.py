@@ -22,12 +22,16 @@ Segment = tuple[bytes, int, int, int]  # packet, where TCP begins in it, where i
 
 
 class Order:
-    """One direction of one connection. `start`: the sequence number of its first byte; None if nobody saw it."""
+    """One direction of one connection. `start`: the sequence number of its first byte; None if nobody saw it.
 
-    __slots__ = ("_base", "_said", "_size", "_waiting", "gaps", "next", "otherwise")
+    `near`: then, the number at which it was first seen to be.
+    """
 
-    def __init__(self, start: int | None) -> None:
+    __slots__ = ("_base", "_near", "_said", "_size", "_waiting", "gaps", "next", "otherwise")
+
+    def __init__(self, start: int | None, *, near: int | None = None) -> None:
         self.next = start
+        self._near = near
         self.gaps = 0  # how often bytes were missing and passed over
         self._base = 0  # offsets of `_waiting` count from here, so that they sort as the stream does
         self._waiting: dict[int, list[Segment]] = {}
@@ -65,10 +69,10 @@ class Order:
 
     def begins_at(self, start: int) -> bool:
         """Whether `start`, told late, can be where the stream begins; if nobody saw its beginning, it is then."""
-        if self.next is None and not self._waiting:
-            return False
-        first = self.next if self.next is not None else self._base + min(self._waiting)
-        near = (first - start) % SEQUENCE <= REMEMBERED
+        first = self._near if not self._waiting else self._base + min(self._waiting)
+        if self.next is not None:
+            first = self.next
+        near = first is not None and (first - start) % SEQUENCE <= REMEMBERED
         if near and self.next is None:
             self.next = start
         return near

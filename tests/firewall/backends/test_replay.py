@@ -249,6 +249,27 @@ def test_a_handshake_that_was_overtaken_is_of_the_same_connection(first: int) ->
     assert names(row) == {"www.example.com"}
 
 
+WHOLE = captures.Talk().shake().say(GOOD, len(GOOD) // 3 + 1).up(captures.ACK).close().packets
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.permutations(captures.on("ethernet", WHOLE)))
+def test_a_connection_whose_packets_were_written_in_any_order_is_one(packets: list) -> None:
+    """Its handshake and its end too: a card with several queues, or two recordings in one, do not keep them in order."""
+    (row,) = corpora.replayed((captures.START, 1, frame) for _, frame in packets)
+    assert (row["src"], row["verdict"], names(row)) == (captures.PHONE, "allow", {"www.example.com"})
+
+
+def test_an_end_without_what_stood_in_front_of_it_is_judged_at_its_time() -> None:
+    """And not when the recording is over, long after: the name that our DNS gave is no longer the phone's then."""
+    mute = captures.Talk(dport=5000).shake().say(b"\0" * 9)
+    mute.seq += 100  # lost
+    asked = captures.asked("shop.example", captures.FAR) + mute.say(b"\0" * 9).close().packets
+    later = (captures.START + 9_000, captures.udp(captures.PHONE, 9_000, captures.FAR, 9_001, b"hi"))
+    rows = list(corpora.replayed((time, 1, frame) for time, frame in captures.on("ethernet", [*asked[:2], *asked[5:], later])))
+    assert [row["via"] for row in rows] == ["dns", "dns", "none"]
+
+
 @pytest.mark.parametrize("dst", [captures.FAR, captures.FAR6])
 @pytest.mark.parametrize(("says", "dport"), [  # by what it says, else by its port
     (b"HTTP/1.1 101 Switching Protocols\r\n", 50_000), (b"\x16\x03\x03\0\x7a\x02\0\0\x76", 50_000), (b"\xff\xfe\xfd", 31_337),
