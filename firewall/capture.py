@@ -11,7 +11,7 @@ from struct import Struct
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 Frame = tuple[float, int, bytes]  # epoch seconds, link type (the number that tcpdump.org gave it), the frame
@@ -98,17 +98,22 @@ class Capture:
                 raw.seek(0)
                 zipped = raw.read(2) == _GZIP
                 raw.seek(0)
-                file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if zipped else raw
-                self._source = source = _Source(file)
+                # read1: what stands in front of the damage of a gzipped file comes before the error
+                self._source = source = _Source(gzip.GzipFile(fileobj=raw).read1 if zipped else raw.read)
                 yield from self._frames(source)
         except CaptureError as error:
             raise CaptureError(f"{self.path}: {error}") from None
         except EOFError:
-            raise CaptureError(f"{self.path}: the gzip file is cut off: copy it again") from None
+            raise CaptureError(f"{self.path}: the gzip file is cut off {self._unpacked()}: copy it again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise CaptureError(f"{self.path}: the gzip file is damaged ({error}): copy it again") from None
+            damaged = f"the gzip file is damaged {self._unpacked()} ({error})"
+            raise CaptureError(f"{self.path}: {damaged}: copy it again") from None
         except OSError as error:
             raise CaptureError(f"{self.path}: cannot be read: {error.strerror}") from None
+
+    def _unpacked(self) -> str:
+        source = self._source
+        return f"behind {source.before + len(source.data) if source is not None else 0:,} unpacked bytes"
 
     def _frames(self, source: _Source) -> Iterator[Window]:
         if not source.fill(4):
@@ -134,10 +139,10 @@ def _no_capture(begin: bytes) -> str:
 class _Source:
     """A window on a stream. Offsets that are shown count from the stream's beginning, unpacked."""
 
-    __slots__ = ("_file", "at", "before", "data")
+    __slots__ = ("_read", "at", "before", "data")
 
-    def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
-        self._file = file
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
         self.data = b""
         self.at = 0  # in `data`
         self.before = 0  # bytes of the stream in front of `data`
@@ -145,7 +150,7 @@ class _Source:
     def fill(self, wanted: int) -> bool:
         """Have that many bytes from `at` on; whether there are."""
         while len(self.data) - self.at < wanted:
-            more = self._file.read(max(CHUNK, wanted))
+            more = self._read(max(CHUNK, wanted))
             if not more:
                 return False
             self.before += self.at

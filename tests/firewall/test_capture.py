@@ -1,6 +1,7 @@
 """Files of recorded packets: every form of them, and every way in which they can be broken."""
 
 import gzip
+import random
 import struct
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_a_file_cut_anywhere_gives_what_is_whole_and_says_where_it_ends(form: st
             assert "at byte" in error
     assert whole == len(PACKETS)
     assert said <= len(PACKETS) + 2
+
+
+def test_of_a_broken_gzipped_file_all_that_can_be_unpacked_is_read(tmp_path: Path) -> None:
+    data = captures.pcap([(1.0, bytes(random.Random(n).randbytes(1_000))) for n in range(400)])
+    for broken, least in ((gzip.compress(data) + b"trailing", 400), (gzip.compress(data)[: len(data) // 2], 180)):
+        frames, error = read(tmp_path / "x", broken)
+        assert len(frames) >= least
+        size = 24 + len(frames) * 1_016
+        assert size <= int(error.partition(" behind ")[2].split(" ")[0].replace(",", "")) < size + 1_016
 
 
 def test_a_frame_longer_than_a_chunk_is_whole(tmp_path: Path) -> None:
