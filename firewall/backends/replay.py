@@ -305,6 +305,8 @@ class Replay:
             flow.listener = Listener(key.proto)
         if key.proto == ip.TCP:
             flow.order = Order(None)
+        if not flow.asks:  # should it end before it says anything
+            flow.answered = self._gateway.names.chains(self._gateway.phones.with_mac(mac), key.dst, self._now)
         return flow.up if up else flow.down
 
     def _forget(self, flow: Recorded) -> None:

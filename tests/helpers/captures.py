@@ -474,6 +474,9 @@ def _cases() -> None:
     })
     home = Talk(dst="192.168.66.2", dport=5000).shake().say(b"\0").packets
     case("dns-name-in-a-lab", asked("shop.example", "192.168.66.2") + home, dns, {"name": "shop.example", "via": "dns", "dport": 5000})
+    later = asked("late.example", FAR, at=START + 9, sport=53001)  # after it began
+    case("dns-name-of-a-handshake", asked("shop.example", FAR) + Talk(dport=5000).shake().packets + later,
+         dns, {"name": "shop.example", "via": "dns", "verdict": "held"}, {"name": "late.example"})
     case("dns-two-names", asked("one.example", FAR) + asked("two.example", FAR, sport=53001, at=START - 9) + mute,
          dns, dns, {"name": "", "via": "ambiguous"})
     case("dns-refused-name", asked("dns.google", FAR) + mute, {**dns, "name": "dns.google", "verdict": "block"}, {"name": "dns.google", "verdict": "block"})
