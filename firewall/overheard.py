@@ -9,18 +9,38 @@ from firewall.dissect.rebinding import is_home, is_local
 from firewall.inputs import AnswerSeen, QuerySeen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from firewall.recorded import Recorded
 
 
-def messages(data: bytes) -> Iterator[bytes]:
-    """DNS over TCP: a length before each message (RFC 1035, 4.2.2). Those that are whole in a segment."""
+def messages(flow: Recorded, data: bytes, *, up: bool) -> list[bytes]:
+    """DNS over TCP: a length before each message (RFC 1035, 4.2.2), in whatever segments the two come.
+
+    `data`: what this direction says next. A segment that holds whole messages is taken as it is, whatever is missing
+    in front of it.
+    """
+    found, rest = _split(data)
+    before = flow.rest.pop(up, b"")
+    if before and (rest or not found):
+        found, rest = _split(before + data)
+    if rest:
+        flow.rest[up] = rest
+    return found
+
+
+def _split(data: bytes) -> tuple[list[bytes], bytes]:
+    """Whole messages, and what is left; nothing is where no message begins."""
+    found: list[bytes] = []
     at = 0
-    while at + 2 < len(data):
+    while at + 2 <= len(data):
         length = data[at] << 8 | data[at + 1]
-        yield data[at + 2 : at + 2 + length]
-        at += 2 + length
+        end = at + 2 + length
+        if length < dns.HEADER:
+            return found, b""
+        if end > len(data):
+            break
+        found.append(data[at + 2 : end])
+        at = end
+    return found, data[at:]
 
 
 def question(flow: Recorded, message: bytes) -> QuerySeen | None:

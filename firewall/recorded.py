@@ -117,8 +117,8 @@ class Recorded:
 
     __slots__ = (
         "answered", "asked", "asks", "begun", "decision", "down", "first", "isn", "kept", "key", "listener", "mac",
-        "order", "other", "otherwise", "readings", "said",
-        "shown", "unfinished", "up", "verdict", "watch",
+        "order", "other", "otherwise", "readings", "rest",
+        "said", "shown", "unfinished", "up", "verdict", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, first: float) -> None:
@@ -145,6 +145,7 @@ class Recorded:
         self.answered: tuple[tuple[str, ...], ...] = ()
         self.unfinished = False
         self.asked: dict[str, None] = {}  # names asked for, if this is a talk with a DNS server
+        self.rest: dict[bool, bytes] = {}  # up or down -> of that talk over TCP, a message's beginning
 
     def mark(self, verdict: Verdict, watch: Watch) -> None:
         """As the kernel's connection is. While the server's answer is waited for, what it says is looked at."""

@@ -273,7 +273,7 @@ class Replay:
             answer = whole[packet.payload : packet.end]
             side.quiet |= bool(answer) and answer[tls.RANDOM] != tls.RETRY  # which asks for one more hello
         elif not up:
-            for message in overheard.messages(whole[packet.payload : packet.end]):
+            for message in overheard.messages(flow, whole[packet.payload : packet.end], up=False):
                 self._talk(flow, message, up=False)
         if packet.proto == ip.TCP or flow.asks or depth == DEEPEST or not self._all_names:
             return
@@ -368,7 +368,7 @@ class Replay:
                 continue
             data = raw[start + known : end]
             if flow.asks:
-                for message in overheard.messages(data):
+                for message in overheard.messages(flow, data, up=True):
                     self._talk(flow, message, up=True)
                 continue
             if order.gaps:

@@ -54,7 +54,18 @@ def test_what_our_resolver_takes_out_is_not_learnt(flow: Recorded) -> None:
 def test_messages_over_tcp_have_their_length_in_front() -> None:
     first, second = captures.question("a.example"), captures.question("b.example")
     data = b"".join(len(one).to_bytes(2) + one for one in (first, second))
-    assert list(overheard.messages(data)) == [first, second]
+    for size in range(1, len(data) + 1):
+        flow = talk()
+        parts = [data[at : at + size] for at in range(0, len(data), size)]
+        assert [one for part in parts for one in overheard.messages(flow, part, up=True)] == [first, second]
+        assert not flow.rest
+
+
+def test_messages_over_tcp_are_found_again_behind_what_is_missing(flow: Recorded) -> None:
+    question = captures.question("a.example")
+    assert overheard.messages(flow, question[7:], up=True) == []
+    assert overheard.messages(flow, b"\0", up=False) == []
+    assert overheard.messages(flow, len(question).to_bytes(2) + question, up=True) == [question]
 
 
 def changed(at: int, byte: int) -> bytes:
@@ -65,6 +76,6 @@ def changed(at: int, byte: int) -> bytes:
 
 @given(st.binary(max_size=80) | st.builds(changed, st.integers(0, 60), st.integers(0, 255)))
 def test_no_bytes_make_it_raise(message: bytes) -> None:
-    for part in (message, *overheard.messages(message)):
+    for part in (message, *overheard.messages(talk(), message, up=True)):
         overheard.question(talk(), part)
         overheard.answer(talk(), part)

@@ -486,6 +486,9 @@ def _cases() -> None:
     case("dns-over-tcp-answer", Talk(dport=53, dst="9.9.9.9", sport=39000, at=START - 5).shake().say(b"\0\x1e" + question("shop.example"))
          .answer(struct.pack("!H", len(answer)) + answer).packets + mute,
          {"dport": 53}, {"name": "shop.example", "via": "dns", "dport": 5000})
+    case("dns-over-tcp-in-pieces", Talk(dport=53, dst="9.9.9.9", sport=39000, at=START - 5).shake().say(b"\0\x1e" + question("shop.example"), 2)
+         .answer(struct.pack("!H", len(answer))).answer(answer[:20]).answer(answer[20:]).packets + mute,
+         {"dport": 53, "name": "shop.example"}, {"name": "shop.example", "via": "dns", "dport": 5000})
     case("refused-name", _tls("dns.google"), {"name": "dns.google", "verdict": "block", "bytes_down": 220})
     case("refused-then-more", Talk(dport=80).shake().say(get("dns.google")).answer().say(get("after.example")).packets, {
         "name": "dns.google", "verdict": "block", "names": [{"name": name, "source": "http"} for name in ("dns.google", "after.example")],
