@@ -42,7 +42,7 @@ def replay(files: tuple[Path, ...], *, rules: Path | None, group: str, phones: t
     from rules import store  # noqa: PLC0415
     from rules.problem import RuleError  # noqa: PLC0415
 
-    encode = json.JSONEncoder(ensure_ascii=False).encode
+    encode = json.JSONEncoder().encode  # in ASCII: a file's name may be in no encoding
     given = dict(map(_phone, phones))
     if rules is not None and not rules.exists():
         raise click.UsageError(f"{rules}: no such file")

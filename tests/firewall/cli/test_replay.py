@@ -1,6 +1,7 @@
 """`consentry replay`: rows on stdout, words on stderr, an exit status that scripts can use."""
 
 import json
+import os
 from pathlib import Path
 
 import captures
@@ -86,6 +87,14 @@ def test_several_files_and_a_broken_one(file: Path, tmp_path: Path) -> None:
     assert f"{broken}: is cut off within a packet" in done.stderr
     whole = len(list(Capture(file)))
     assert f"\n{2 * whole - 1} packets" in done.stderr
+
+
+def test_a_file_whose_name_no_encoding_has_gives_rows_that_are_json(file: Path) -> None:
+    named = file.parent / os.fsdecode("\N{SNOWMAN}".encode() + b"\xff.pcap")
+    named.write_bytes(file.read_bytes())
+    done = run(named, "--json")
+    assert done.exit_code == 0
+    assert [json.loads(line)["file"] for line in done.stdout_bytes.decode("ascii").splitlines()] == [str(named)] * 2
 
 
 def test_long_files_tell_how_far_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
