@@ -45,6 +45,16 @@ class ResetServer:
 
 
 @dataclass(slots=True)
+class AskForLife:
+    """Send this queued packet, which will not pass, without its payload: an idle connection's server answers that.
+
+    RFC 9293, 3.8.4: some clients (Windows) put a byte into it that nobody shall read.
+    """
+
+    packet: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
 class MarkFlow:
     """Change the verdict of a flow that the kernel has already been told about."""
 
@@ -157,6 +167,6 @@ class SendAnswer:
 
 
 Command = (
-    GiveVerdict | ResetServer | MarkFlow | ForgetFlows |
+    GiveVerdict | ResetServer | AskForLife | MarkFlow | ForgetFlows |
     RefuseAddress | Exempt | OpenWay | AdmitPair | ExpelPair | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
 )

@@ -61,6 +61,7 @@ class Hearing(Enum):
 
     WAIT = "keep it in the queue: a name has begun"
     AGAIN = "a repeat, or nothing that is said: drop it"
+    LIFE = "it asks for a sign of life: its server shall see that, and not the byte in it"
     SAME = "more of what has been judged"
 
 
@@ -254,8 +255,10 @@ class FlowTable:
             return UNFINISHED._replace(said=flow.said, signs=flow.signs)
         if place is Place.WAITS and not flow.decision:
             return self._hold(flow, packet_id, raw, boot)
-        if place in (Place.WAITS, Place.LIFE):
-            return Hearing.AGAIN  # the server might read it in place of the byte that was judged
+        if place is Place.LIFE:
+            return Hearing.LIFE  # the server might read it in place of the byte that was judged
+        if place is Place.WAITS:
+            return Hearing.AGAIN
         return Hearing.AGAIN if flow.held or not flow.decision else Hearing.SAME
 
     def _place(self, flow: Flow, seq: int, data: bytes, first: bool) -> bytes | Place:  # noqa: FBT001  as hear's

@@ -30,7 +30,7 @@ class Place(Enum):
     """Where a segment stands that brings nothing to read."""
 
     WAITS = "ahead of its turn, or of the beginning"
-    LIFE = "one byte of something else in place of the last: a sign of life is asked for, or that byte never arrived"
+    LIFE = "one byte of something else in place of the last, or before anything was said: a sign of life is asked for"
     KNOWN = "all of it has been there before, in the same words"
     BEHIND = "behind what was judged"
     ODD = "something else was said here, or it stands before the beginning"
@@ -82,6 +82,9 @@ class Stream:
             self.next = seq
             waiting = [(0, data), *((_signed(early - seq), said) for early, said in self._early)]
             self._early = []
+        elif len(data) == 1 and all(at == seq and len(said) == 1 for at, said in self._early):
+            self._early = [(seq, data)]  # nothing has begun; or it has, and this is sent again
+            return Place.LIFE
         else:
             self._early.append((seq, data))
             return Place.WAITS

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import clients
 import corpora
 import families
-import hostile
+import halves
 import relive
 from judge import BY_NAME, Lab, lab_up
 
@@ -89,7 +89,7 @@ def flooded(lab: Lab) -> Iterator[str]:
     phones = lab.namespaces["phones"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "ordinary")
-        flood = subprocess.Popen(["ip", "netns", "exec", phones[0], sys.executable, hostile.__file__, "flood", "25", "200"], stdout=subprocess.PIPE, text=True)
+        flood = subprocess.Popen(["ip", "netns", "exec", phones[0], sys.executable, halves.__file__, "25", "200"], stdout=subprocess.PIPE, text=True)
         subprocess.run(["ip", "netns", "exec", phones[1], sys.executable, str(HERE.parent / "helpers/ordinary.py"), "10", "10", str(log)], check=True)
         sent = flood.communicate(timeout=120)[0].strip()
         rows = [json.loads(line) for line in log.read_text().splitlines()]

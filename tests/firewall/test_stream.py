@@ -21,7 +21,7 @@ def test_segments_in_any_order_are_read_as_the_server_reads_them(said: bytes, is
     one, read = Stream(), b""
     for at, piece in pieces:
         fresh = one.add((isn + at) % 2**32, piece, first=at == 0)
-        assert isinstance(fresh, bytes) or fresh is Place.WAITS
+        assert isinstance(fresh, bytes) or fresh is Place.WAITS or (fresh is Place.LIFE and len(piece) == 1)
         read += fresh if isinstance(fresh, bytes) else b""
     assert read == said
 
@@ -69,6 +69,14 @@ def test_a_sign_of_life_is_asked_for_with_a_byte_of_anything() -> None:
     assert one.follow(1_004, b"\0") is Place.LIFE
     one.forget()
     assert one.compare(1_004, b"o") is Place.LIFE
+
+
+def test_it_is_asked_for_before_anything_was_said_too() -> None:
+    """Nobody knows yet where it begins."""
+    one = Stream()
+    assert [one.add(999, said, first=False) for said in (b"\0", b"\0", b"x")] == [Place.LIFE] * 3
+    assert one.add(1_000, b"hello", first=True) == b"hello"
+    assert one.add(999, b"\0", first=False) is Place.KNOWN
 
 
 def test_only_so_much_is_remembered_and_nothing_else_may_be_said_before_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """A phone that means it: TCP by hand, segments of any size, order, overlap, TTL, checksum and flags, over IPv4 and IPv6.
 
-Run inside a phone: `hostile.py flood CONNECTIONS SEGMENTS`, or `hostile.py < TRIES > WHAT BECAME OF THEM`, JSON Lines; a try
+Run inside a phone: `hostile.py < TRIES > WHAT BECAME OF THEM`, JSON Lines; a try
 is {"trick", "speech", "family", "name", "token"}, or {"speech", "family", "to", "port", "data", "token"} for plain words. The
 phone's kernel never sees what comes back (an nft rule of the phone's own), for it would reset what it does not know. A
 trick brings `evil` to the server; `good` is as long, and names a friend.
@@ -8,7 +8,6 @@ trick brings `evil` to the server; `good` is as long, and names a friend.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -505,6 +504,17 @@ def late(c: Raw, _: str, good: bytes, evil: bytes) -> None:
 
 
 @trick
+def asks_for_life(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """As Windows does on an idle connection; and it hears from its server before it goes on."""
+    if c.open():
+        c.send(-1, b"\0", flags=ACK)
+        while (answer := c.answer(10.0)) is not None:
+            if answer[2] & (SYN | ACK) == ACK:
+                c.send(0, evil)
+                return
+
+
+@trick
 def drip(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     """A byte now and then, and the rest when the gate has waited long enough."""
     if c.open():
@@ -548,23 +558,6 @@ def run(one: dict) -> dict:
     return one
 
 
-def flood(family: int, connections: int, segments: int) -> int:
-    """Half hellos, and behind each of them segments without sense: overlaps, gaps, flags. How many were sent."""
-    sent = 0
-    whole = hello(EVIL_NAME, "flood" * 6)
-    for number in range(connections):
-        c = Raw(family, PORT["tls"])
-        if c.open():
-            c.send(0, whole[: len(whole) // 2])
-            for n in range(segments):
-                at = (n * 7_919 + number) % 20_000 - 200
-                with contextlib.suppress(OSError):
-                    c.send(at, os.urandom(1 + n % 60), flags=(PSH | ACK, ACK, ACK | URG, FIN | ACK, PSH)[n % 5], wrong=n % 11 == 0)
-                sent += 1
-        c.close()
-    return sent
-
-
 def deaf() -> None:
     """The phone's own kernel hears nothing of these ports."""
     if subprocess.run(["nft", "list", "table", "inet", "hostile"], capture_output=True, check=False).returncode:
@@ -573,9 +566,6 @@ def deaf() -> None:
 
 def main() -> None:
     deaf()
-    if sys.argv[1:2] == ["flood"]:
-        print(sum(flood(family, int(sys.argv[2]), int(sys.argv[3])) for family in (4, 6)))
-        return
     lanes: dict[tuple[str, int], list[dict]] = {}
     for line in sys.stdin:
         one = json.loads(line)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import captures
 import clients
+import halves
 import hostile
 import pytest
 import relive
@@ -93,6 +94,7 @@ CASES = [
     Case("E15", "cut_behind", "a hello, early data and another hello's beginning in one segment, its end in the next"),
     Case("E15", "in_one_record", "two hellos in one record", friend=TOO),
     Case("E16", "late", "four seconds of silence first"),
+    Case("E16", "asks_for_life", "a byte before the beginning, as Windows asks for a sign of life"),
     Case("E16", "drip", "a byte a second, until nobody waits any more", friend=TOO),
 ]
 
@@ -293,7 +295,7 @@ def test_half_hellos_and_odd_segments_of_one_phone_cost_others_nothing(lab: Lab,
     log = tmp_path / "ordinary"
     began = lab.status
     phones = lab.namespaces["phones"]
-    flood = subprocess.Popen(["ip", "netns", "exec", phones[2], sys.executable, hostile.__file__, "flood", "15", "100"], stdout=subprocess.PIPE, text=True)
+    flood = subprocess.Popen(["ip", "netns", "exec", phones[2], sys.executable, halves.__file__, "15", "100"], stdout=subprocess.PIPE, text=True)
     subprocess.run(["ip", "netns", "exec", phones[3], sys.executable, str(ORDINARY), "3", "10", str(log)], check=True, timeout=60)
     assert flood.communicate(timeout=60)[0] == "3000\n"
     rows = [json.loads(line) for line in log.read_text().splitlines()]

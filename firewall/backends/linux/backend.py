@@ -30,11 +30,12 @@ from firewall.backends.linux.neighbours import NEIGHBOURS_CHANGED, Neighbours, g
 from firewall.backends.linux.nftables import CHILDREN, GROUP, QUEUE, SPOOFED, TABLE, Held, Ruleset, table_stands
 from firewall.backends.linux.pairs import Pairs, sender
 from firewall.backends.linux.probe import Probe
-from firewall.backends.linux.reset import RawSender, rst
+from firewall.backends.linux.reset import RawSender, emptied, rst
 from firewall.backends.linux.routers import keep_hearing
 from firewall.backends.linux.ways import Way, Ways
 from firewall.commands import (
     AdmitPair,
+    AskForLife,
     Exempt,
     ExpelPair,
     ForgetFlows,
@@ -104,6 +105,7 @@ class LinuxBackend:
         self._route: dict[type, Callable[[Any], None]] = {
             GiveVerdict: self._give_verdict,
             ResetServer: self._reset_server,
+            AskForLife: lambda command: self._raw.send(emptied(command.packet)),
             MarkFlow: self._mark_flow,
             ForgetFlows: self._forget_flows,
             RefuseAddress: self._refuse_address,
@@ -308,11 +310,9 @@ class LinuxBackend:
             self._queue.answer(command.id, nfnl.ACCEPT, kept | answer)
 
     def _reset_server(self, command: ResetServer) -> None:
-        packet = rst(command.packet)
         if self._queue is not None:
             self._queue.flush()  # its verdict first: the connection mark is to be there before conntrack sees the end
-        if packet is not None:
-            self._raw.send(packet)
+        self._raw.send(rst(command.packet))
 
     def _mark_flow(self, command: MarkFlow) -> None:
         self._try(command, lambda: conntrack.change(self._calls, command, offloads=self._rules.offloads))

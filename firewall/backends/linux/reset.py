@@ -1,7 +1,8 @@
-"""Telling a server that a TCP connection is over: a RST in the phone's name, made from a packet that will not pass.
+"""What a server is told in the phone's name, made from a packet that will not pass: that a TCP connection is over, by a
+RST, or that a sign of life is wanted.
 
-Without it the server keeps a half-open connection for minutes. conntrack knows the flow and applies its NAT to what is
-sent here. RFC 9293, 3.5.2: a RST with the next sequence number that the server expects is believed.
+Without a RST the server keeps a half-open connection for minutes. conntrack knows the flow and applies its NAT to what
+is sent here. RFC 9293, 3.5.2: a RST with the next sequence number that the server expects is believed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from contextlib import suppress
 from firewall.dissect import NOT_MINE, ip
 
 IPV6_HDRINCL = 36  # linux/in6.h; Python has no name for it
-_RST = 0x04
 
 
 def rst(packet: bytes) -> bytes | None:
@@ -21,7 +21,20 @@ def rst(packet: bytes) -> bytes | None:
     seen = ip.parse(packet)
     if seen is NOT_MINE or seen.proto != ip.TCP:
         return None
-    segment = struct.pack("!HHIIBBHHH", seen.sport, seen.dport, seen.seq, 0, 5 << 4, _RST, 0, 0, 0)
+    return _whole(seen, struct.pack("!HHIIBBHHH", seen.sport, seen.dport, seen.seq, 0, 5 << 4, ip.RST, 0, 0, 0))
+
+
+def emptied(packet: bytes) -> bytes | None:
+    """`packet` without payload and flags, but with its options: some want a timestamp (RFC 7323, 3.2)."""
+    seen = ip.parse(packet)
+    if seen is NOT_MINE or seen.proto != ip.TCP or seen.payload < seen.l4 + 20:
+        return None
+    head = packet[seen.l4 : seen.payload]
+    return _whole(seen, head[:13] + bytes([ip.ACK]) + head[14:16] + bytes(4) + head[20:])
+
+
+def _whole(seen: ip.Packet, segment: bytes) -> bytes:
+    """It with a right checksum, behind a fresh IP header. Its own checksum is 0 as yet."""
     if len(seen.src) == 16:
         pseudo = seen.src + seen.dst + struct.pack("!IxxxB", len(segment), ip.TCP)
         head = struct.pack("!IHBB", 6 << 28, len(segment), ip.TCP, 64) + seen.src + seen.dst
@@ -49,7 +62,9 @@ class RawSender:
         for s in (self._v4, self._v6):
             s.setblocking(False)
 
-    def send(self, packet: bytes) -> None:
+    def send(self, packet: bytes | None) -> None:
+        if packet is None:
+            return
         with suppress(OSError):
             if packet[0] >> 4 == 4:
                 self._v4.sendto(packet, (socket.inet_ntop(socket.AF_INET, packet[16:20]), 0))
