@@ -13,12 +13,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from firewall.commands import MarkFlow, Watch
-from firewall.dissect import NOT_MINE, ip, tls
+from firewall.dissect import NEED_MORE, NOT_MINE, ip, tls
 from firewall.inputs import LiveFlow
 from firewall.speech import (
     DEAF,
     HELLO_LIKELY,
     LONGEST_BEGIN,
+    MOST_BEGUN,
     NO_NAME,
     NO_NAME_YET,
     NOTHING_NEW,
@@ -69,7 +70,8 @@ class Flow:
     """One flow, from its first payload packet to the end that conntrack tells."""
 
     __slots__ = (
-        "answered", "behind", "burst_until", "counted", "decision", "down", "first_held", "held", "held_since", "key",
+        "answered", "begun", "behind", "burst_until", "counted", "decision", "down", "first_held", "furthest", "held",
+        "held_since", "key",
         "mac", "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "up", "watch",
     )
 
@@ -89,6 +91,8 @@ class Flow:
         self.unfinished = False
         self.counted = False  # what is kept of its words, among its phone's
         self.behind = 0, b""  # where the last segment behind what was judged ended, and with what
+        self.furthest = 0  # of them, where the one that reached furthest ended
+        self.begun = False  # a hello in them, and what is held is of that
         self.answered: tuple[tuple[str, ...], ...] = ()  # by DNS, when it was judged
         self.may_say_more = False
         self.resumed = False  # by an earlier process: where in its stream it is, nobody knows
@@ -253,8 +257,10 @@ class FlowTable:
         """It brings nothing to read."""
         if place is Place.ODD:
             return UNFINISHED._replace(said=flow.said, signs=flow.signs)
-        if place is Place.WAITS and not flow.decision:
+        if place is Place.BEGUN or (place is Place.WAITS and not flow.decision):
             return self._hold(flow, packet_id, raw, boot)
+        if place is Place.BEHIND and flow.begun:  # that hello is whole, and says what was judged
+            return NO_NAME._replace(said=flow.said, signs=flow.signs, may_say_more=flow.may_say_more)
         if place is Place.LIFE:
             return Hearing.LIFE  # the server might read it in place of the byte that was judged
         if place is Place.WAITS:
@@ -269,7 +275,7 @@ class FlowTable:
             return stream.add(seq, data, first=first)
         if stream.next is None:  # it was judged by its address, or resumed
             return Place.BEHIND
-        if flow.watch is not Watch.BEGUN or flow.held:
+        if flow.watch is not Watch.BEGUN or (flow.held and not flow.begun):
             return stream.follow(seq, data)
         place = stream.compare(seq, data)
         return self._behind(flow, stream.ahead(seq), data) if place is Place.BEHIND else place
@@ -278,34 +284,45 @@ class FlowTable:
         """What goes on behind what was judged, so many bytes `ahead` of it: one more hello counts too."""
         stream = flow.stream
         assert stream.next is not None
-        data = data[max(-ahead, 0) :]  # the rest is said again, in the same words
-        if ahead <= 0 and (changes := _CHANGES.match(data)):
-            stream.follow(stream.next, changes[0])
-            self._remember(flow, changes[0])
-            data = data[changes.end() :]
+        end, tail = flow.behind
+        if flow.begun:
+            again = end - ahead
+            if not 0 <= again <= len(tail) or not data.startswith(tail[len(tail) - again :][: len(data)]):
+                return Place.WAITS  # its turn comes when what is held has passed
+            data, ahead = data[again:], end
+        else:
+            data, ahead = data[max(-ahead, 0) :], max(ahead, 0)  # the rest is said again, in the same words
+            if not ahead and (changes := _CHANGES.match(data)):
+                stream.follow(stream.next, changes[0])
+                self._remember(flow, changes[0])
+                data = data[changes.end() :]
         if not data:
             return Place.KNOWN
-        if ahead <= 0 and data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
+        if not ahead and not flow.begun and data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
             return stream.follow(stream.next, data)
-        end, tail = flow.behind
         seen = tail + data if end == ahead else data
-        if _says_another(flow, seen):
-            return Place.ODD  # behind what a server reads over: early data that it has refused (RFC 8446, 4.2.10)
-        flow.behind = ahead + len(data), seen[-LONGEST_BEGIN:]
+        place, at = _another(flow, seen)
+        if place is Place.BEGUN and ahead + max(len(data) - len(seen) + at, 0) < flow.furthest:
+            place = Place.ODD  # its end may have passed already, and be another
+        if place is Place.ODD:
+            return place  # behind what a server reads over: early data that it has refused (RFC 8446, 4.2.10)
+        flow.begun |= place is Place.BEGUN
+        flow.behind = ahead + len(data), seen[at:] if place is Place.BEGUN else seen[-LONGEST_BEGIN:]
+        flow.furthest = max(flow.furthest, flow.behind[0])
         if ahead > FAR:
             flow.watch = Watch.NONE
-        return Place.BEHIND
+        return place
 
     def _hold(self, flow: Flow, packet_id: int, raw: bytes, boot: float) -> Heard | Hearing:
         if not flow.held:
             if self._held_of[flow.phone] >= HELD_FLOWS:
-                return UNFINISHED
+                return UNFINISHED._replace(said=flow.said, signs=flow.signs)
             self._held_of[flow.phone] += 1
             self._holding[flow.key] = flow
             flow.held_since = boot
             flow.first_held = raw
         if len(flow.held) + 1 >= HELD_SEGMENTS:
-            return UNFINISHED
+            return UNFINISHED._replace(said=flow.said, signs=flow.signs)
         flow.held.append(packet_id)
         return Hearing.WAIT
 
@@ -340,7 +357,7 @@ class FlowTable:
 
     def release(self, flow: Flow) -> list[int]:
         """The ids that waited, in their order. The flow holds nothing any more."""
-        held, flow.held, flow.first_held = flow.held, [], b""
+        held, flow.held, flow.first_held, flow.begun = flow.held, [], b"", False
         if self._holding.pop(flow.key, None) is not None:
             self._held_of[flow.phone] -= 1
             if not self._held_of[flow.phone]:
@@ -362,17 +379,19 @@ class FlowTable:
         return None if first is None else first.held_since + HELD_SECONDS
 
 
-def _says_another(flow: Flow, data: bytes) -> bool:
-    """Whether what looks like a hello, wherever it begins, is not whole or says something else than was judged."""
+def _another(flow: Flow, data: bytes) -> tuple[Place, int]:
+    """What looks like a hello, wherever it begins: it is not whole, and from where on; or says something else."""
     begin = HELLO_LIKELY.search(data)
     for _ in range(_MOST_HELLOS):
         if begin is None:
-            return False
+            return Place.BEHIND, 0
         hello = tls.client_hello(data[begin.start() :])
+        if hello is NEED_MORE and len(data) - begin.start() <= MOST_BEGUN:
+            return Place.BEGUN, begin.start()
         if not isinstance(hello, tls.Hello):
-            return True
+            return Place.ODD, 0
         heard = said_by(hello, Source.SNI)
         if set(heard.said) != set(flow.said) or not set(heard.signs) <= set(flow.signs):
-            return True
+            return Place.ODD, 0
         begin = HELLO_LIKELY.search(data, begin.start() + 1)
-    return begin is not None
+    return (Place.BEHIND if begin is None else Place.ODD), 0

@@ -33,6 +33,7 @@ class Place(Enum):
     LIFE = "one byte of something else in place of the last, or before anything was said: a sign of life is asked for"
     KNOWN = "all of it has been there before, in the same words"
     BEHIND = "behind what was judged"
+    BEGUN = "behind what was judged, and one more hello has begun there"
     ODD = "something else was said here, or it stands before the beginning"
 
 

@@ -165,12 +165,12 @@ def test_holding_is_bounded_in_segments_and_flows(table, wire) -> None:
     flow = table.open(key(), b"m", "phone1")
     hello = wire.hello("example.com", pad=2000)
     answers = [say(table, flow, wire, hello[n : n + 1], 100 + n, n) for n in range(flows.HELD_SEGMENTS)]
-    assert answers[-1] is UNFINISHED
+    assert answers[-1] == UNFINISHED
     assert answers[:-1] == [Hearing.WAIT] * (flows.HELD_SEGMENTS - 1)
     table.release(flow)
     for n in range(flows.HELD_FLOWS):
         assert say(table, table.open(key(n), b"m", "phone1"), wire, b"\x16", 5) is Hearing.WAIT
-    assert say(table, table.open(key(900), b"m", "phone1"), wire, b"\x16", 5) is UNFINISHED
+    assert say(table, table.open(key(900), b"m", "phone1"), wire, b"\x16", 5) == UNFINISHED
     assert say(table, table.open(key(901), b"m", "other"), wire, b"\x16", 5) is Hearing.WAIT
 
 
@@ -262,6 +262,49 @@ def test_a_second_hello_behind_early_data_may_say_the_same(table, wire, second, 
             found = say(table, flow, wire, piece, at, first=False)
             at += len(piece)
         assert (found is Hearing.SAME) is passes
+
+
+def behind_early_data(table, wire, second: bytes) -> tuple[flows.Flow, bytes, int]:
+    """A flow that is judged, what its phone says next, and where."""
+    first, early = wire.hello("a.example"), b"\x17\x03\x03\0\x20" + bytes(32)
+    flow = table.open(key(), b"m", "phone1")
+    flow.said = say(table, flow, wire, first, 100).said
+    judge(table, flow, Watch.BEGUN)
+    return flow, early + second, 100 + len(first)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 1, 1, 2, 2, 3), (0, 1, 3, 2, 3), (1, 0, 1, 2, 3)])
+def test_a_second_hello_behind_early_data_may_come_in_pieces(table, wire, order) -> None:
+    """As post-quantum ones do. What comes before its turn comes once more."""
+    flow, said, at = behind_early_data(table, wire, b"\x14\x03\x03\0\1\1" + wire.hello("a.example", pad=1_500))
+    cuts = (0, 30, 90, 900, len(said))
+    pieces = [(cuts[n], said[cuts[n] : cuts[n + 1]]) for n in range(4)]
+    found = [say(table, flow, wire, pieces[n][1], at + pieces[n][0], first=False) for n in order]
+    assert len(flow.held) == 2
+    assert found[-1].said == flow.said
+    assert not found[-1].unfinished
+    table.release(flow)
+    assert say(table, flow, wire, b"\x17\x03\x03\0\4data", at + len(said), first=False) is Hearing.SAME
+
+
+def test_in_pieces_it_says_nothing_else_either(table, wire) -> None:
+    """Nor are there two ends of it, of which one has passed."""
+    good, evil = (wire.hello(name, pad=300) for name in ("a.example", "b.example"))
+    for second in (evil, b"\x16\x03\x01\x03\xe8\1\0\3\xe4\x03\x03" + bytes(40) + evil + bytes(700)):
+        flow, said, at = behind_early_data(FlowTable(), wire, second)
+        table = FlowTable()
+        found = [say(table, flow, wire, said[n : n + 60], at + n, first=False) for n in range(0, len(said), 60)]
+        assert Hearing.WAIT in found
+        assert any(isinstance(one, Heard) and one.unfinished for one in found)
+    flow, said, at = behind_early_data(table, wire, good)
+    cut = len(said) - 100
+    assert say(table, flow, wire, evil[-100:], at + cut, first=False) is Hearing.SAME  # nobody knows of what
+    assert say(table, flow, wire, said[:cut], at, first=False).unfinished
+    flow, said, at = behind_early_data(table, wire, good)
+    assert say(table, flow, wire, said[:cut], at, first=False) is Hearing.WAIT
+    for piece, where in ((said[:cut], 0), (b"!" + said[1:], 0), (b"!" + said[cut:], cut - 1), (good, 0), (said[cut + 1 :], cut + 1)):
+        assert say(table, flow, wire, piece, at + where, first=False) is Hearing.AGAIN
+    assert say(table, flow, wire, said[cut - 10 :], at + cut - 10, first=False).said == flow.said
 
 
 READ_OVER = [b"\x14\x03\x03\0\1\1", b"\x17\x03\x03\0\x20" + bytes(32), b"\x17\x03\x03\0\x40" + b"\x16\x03\xff\xff" * 16, b"\x16\x03\x01\0\0", b"\x15\x03\x01\0\2\1\0"]

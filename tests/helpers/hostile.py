@@ -471,6 +471,7 @@ EARLY = b"\x17\x03\x03\0\x20" + bytes(32)
 TRICKS |= {
     "asked_again": asked_again(b""), "after_changes": asked_again(b"\x14\x03\x03\0\1\1" * 3), "after_early_data": asked_again(EARLY),
     "after_early_data_alone": asked_again(EARLY, len(EARLY)), "after_a_change_and_early_data": asked_again(b"\x14\x03\x03\0\1\1" + EARLY),
+    "after_early_data_cut": asked_again(EARLY, len(EARLY) + 50),
 }
 
 
@@ -536,7 +537,7 @@ def small_records(c: Raw, _: str, good: bytes, evil: bytes) -> None:
 
 TLS_ONLY = {
     "small_records", "last_byte_again", "after_a_change", "after_a_change_alone", "asked_again", "after_changes", "after_early_data",
-    "after_early_data_alone", "after_a_change_and_early_data", "behind_lures", "cut_behind", "in_one_record",
+    "after_early_data_alone", "after_early_data_cut", "after_a_change_and_early_data", "behind_lures", "cut_behind", "in_one_record",
 }
 IPV6_ONLY = {"hop_by_hop", "destination_options"}
 
