@@ -1,4 +1,4 @@
-"""[pure] What an owner should be told in words, once for each phone, besides the row that every refusal has."""
+"""[pure] What an owner should be told in words, once an hour about each phone, besides the row of each refusal."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 DOT_PORT: Final = 853  # RFC 7858, RFC 9250
 DOH: Final = "doh"  # the service of the pack `bypass`
 MOST_TOLD: Final = 256  # phones; MACs can be invented, and a household has fewer
-REMEDY: Final = (
-    "If it finds no names at all now, that is its Private DNS (Android: Settings, Network & internet): set it to "
-    "Automatic, or allow it with a rule of yours"
-)
+AGAIN: Final = 3_600.0  # seconds until a phone that goes on, or has begun again, is told of once more
+# What to do stands first: screens are narrow.
+REMEDY: Final = "offline? Set its Private DNS to Automatic (Android: Settings, Network & internet)"
 
 
 class Notices:
@@ -29,17 +28,24 @@ class Notices:
     """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._told: dict[str, float] = {}  # phone -> when, wall time
 
     def of(self, happened: Iterable[Event]) -> Iterator[Trouble]:
         for event in happened:
             if isinstance(event, FlowDecided) and event.decision.verdict.refuses and (where := _encrypted_dns(event)):
                 phone = event.seen.phone or str(ip_address(event.src))
-                if phone not in self._told and len(self._told) < MOST_TOLD:
-                    self._told.add(phone)
-                    rule = event.decision.rule
-                    said = f"{phone} wants encrypted DNS at {inert(where)}; rule {rule} refuses it. {REMEDY}"
-                    yield Trouble(event.at, said)
+                if self._silent(phone, event.at):
+                    self._told[phone] = event.at
+                    wants = f"wants encrypted DNS at {inert(where)}, which rule {event.decision.rule} refuses"
+                    yield Trouble(event.at, f"{phone} {REMEDY}: it {wants}; or allow it with a rule of yours")
+
+    def _silent(self, phone: str, now: float) -> bool:
+        """Nothing has been said of it for a while; or the wall clock went back."""
+        if phone in self._told:
+            return not 0 <= now - self._told[phone] < AGAIN
+        if len(self._told) >= MOST_TOLD:
+            self._told = {other: at for other, at in self._told.items() if 0 <= now - at < AGAIN}
+        return len(self._told) < MOST_TOLD
 
 
 def _encrypted_dns(event: FlowDecided) -> str:
