@@ -324,7 +324,7 @@ class Speech:
                 names += _of_http(request.hosts)
                 if request.addresses:
                     self._addresses += request.addresses
-                if request.method == "CONNECT":
+                if request.tunnel:
                     self._signs += (Sign.TUNNEL,)
                 elif asked := httpdns.asked(request.target):
                     self._signs += (Sign.HTTPDNS,)

@@ -3,6 +3,7 @@
 Only what is in the clear. GRE: RFC 2784, 2890, 2637; ERSPAN: draft-foschiano-erspan; IP in IP: RFC 2003, 4213; EtherIP:
 RFC 3378; PIM: RFC 7761, 4.9.3; VXLAN: RFC 7348, draft-ietf-nvo3-vxlan-gpe; Geneve: RFC 8926; GTP-U: 3GPP TS 29.281, 5;
 Teredo: RFC 4380, 5.1.1; MPLS: RFC 4023, 7510; L2TP: RFC 2661, 3.1; CAPWAP: RFC 5415, 4.3; TZSP: as Wireshark reads it.
+Plain IP over UDP: Linux' FOU, and GUE of version 1; of version 0: draft-ietf-intarea-gue, 3. GRE over it: RFC 8086.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from firewall.dissect import ip, link
+from rules.networks import TEREDO
 
 if TYPE_CHECKING:
     from firewall.dissect.ip import Packet
 
 IP_IN_IP, IPV6_IN_IP, GRE, ETHER_IP, PIM, MPLS_IN_IP = 4, 41, 47, 97, 103, 137  # protocols of IP
 # Of UDP, where packets may stand in packets however late: behind what controls the tunnel, or beacons.
-PORTS: Final = frozenset((1701, 2152, 3544, 4789, 4790, 5247, 6081, 6635, 8472, 37008))
+PORTS: Final = frozenset((1701, 2152, 3544, 4754, 4789, 4790, 5247, 6080, 6081, 6635, 8472, 37008))
 _CHECKSUM, _ROUTING, _KEY, _SEQUENCE, _ACKNOWLEDGES = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080  # of GRE's first two bytes
 _PPP, _ERSPAN, _ERSPAN_3, _BRIDGED, _NSH = b"\x88\x0b", b"\x88\xbe", b"\x22\xeb", b"\x65\x58", b"\x89\x4f"
 _VXLAN: Final = b"\x08\0\0\0"  # only the flag that it has a network's number
@@ -26,8 +28,9 @@ _VXLAN_GPE: Final = {  # with one more: the last byte says what it carries
 }
 _TZSP: Final = (b"\x01\0\0\x01", b"\x01\x01\0\x01")  # version 1, a packet received or sent, Ethernet
 _MOST_FIELDS: Final = 32  # tags of TZSP
+_GUE: Final = (b"\0\x04\0\0", b"\0\x29\0\0")  # no flags; IPv4 or IPv6 in it
+_GRE_OF_IP: Final = (b"\0\0\x08\0", b"\0\0\x86\xdd")  # no flags either
 _USUAL: Final = frozenset((0, 6, 17, 43, 44, 50, 58, 60))  # next headers of IPv6
-_TEREDO: Final = bytes.fromhex("20010000")
 _SHORTEST: Final = 64  # bytes of an Ethernet frame; what is shorter is filled
 _MOST_EXTENSIONS: Final = 8  # of one GTP header
 _USER_DATA: Final = 255  # GTP's type of message
@@ -68,6 +71,8 @@ def within(data: bytes) -> bytes:
     if len(data) < 28:
         return b""
     first = data[0]
+    if found := _plain(data[4:] if data[:4] in _GUE or data[:4] in _GRE_OF_IP else data):
+        return found
     if first & 0xF8 == 0x30 and data[1] == _USER_DATA and int.from_bytes(data[2:4]) == len(data) - 8:
         return _gtp(data)
     if first < 0x40 and not data[1] & 0x3F and data[7] == 0 and (
@@ -81,6 +86,14 @@ def within(data: bytes) -> bytes:
     if first == 0 and (found := _capwap(data)):
         return found
     return _teredo(data) or _likely(link.MPLS, data)
+
+
+def _plain(data: bytes) -> bytes:
+    """IP that begins at once. By chance so does one datagram of 500 million; IPv4 has a checksum to be told by."""
+    if data[:1] == b"\x45":
+        total = sum(int.from_bytes(data[at : at + 2]) for at in range(0, 20, 2))
+        return b"" if total % 0xFFFF and any(data[10:12]) else _whole(link.RAW, data)  # 0: not filled in, as recorded
+    return _likely(link.RAW, data) if data[:1] == b"\x60" else b""
 
 
 def _gre(data: bytes) -> bytes:
@@ -149,7 +162,7 @@ def _teredo(data: bytes) -> bytes:
     if data[at : at + 2] == b"\0\0":
         at += 8
     ends = data[at + 8 : at + 12], data[at + 24 : at + 28]
-    return _whole(link.RAW, data[at:]) if data[at : at + 1] >= b"\x60" and _TEREDO in ends else b""
+    return _whole(link.RAW, data[at:]) if data[at : at + 1] >= b"\x60" and TEREDO in ends else b""
 
 
 def _typed(kind: bytes, data: bytes) -> bytes:

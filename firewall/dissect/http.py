@@ -23,6 +23,8 @@ _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]{1,2}")  # whatever it claims to be, a
 _HEAD_END = re.compile(rb"\n\r?\n")  # behind the last line's CR: a bare LF may end a line as well (RFC 9112, 2.2)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")  # of an absolute URI (RFC 3986, 3)
+_PROXIES = re.compile(rb"(?i)\bconnect-(?:udp|ip|tcp|ethernet)\b")  # what may be upgraded to
+_MASQUE = re.compile(rb"/\.well-known/masque/(?:udp|ip|tcp)/([^/?#]+)")  # the host that is wanted (RFC 9298, 3)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")  # RFC 9112, 7.1
 _CHUNKED: Final = -1
@@ -46,6 +48,7 @@ class Request(NamedTuple):
     target: str  # Latin-1
     hosts: tuple[str, ...]  # the URI's, then Host's; lower case, each once. Servers differ in which they obey
     addresses: tuple[str, ...] = ()  # said where a name should stand
+    tunnel: bool = False  # CONNECT, or its like for datagrams and packets (RFC 9298, 9484)
 
 
 # What the next byte belongs to. Numbers: to look a member of an Enum up takes longer than to compare it.
@@ -170,8 +173,9 @@ class Requests:
         self._heads += 1
         said = [value.strip() for name, value in fields if name.strip() == b"host"]
         others = len(fields) > len(said)
+        upgrade = b",".join(value for name, value in fields if name.strip() == b"upgrade") if others else b""
         self._may_switch = method == b"CONNECT" or (others and b"upgrade" in dict(fields))
-        found.append(request(method, target, said))
+        found.append(request(method, target, said, upgrade))
         length = _body(fields, version) if others else 0
         if length is None or _BARE_CR.search(head) or rest[:1] in (b" ", b"\t"):
             self._close(unsure=True)
@@ -269,8 +273,11 @@ def _fields(lines: bytes) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-def request(method: bytes, target: bytes, said: list[bytes]) -> Request:
+def request(method: bytes, target: bytes, said: list[bytes], upgrade: bytes = b"") -> Request:
     """Every name the request may be for (RFC 9112, 3.2.2: the URI's counts; some servers obey Host instead)."""
+    tunnel = method == b"CONNECT" or (bool(upgrade) and _PROXIES.search(upgrade) is not None)
+    if tunnel and (through := _MASQUE.search(target)):
+        said.append(through[1])
     if not target.startswith(b"/"):
         authority = _AUTHORITY.match(target)
         if authority is not None:
@@ -280,7 +287,7 @@ def request(method: bytes, target: bytes, said: list[bytes]) -> Request:
     names = [name for one in said for name in claimed(one)]
     hosts = tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
     addresses = () if len(names) == len(said) else tuple(dict.fromkeys(filter(None, map(address, said))))
-    return Request(method.decode("latin-1"), target.decode("latin-1"), hosts, addresses)
+    return Request(method.decode("latin-1"), target.decode("latin-1"), hosts, addresses, tunnel)
 
 
 def _body(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:

@@ -26,6 +26,9 @@ _FIRST_IDS: Final = frozenset((b"\0\0\0\x01", b"\x0f\0\0\x01", b"\x0a\x01\0\x01"
 _SSH = re.compile(rb"SSH-[12]\.[0-9]{1,3}-")  # RFC 4253, 4.2
 _SOCKS5 = re.compile(rb"\x05[\x01-\x03]\x00\x03(.)", re.DOTALL)  # what is wanted, by name (RFC 1928, 4)
 _SOCKS4A = re.compile(rb"\x04[\x01\x02]..\x00\x00\x00[^\x00]+(?:\x00([^\x00]*)(\x00)?)?", re.DOTALL)  # SOCKS4a
+_IKE_FIRST: Final = frozenset(((0x20, 34), (0x10, 2), (0x10, 4)))  # version, exchange
+_IKE_EXCHANGES: Final = frozenset((0x20, n) for n in range(34, 45)) | {(0x10, n) for n in (2, 4, 5, 6, 32)}
+_IKE_NO_FLAGS: Final = {0x20: 0xC7, 0x10: 0xF8}  # version -> bits that none has set
 _TOR = re.compile(r"www\.(?=[a-z]*[2-7])[a-z2-7]{10,25}\.(?:com|net)")
 
 
@@ -71,7 +74,7 @@ def udp(data: bytes) -> str | NotMine:
             return "wireguard"
     if _is_openvpn(data):
         return "openvpn"
-    if _is_ike(data) or (data[:4] == bytes(4) and _is_ike(data[4:])):  # RFC 3948: behind the non-ESP marker
+    if _is_ike(data) or (data[:4] == bytes(4) and _is_ike(data[4:], begins=False)):  # non-ESP marker (RFC 3948)
         return "ike"
     if size >= 12 and data[0] & 0xC8 == 0xC8 and data[1] & 15 == 2 and int.from_bytes(data[2:4]) == size:
         return "l2tp"
@@ -116,13 +119,14 @@ def _is_openvpn(data: bytes) -> bool:
     return size >= 54 and data[9:13] in _FIRST_IDS
 
 
-def _is_ike(data: bytes) -> bool:
-    """The first message of IKEv2 or IKEv1: no responder yet, message 0, the length its own."""
-    return (
-        len(data) >= 28
-        and data[:8] != bytes(8)
-        and data[8:16] == bytes(8)
-        and (data[17], data[18]) in ((0x20, 34), (0x10, 2), (0x10, 4))
-        and data[20:24] == bytes(4)
-        and int.from_bytes(data[24:28]) == len(data)
-    )
+def _is_ike(data: bytes, *, begins: bool = True) -> bool:
+    """A message of IKEv2 or IKEv1, whose length is its own. `begins`: the first, with no responder yet, and number 0.
+
+    Behind NAT both sides go on from other ports (RFC 7296, 2.23): there the first is any.
+    """
+    if len(data) < 28 or data[:8] == bytes(8) or int.from_bytes(data[24:28]) != len(data):
+        return False
+    version, exchange, flags = data[17:20]
+    if not begins:
+        return (version, exchange) in _IKE_EXCHANGES and not flags & _IKE_NO_FLAGS[version]
+    return data[8:16] == bytes(8) and data[20:24] == bytes(4) and (version, exchange) in _IKE_FIRST

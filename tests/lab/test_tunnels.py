@@ -22,18 +22,21 @@ WAYS = {  # first bytes, as the programs send them
     "wireguard": ("udp", b"\x01\0\0\0" + b"\x11\x22\x33\x44" + bytes(range(32)) + b"w" * 108),
     "openvpn": ("udp", b"\x38" + b"sessions" + bytes(5)),
     "ike": ("udp", b"initiato" + bytes(8) + b"\x21\x20\x22\x08" + bytes(4) + (60).to_bytes(4) + b"p" * 32),
+    "ike-behind-nat": ("udp", bytes(4) + b"initiatoresponde" + b"\x2e\x20\x23\x08" + (1).to_bytes(4) + (60).to_bytes(4) + b"p" * 32),
+    "plain-ip": ("udp", captures.udp(captures.PHONE, 1, captures.FAR, 2, bytes(90))),
     "l2tp": ("udp", b"\xc8\x02\0\x14" + bytes(8) + b"\x80\x08\0\0\0\0\0\x01"),
     "vxlan": ("udp", carriers.DATAGRAMS["vxlan"][1](captures.udp(captures.PHONE, 1, captures.FAR, 2, bytes(90)))),
     "openvpn-tcp": ("tcp", b"\0\x0e\x38" + b"sessions" + bytes(5)),
     "ssh": ("tcp", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
     "socks5": ("tcp", b"\x05\x01\0"),
     "connect": ("tcp", b"CONNECT www.example.net:443 HTTP/1.1\r\nHost: www.example.net:443\r\n\r\n"),
+    "masque": ("tcp", b"GET /own HTTP/1.1\r\nHost: proxy.example.net\r\nConnection: upgrade\r\nUpgrade: connect-udp\r\n\r\n"),
     "pptp": ("tcp", b"\0\x9c\0\x01\x1a\x2b\x3c\x4d\0\x01" + bytes(146)),
     "tor": ("tcp", hello(server_name(b"www.2x5bnq7ma3.com"))),
 }
 
 
-ROWS = 2 * len(WAYS) - 2
+ROWS = 2 * len(WAYS) - 3
 
 
 def say(lab: Lab, port: int) -> None:
@@ -58,7 +61,7 @@ def test_tunnels_are_named_and_can_be_refused(tmp_path: Path) -> None:
         wait_for(lambda: {key for key, size in arrived(lab, 20_000).items() if size} == every)
         rows = wait_for(lambda: len(found := lab.history("via:tunnel verdict:allow last:5m")) >= ROWS and found, 3)
         named = [row["name"] for row in rows if row["name"]]
-        assert sorted(named) == ["www.2x5bnq7ma3.com", "www.example.net"]  # one row of both families
+        assert sorted(named) == ["proxy.example.net", "www.2x5bnq7ma3.com", "www.example.net"]  # one row of both families
         assert len(rows) == ROWS
         assert all(row["signs"] == ["tunnel"] for row in rows)
         assert {row["via"] for row in rows} == {"tunnel", "sni", "http"}  # where a name was said beside it

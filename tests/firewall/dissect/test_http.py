@@ -293,3 +293,18 @@ def test_where_a_search_in_a_datagram_goes(said: bytes, told: object) -> None:
 def test_a_line_that_tells_of_a_request_begins_none(line: bytes) -> None:
     assert not odd_head_begins(line)
     assert odd_head_begins(b"get /a HTTP/1.x\n")
+
+
+@pytest.mark.parametrize(("line", "upgrade", "said", "tunnel"), [
+    (b"GET /.well-known/masque/udp/miui.com/443/ HTTP/1.1", b"connect-udp", ("proxy.example", "miui.com"), True),
+    (b"GET /.well-known/masque/ip/miui.com/6/ HTTP/1.1", b"foo, Connect-IP", ("proxy.example", "miui.com"), True),
+    (b"GET /.well-known/masque/ip/*/*/ HTTP/1.1", b"connect-ip", ("proxy.example",), True),
+    (b"GET /.well-known/masque/udp/2001%3Adb8%3A%3A1/443/ HTTP/1.1", b"connect-udp", ("proxy.example",), True),
+    (b"GET /own/miui.com HTTP/1.1", b"connect-udp", ("proxy.example",), True),
+    (b"CONNECT miui.com:443 HTTP/1.1", b"", ("miui.com", "proxy.example"), True),
+    (b"GET /.well-known/masque/udp/miui.com/443/ HTTP/1.1", b"websocket", ("proxy.example",), False),
+])
+def test_a_proxy_for_datagrams_or_packets_is_a_tunnel(line, upgrade, said, tunnel):
+    """RFC 9298, 9484: by an upgrade. The host that is wanted counts as CONNECT's does."""
+    (found,) = Requests().feed(head(b"Host: proxy.example", b"Upgrade: " + upgrade, b"Connection: upgrade", line=line))
+    assert (found.hosts, found.tunnel) == (said, tunnel)

@@ -18,11 +18,12 @@ CRYPT_2 = b"\x50" + SESSION + struct.pack("!II", 0x0F000001, 1_600_000_000) + by
 CRYPT_3 = b"\x50" + SESSION + struct.pack("!II", 0x0A010001, 1_650_105_000) + bytes(400)  # as in nDPI's openvpn-tlscrypt.pcap
 IKE_2 = SESSION + bytes(8) + b"\x21\x20\x22\x08" + bytes(4) + struct.pack("!I", 228) + bytes(200)
 IKE_1 = SESSION + bytes(8) + b"\x01\x10\x02\x00" + bytes(4) + struct.pack("!I", 128) + bytes(100)
+IKE_LATER = SESSION * 2 + b"\x2e\x20\x23\x08" + struct.pack("!II", 1, 228) + bytes(200)  # IKE_AUTH, behind NAT on a port of its own
 
 
 @pytest.mark.parametrize(("data", "what"), [
     (b"\x01\0\0\0" + bytes(144), "wireguard"), (b"\x04\0\0\0" + bytes(4) + struct.pack("<Q", 3) + bytes(80), "wireguard"),
-    (PLAIN, "openvpn"), (AUTH, "openvpn"), (CRYPT, "openvpn"), (CRYPT_2, "openvpn"), (CRYPT_3, "openvpn"),
+    (bytes(4) + IKE_LATER, "ike"), (bytes(4) + IKE_1[:8] * 2 + IKE_1[16:], "ike"), (PLAIN, "openvpn"), (AUTH, "openvpn"), (CRYPT, "openvpn"), (CRYPT_2, "openvpn"), (CRYPT_3, "openvpn"),
     (IKE_2, "ike"), (IKE_1, "ike"), (bytes(4) + IKE_2, "ike"),
     (carriers.DATAGRAMS["vxlan"][1](captures.udp(captures.PHONE, 1, captures.FAR, 2, bytes(90))), "ip"),
     (struct.pack("!HHHH", 0xC802, 20, 0, 0) + bytes(12), "l2tp"),
@@ -53,6 +54,7 @@ def test_what_only_begins_like_one(data):
 @pytest.mark.parametrize("data", [
     b"", bytes(20), b"\x01\0\0\0" + bytes(100), b"\x01\x01\0\0" + b"\x21\x12\xa4\x42" + bytes(20),  # STUN is a call's, no tunnel
     b"\x80\x60" + bytes(170), b"\x04\0\0\0" + b"\xff" * 60, IKE_2[:60], SESSION * 2 + IKE_2[16:],
+    bytes(4) + IKE_LATER + b"\0", bytes(4) + IKE_LATER[:19] + b"\x48" + IKE_LATER[20:], bytes(4) + IKE_LATER[:18] + b"\x02" + IKE_LATER[19:],
 ])
 def test_datagrams_of_others(data):
     assert tunnels.udp(data) is NOT_MINE
