@@ -109,9 +109,12 @@ class NameTable:
         known = self._of.get(phone)
         if known is None:
             return ()
-        inner = self.inner(addr) if len(addr) == 16 else None
-        found = [known.get(one) or {} for one in ((inner, addr) if inner else (addr,))]
-        return tuple(dict.fromkeys(chain for chains in found for chain, until in chains.items() if until > boot))
+        chains = known.get(addr) or {}
+        found = [chain for chain, until in chains.items() if until > boot]
+        if len(addr) == 16 and (inner := self.inner(addr)):
+            chains = known.get(inner) or {}
+            found = list(dict.fromkeys([*(chain for chain, until in chains.items() if until > boot), *found]))
+        return tuple(found)
 
     def leads(self, addresses: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """These, and the IPv4 addresses that they lead to."""
