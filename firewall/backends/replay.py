@@ -319,6 +319,7 @@ class Replay:
             for end in ends(key):
                 sides.pop(end, None)
         self._deliver((inputs.FlowCounted(key, flow.up.bytes, flow.down.bytes, ended=True),))
+        del flow.up.flow, flow.down.flow  # else it lives until somebody looks for cycles
         self._over.append(flow)
 
     def _refuse(self, flow: Recorded, raw: bytes) -> None:

@@ -1,5 +1,6 @@
 """Recordings with known content through the gate's own code: made by ourselves, and other people's where they are."""
 
+import gc
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from firewall.capture import Capture
 from firewall.commands import KernelState
 from firewall.dissect import tls
 from firewall.gateway import Gateway
+from firewall.recorded import Recorded
 
 
 @pytest.mark.parametrize("name", captures.CASES)
@@ -69,6 +71,20 @@ def test_of_very_many_flows_the_oldest_is_told_and_let_go(monkeypatch: pytest.Mo
         assert row["name"] == f"www{n}.example"
         told += 1
     assert told == 50
+
+
+def test_a_flow_that_was_told_is_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while nobody looks for cycles, as in a long recording."""
+    monkeypatch.setattr(replay, "MOST", 10)
+    packets = [packet for n in range(200) for packet in captures._tls(sport=20_000 + n, at=captures.START + n)]
+    frames = ((time, 1, frame) for time, frame in captures.on("ethernet", packets))
+    gc.collect()
+    gc.disable()
+    try:
+        alive = [sum(type(one) is Recorded for one in gc.get_objects()) for n, _ in enumerate(corpora.replayed(frames)) if n == 180]
+    finally:
+        gc.enable()
+    assert alive[0] <= 12
 
 
 def carried(name: str, packets: captures.Packets) -> list[dict]:
