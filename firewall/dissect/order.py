@@ -43,11 +43,12 @@ class Order:
         """The segments that are next, each with the number of bytes of it that were there before.
 
         CONTRADICTS in place of that number: something else was read there; what is new in it follows once more.
-        `begins`: what the segment carries looks like a beginning, should that not have been seen.
+        `begins`: what the segment carries looks like a beginning, should that not have been seen. Where the stream
+        was seen to be further on, others may still come that stand in front of it.
         """
         size = segment[3] - segment[2]
         if self.next is None:
-            if not begins:
+            if not begins or (self._near is not None and 0 < (self._near - seq) % SEQUENCE <= REMEMBERED):
                 self._base = self._base if self._waiting else (seq - HALF) % SEQUENCE
                 self._put(seq, segment, size)
                 return self.settle() if len(self._waiting) >= UNSURE_SEGMENTS else []

@@ -276,6 +276,20 @@ def test_a_connection_whose_packets_were_written_in_any_order_is_one(packets: li
     assert (row["src"], row["verdict"], names(row)) == (captures.PHONE, "allow", {"www.example.com"})
 
 
+@pytest.mark.parametrize("says", [
+    (captures.get("www.example.com"), captures.get("two.example")), (GOOD, captures.records(b"\x10\0\0\x04key!")),
+])
+@pytest.mark.parametrize("shakes", [True, False])
+def test_a_connection_whose_packets_were_written_backwards_says_all_its_names(says: tuple[bytes, ...], shakes: bool) -> None:
+    talk = captures.Talk()
+    for said in says:
+        talk.say(said, 200)
+    packets = [*(captures.Talk().shake().packets if shakes else ()), *talk.close().packets]
+    (row,) = corpora.replayed((captures.START, 1, frame) for _, frame in reversed(captures.on("ethernet", packets)))
+    assert (row["src"], row["verdict"], row["name"]) == (captures.PHONE, "allow", "www.example.com")
+    assert len(names(row)) == (1 if GOOD in says else 2)
+
+
 def test_an_end_without_what_stood_in_front_of_it_is_judged_at_its_time() -> None:
     """And not when the recording is over, long after: the name that our DNS gave is no longer the phone's then."""
     mute = captures.Talk(dport=5000).shake().say(b"\0" * 9)
