@@ -23,7 +23,7 @@ NAMES = {  # tshark's field -> what it is of
     "http2.headers.authority": "HTTP", "gquic.tag.sni": "Google's QUIC",
 }
 ENDS = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport")
-FIELDS = ("frame.protocols", "icmp.type", "icmpv6.type", *ENDS, *NAMES)
+FIELDS = ("frame.protocols", "frame.len", "frame.cap_len", "icmp.type", "icmpv6.type", *ENDS, *NAMES)
 MEASURED = ("TLS", "QUIC", "HTTP")
 SEPARATOR = "\x1f"
 Flow = tuple[str, frozenset[str]]  # tcp or udp, and its ends
@@ -41,7 +41,7 @@ def told(path: Path) -> dict[Flow, Wanted]:
         row = dict(zip(FIELDS, (cell.split(SEPARATOR) if cell else [] for cell in line.split("\t")), strict=False))
         if len(row) < len(FIELDS) or row["icmp.type"] or row["icmpv6.type"] or not any(row[field] for field in NAMES):
             continue
-        protocols = row["frame.protocols"][0].split(":")
+        protocols = row["frame.protocols"][0].split(":") + ["cut"] * (row["frame.len"] != row["frame.cap_len"])
         carried = [word for word in protocols if word in {"tcp", "udp"}]
         around = [word for word in protocols if word in {"ip", "ipv6"}]
         if not carried or not around:
@@ -67,6 +67,8 @@ def bare(name: str) -> str:
 def excused(name: str, protocols: str) -> str:
     """Why nobody without the keys could tell it, or nobody should."""
     said = name.strip().encode()
+    if protocols.endswith(":cut"):
+        return "the recording cut it off"
     if "tls:http" in protocols or "wg" in protocols.split(":"):
         return "tshark has its keys"
     return "" if host_name(said) or address(said) else "bytes that no name has"

@@ -36,9 +36,23 @@ def test_whatever_the_order_the_stream_is_read_once(data: st.DataObject, isn: in
 def test_a_stream_whose_beginning_nobody_saw_begins_where_it_must(data: st.DataObject, isn: int) -> None:
     cuts = [0, *range(50, 301, 50)]
     parts = data.draw(st.permutations(list(zip(cuts, cuts[1:], strict=False))))
-    order = Order(None)
+    seen = data.draw(st.none() | st.integers(0, 300))
+    order = Order(None, near=None if seen is None else (isn + seen) % SEQUENCE)
     heard = b"".join(read(order.add((isn + a) % SEQUENCE, segment(a, b), begins=a == 0)) for a, b in parts)
     assert heard + read(order.settle()) == TEXT[:300]
+
+
+def test_what_looks_like_a_beginning_behind_which_more_was_seen_waits_for_what_stands_in_front() -> None:
+    order = Order(None, near=30)
+    assert order.add(10, segment(10, 20), begins=True) == []
+    assert order.begins_at(0)
+    assert read(order.add(0, segment(0, 10), begins=True)) == TEXT[:20]
+
+
+def test_a_beginning_told_late_is_near_what_was_seen_first() -> None:
+    assert Order(None, near=5).begins_at(SEQUENCE - 1)
+    assert not Order(None, near=5).begins_at(6)
+    assert not Order(None).begins_at(6)
 
 
 def test_without_a_beginning_a_window_of_segments_is_enough() -> None:
