@@ -55,6 +55,17 @@ class AskForLife:
 
 
 @dataclass(slots=True)
+class Acknowledge:
+    """Tell the phone in its server's place that what it repeats has been heard: it may send no more before that.
+
+    So it is with who writes a request line by line (RFC 9293, 3.7.4), and with everybody after a loss (RFC 5681, 3.1).
+    """
+
+    packet: bytes = field(repr=False)  # that was sent again; what it repeats waits in the queue
+    next: int  # sequence number of the first byte that has not been heard
+
+
+@dataclass(slots=True)
 class MarkFlow:
     """Change the verdict of a flow that the kernel has already been told about."""
 
@@ -167,6 +178,6 @@ class SendAnswer:
 
 
 Command = (
-    GiveVerdict | ResetServer | AskForLife | MarkFlow | ForgetFlows |
+    GiveVerdict | ResetServer | AskForLife | Acknowledge | MarkFlow | ForgetFlows |
     RefuseAddress | Exempt | OpenWay | AdmitPair | ExpelPair | Reconcile | RefuseQuery | ForwardQuery | SendAnswer
 )

@@ -62,6 +62,7 @@ class Hearing(Enum):
 
     WAIT = "keep it in the queue: a name has begun"
     AGAIN = "a repeat, or nothing that is said: drop it"
+    REPEATED = "what waits in the queue is said again: drop it, and tell the phone that it was heard"
     LIFE = "it asks for a sign of life: its server shall see that, and not the byte in it"
     SAME = "more of what has been judged"
 
@@ -265,6 +266,8 @@ class FlowTable:
             return Hearing.LIFE  # the server might read it in place of the byte that was judged
         if place is Place.WAITS:
             return Hearing.AGAIN
+        if place is Place.KNOWN and flow.held and not flow.begun:
+            return Hearing.REPEATED
         return Hearing.AGAIN if flow.held or not flow.decision else Hearing.SAME
 
     def _place(self, flow: Flow, seq: int, data: bytes, first: bool) -> bytes | Place:  # noqa: FBT001  as hear's

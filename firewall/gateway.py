@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from firewall import events, inputs
-from firewall.commands import AskForLife, Command, ExpelPair, GiveVerdict, OpenWay, Reconcile, ResetServer, Watch
+from firewall.commands import Command, ExpelPair, GiveVerdict, OpenWay, Reconcile, ResetServer, Watch
 from firewall.consenting import Consenting
 from firewall.consents import Consents
 from firewall.dissect import NOT_MINE, ip
@@ -166,16 +166,14 @@ class Gateway:
         if isinstance(heard, Heard):
             first, ids = (flow.first_held, self.flows.release(flow)) if flow.held else (seen.packet, [])
             self._judge(flow, heard, [*ids, seen.id], first, now)
-        elif heard in (Hearing.AGAIN, Hearing.LIFE):
-            self._out.commands.append(GiveVerdict(seen.id, Verdict.HELD))
-            if heard is Hearing.LIFE:
-                self._out.commands.append(AskForLife(seen.packet))
         elif heard is Hearing.SAME:
             self._out.commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.watch))
         elif heard is Hearing.WAIT:
             early = self.judge.early(flow, now)
             if early is not None:
                 self._give(flow, *early, NO_NAME, self.flows.release(flow), seen.packet, now)
+        else:
+            self._out.commands += self.judge.dropped(flow, heard, seen)
 
     def _judge(self, flow: Flow, heard: Heard, ids: list[int], packet: bytes, now: Now) -> None:
         seen = self.judge.observe(flow, heard, now)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firewall.commands import GiveVerdict, Watch
+from firewall.commands import Acknowledge, AskForLife, GiveVerdict, Watch
 from firewall.dissect.ip import TCP
+from firewall.flow import Hearing
 from firewall.inputs import NEXT_FLOW, WORDS
 from firewall.speech import NO_NAME
 from rules.decide import decide, decide_later
@@ -13,11 +14,12 @@ from rules.observation import Observation, Sign
 from rules.verdict import Decision, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from firewall.commands import Command
     from firewall.consents import Consents
     from firewall.flow import Flow
-    from firewall.inputs import Now
+    from firewall.inputs import Now, PacketSeen
     from firewall.names import NameTable
     from firewall.phones import Phone, Phones
     from firewall.speech import Heard
@@ -75,6 +77,15 @@ class Judge:
     def afford(self, flow: Flow, seen: Observation, decision: Decision) -> Decision:
         """The decision, if there is room for one more flow by consent."""
         return self.only_watched(flow.phone, seen, self._consents.afford(flow.key, flow.phone.slot, decision))
+
+    @staticmethod
+    def dropped(flow: Flow, heard: Hearing, seen: PacketSeen) -> Iterator[Command]:
+        """What is done with a packet that brings nothing to judge and does not pass."""
+        yield GiveVerdict(seen.id, Verdict.HELD)
+        if heard is Hearing.LIFE:
+            yield AskForLife(seen.packet)
+        elif heard is Hearing.REPEATED and flow.stream.next is not None:
+            yield Acknowledge(seen.packet, flow.stream.next)
 
     def early(self, flow: Flow, now: Now) -> tuple[Observation, Decision] | None:
         """A decision that no name still to come can change, or None."""

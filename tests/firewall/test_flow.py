@@ -58,7 +58,7 @@ def test_segments_in_order_make_a_name(table, wire) -> None:
 def test_repeats_are_dropped_and_what_comes_too_early_waits_for_its_turn(table, wire, start) -> None:
     hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
     say(table, flow, wire, hello[:50], start, 1)
-    assert say(table, flow, wire, hello[:50], start, 2) is Hearing.AGAIN
+    assert say(table, flow, wire, hello[:50], start, 2) is Hearing.REPEATED
     assert say(table, flow, wire, hello[60:], (start + 60) % 2**32, 3, first=False) is Hearing.WAIT
     assert say(table, flow, wire, hello[50:60], (start + 50) % 2**32, 4, first=False).said[0].name == "example.com"
     assert table.release(flow) == [1, 3]

@@ -11,7 +11,6 @@ from play import ALLOW, ASK, BLOCK, FRIEND, HELD, LISTED, MAC, MOVED, Play, pack
 
 from firewall.commands import (
     AdmitPair,
-    AskForLife,
     ExpelPair,
     ForwardQuery,
     GiveVerdict,
@@ -101,22 +100,6 @@ def test_a_request_in_two_segments_is_held_until_its_host_is_known(play: Play, w
     two = play.packet(wire.tcp(FRIEND, 80, request[20:], seq=520))
     assert play.verdicts() == [(one, ASK, Watch.NONE), (two, ASK, Watch.NONE)]
     assert play.of(ResetServer).packet == wire.tcp(FRIEND, 80, request[:20], seq=500)
-
-
-def test_a_server_is_asked_for_a_sign_of_life_without_the_byte_in_it(play: Play, wire) -> None:
-    """On a connection in which nothing was said yet, and on one in which the next request may come."""
-    request = b"GET / HTTP/1.1\r\nHost: friendly.example\r\n\r\n"
-    idle = wire.tcp(FRIEND, 80, b"\0", seq=999)
-    play << PacketSeen(1, MAC, idle, first=False)
-    assert play.verdicts() == [(1, HELD, Watch.NONE)]
-    assert play.of(AskForLife).packet == idle
-    assert play.wake_at is None
-    play.packet(wire.tcp(FRIEND, 80, request, seq=1000))
-    assert play.verdicts() == [(1, ALLOW, Watch.NAMES)]
-    later = wire.tcp(FRIEND, 80, b"\0", seq=999 + len(request))
-    two = play.packet(later, watched=True)
-    assert play.verdicts() == [(two, HELD, Watch.NONE)]
-    assert play.of(AskForLife).packet == later
 
 
 def test_a_hello_that_never_ends_is_refused_by_a_visible_rule(play: Play, wire) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from play import ASK, BLOCK, FRIEND, MAC, MOVED, packed
+from play import ALLOW, ASK, BLOCK, FRIEND, HELD, MAC, MOVED, Play, packed
 
+from firewall.commands import Acknowledge, AskForLife, GiveVerdict, Watch
 from firewall.consents import Consent, Consents, Life
+from firewall.dissect import ip
 from firewall.flow import Flow
-from firewall.inputs import FlowKey, Now
+from firewall.inputs import FlowKey, Now, PacketSeen
 from firewall.judge import Judge
 from firewall.names import NameTable
 from firewall.phones import Phones
@@ -99,3 +101,37 @@ def test_a_name_that_is_refused_over_some_ports_only_is_not_forgotten_either(tmp
     house = House(tmp_path / "rules.toml")
     weighed = [house.judge.weighs(house.phone, (name,), packed(FRIEND), NOW.boot) for name in ("friendly.example", "tracker.example")]
     assert weighed == [0, 1]
+
+
+def test_a_server_is_asked_for_a_sign_of_life_without_the_byte_in_it(tmp_path: Path, wire) -> None:
+    """On a connection in which nothing was said yet, and on one in which the next request may come."""
+    play = Play(tmp=tmp_path)
+    request = b"GET / HTTP/1.1\r\nHost: friendly.example\r\n\r\n"
+    idle = wire.tcp(FRIEND, 80, b"\0", seq=999)
+    play << PacketSeen(1, MAC, idle, first=False)
+    assert play.verdicts() == [(1, HELD, Watch.NONE)]
+    assert play.of(AskForLife).packet == idle
+    assert play.wake_at is None
+    play.packet(wire.tcp(FRIEND, 80, request, seq=1000))
+    assert play.verdicts() == [(1, ALLOW, Watch.NAMES)]
+    later = wire.tcp(FRIEND, 80, b"\0", seq=999 + len(request))
+    two = play.packet(later, watched=True)
+    assert play.verdicts() == [(two, HELD, Watch.NONE)]
+    assert play.of(AskForLife).packet == later
+
+
+def test_who_repeats_what_is_held_hears_that_it_was_heard(tmp_path: Path, wire) -> None:
+    """Of its first request, and of one behind it; but not of what has passed: that its server acknowledges."""
+    play = Play(tmp=tmp_path)
+    request = b"GET / HTTP/1.1\r\nHost: friendly.example\r\n\r\n"
+    for seq, watched in ((1000, False), (1000 + len(request), True)):
+        play.packet(wire.tcp(FRIEND, 80, request[:20], seq=seq), watched=watched)
+        assert play.verdicts() == []
+        again = play.packet(wire.tcp(FRIEND, 80, request[:20], seq=seq), watched=watched)
+        assert play.verdicts() == [(again, HELD, Watch.NONE)]
+        told = play.of(Acknowledge)
+        assert (ip.parse(told.packet).seq, told.next) == (seq, seq + 20)
+        play.packet(wire.tcp(FRIEND, 80, request[20:], seq=seq + 20), watched=watched)
+        assert [verdict for _, verdict, _ in play.verdicts()] == [ALLOW, ALLOW]
+    play.packet(wire.tcp(FRIEND, 80, request, seq=1000), watched=True)
+    assert [type(command) for command in play.commands] == [GiveVerdict]

@@ -49,6 +49,28 @@ except OSError as error:
 
 
 @pytest.mark.parametrize("addr", [V4, V6])
+def test_who_waits_in_the_middle_of_a_request_gets_its_answer(lab: Lab, addr: str) -> None:
+    """It sends no more while what it repeats is not acknowledged, and its server does not get that yet."""
+    done = python(lab, f"""
+import socket, struct, time
+for name in ("api.account.xiaomi.com", *["friendly.example"] * 3):  # a machine that stands still for three seconds is no judge
+    s = socket.create_connection(("{addr}", 80), 5)
+    s.sendall(b"GET /halves{addr[:3]}%s HTTP/1.1\\r\\n" % name[:3].encode())
+    while struct.unpack_from("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)[0]: time.sleep(0.01)  # tcpi_unacked
+    try:
+        s.sendall(b"Host: %s\\r\\n\\r\\n" % name.encode())
+        print(name, len(s.recv(99)) > 0)
+        break
+    except OSError as error:
+        print(name, type(error).__name__)
+""")
+    assert done.stdout.startswith("api.account.xiaomi.com ConnectionResetError\n")
+    assert done.stdout.endswith("friendly.example True\n")
+    wait_for(lambda: lab.arrived(f"halves{addr[:3]}fri"))
+    assert not lab.arrived(f"halves{addr[:3]}api")
+
+
+@pytest.mark.parametrize("addr", [V4, V6])
 def test_data_in_a_syn_does_not_pass(lab: Lab, addr: str) -> None:
     family = "AF_INET6" if ":" in addr else "AF_INET"
     python(lab, f"""

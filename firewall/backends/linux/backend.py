@@ -30,10 +30,11 @@ from firewall.backends.linux.neighbours import NEIGHBOURS_CHANGED, Neighbours, g
 from firewall.backends.linux.nftables import CHILDREN, GROUP, QUEUE, SPOOFED, TABLE, Held, Ruleset, table_stands
 from firewall.backends.linux.pairs import Pairs, sender
 from firewall.backends.linux.probe import Probe
-from firewall.backends.linux.reset import RawSender, emptied, rst
+from firewall.backends.linux.reset import RawSender, acknowledged, emptied, rst
 from firewall.backends.linux.routers import keep_hearing
 from firewall.backends.linux.ways import Way, Ways
 from firewall.commands import (
+    Acknowledge,
     AdmitPair,
     AskForLife,
     Exempt,
@@ -105,6 +106,7 @@ class LinuxBackend:
         self._route: dict[type, Callable[[Any], None]] = {
             GiveVerdict: self._give_verdict,
             ResetServer: self._reset_server,
+            Acknowledge: lambda command: self._raw.send(acknowledged(command.packet, command.next)),
             AskForLife: lambda command: self._raw.send(emptied(command.packet)),
             MarkFlow: self._mark_flow,
             ForgetFlows: self._forget_flows,

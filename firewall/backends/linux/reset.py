@@ -1,5 +1,5 @@
 """What a server is told in the phone's name, made from a packet that will not pass: that a TCP connection is over, by a
-RST, or that a sign of life is wanted.
+RST, or that a sign of life is wanted. And what a phone is told in its server's: that what it repeats was heard.
 
 Without a RST the server keeps a half-open connection for minutes. conntrack knows the flow and applies its NAT to what
 is sent here. RFC 9293, 3.5.2: a RST with the next sequence number that the server expects is believed.
@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from firewall.dissect import NOT_MINE, ip
 
+_WINDOW = 16_384  # bytes, or more if it is scaled: what a phone may send before it hears from the server itself
 IPV6_HDRINCL = 36  # linux/in6.h; Python has no name for it
 
 
@@ -31,6 +32,34 @@ def emptied(packet: bytes) -> bytes | None:
         return None
     head = packet[seen.l4 : seen.payload]
     return _whole(seen, head[:13] + bytes([ip.ACK]) + head[14:16] + bytes(4) + head[20:])
+
+
+def acknowledged(packet: bytes, following: int) -> bytes | None:
+    """Its receiver's answer: all before the sequence number `following` is there.
+
+    What is lost behind us after that is not sent again: so only who is stuck may be told this.
+    """
+    seen = ip.parse(packet)
+    if seen is NOT_MINE or seen.proto != ip.TCP or seen.payload < seen.l4 + 20:
+        return None
+    stamps = _timestamps(packet[seen.l4 + 20 : seen.payload])
+    options = b"\1\1\x08\x0a" + stamps[4:] + stamps[:4] if stamps else b""  # each tells the other's last (RFC 7323)
+    segment = struct.pack("!HH4sIBBHHH", seen.dport, seen.sport, packet[seen.l4 + 8 : seen.l4 + 12], following,
+                          (20 + len(options)) // 4 << 4, ip.ACK, _WINDOW, 0, 0)
+    return _whole(seen._replace(src=seen.dst, dst=seen.src), segment + options)
+
+
+def _timestamps(options: bytes) -> bytes:
+    """Both numbers of that option; b"" if there is none."""
+    at = 0
+    while at + 1 < len(options) and options[at]:
+        if options[at] == 1:
+            at += 1
+        elif options[at : at + 2] == b"\x08\x0a":
+            return options[at + 2 : at + 10] if at + 10 <= len(options) else b""
+        else:
+            at += max(options[at + 1], 2)
+    return b""
 
 
 def _whole(seen: ip.Packet, segment: bytes) -> bytes:

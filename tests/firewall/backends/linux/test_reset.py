@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.backends.linux.reset import checksum, emptied, rst
+from firewall.backends.linux.reset import acknowledged, checksum, emptied, rst
 from firewall.dissect import ip
 
 
@@ -35,8 +35,23 @@ def test_who_is_asked_for_a_sign_of_life_sees_all_but_the_byte(wire, dst: str) -
     assert checksum(pseudo + made[after.l4 :]) == 0
 
 
+@pytest.mark.parametrize("options", [b"", b"\1\1\x08\x0aminethei", b"\2\4\5\xb4\x08\x0aminethei\0\0", b"\x05\x02\x08\x0aminethei", b"\x08\x0amine", b"\xff\0\1\1"])
+@pytest.mark.parametrize("dst", ["198.51.100.9", "2001:db8::9"])
+def test_who_says_something_again_hears_that_it_was_heard(wire, dst: str, options: bytes) -> None:
+    plain = wire.tcp(dst, 443, options + b"said", seq=1_000)
+    at = ip.parse(plain).l4
+    packet = plain[: at + 8] + (77).to_bytes(4) + bytes([(20 + len(options)) // 4 << 4]) + plain[at + 13 :]
+    made = acknowledged(packet, 1_004)
+    before, after = ip.parse(packet), ip.parse(made)
+    assert (after.src, after.dst, after.sport, after.dport) == (before.dst, before.src, before.dport, before.sport)
+    assert (after.seq, made[after.l4 + 8 : after.l4 + 12], after.flags) == (77, (1_004).to_bytes(4), ip.ACK)
+    assert made[after.l4 + 20 :] == (b"\1\1\x08\x0atheimine" if b"minethei" in options else b"")
+    pseudo = after.src + after.dst + struct.pack("!II", len(made) - after.l4, ip.TCP)
+    assert checksum(pseudo + made[after.l4 :]) == 0
+
+
 def test_what_is_no_tcp_gets_none(wire) -> None:
-    for made in (rst, emptied):
+    for made in (rst, emptied, lambda packet: acknowledged(packet, 1)):
         assert made(wire.udp("198.51.100.9", 53)) is None
 
 
@@ -44,3 +59,4 @@ def test_what_is_no_tcp_gets_none(wire) -> None:
 def test_any_bytes(data: bytes) -> None:
     rst(data)
     emptied(data)
+    acknowledged(data, 1)
