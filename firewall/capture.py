@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from io import BufferedReader
 from struct import Struct
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
 Frame = tuple[float, int, bytes]  # epoch seconds, link type (the number that tcpdump.org gave it), the frame
@@ -71,14 +73,14 @@ class Capture:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.size = 0  # bytes of the file
-        self._raw: IO[bytes] | None = None
+        self.size = 0  # bytes of the file; 0 for a pipe
+        self._raw: FileIO | None = None
         self._source: _Source | None = None
 
     @property
     def position(self) -> int:
-        """Bytes of the file that were read; of a gzipped one, as it lies on the disk."""
-        return self._raw.tell() if self._raw is not None and not self._raw.closed else self.size
+        """Bytes of the file that were read; of a gzipped one, as it lies on the disk. 0 for a pipe."""
+        return self._raw.tell() if self.size and self._raw is not None and not self._raw.closed else self.size
 
     @property
     def unpacked(self) -> int:
@@ -94,12 +96,13 @@ class Capture:
         try:
             with self.path.open("rb", buffering=0) as raw:
                 self._raw = raw
-                self.size = raw.seek(0, 2)
-                raw.seek(0)
-                zipped = raw.read(2) == _GZIP
-                raw.seek(0)
+                if raw.seekable():  # no pipe
+                    self.size = raw.seek(0, 2)
+                    raw.seek(0)
+                file = BufferedReader(raw)
+                zipped = file.peek(2)[:2] == _GZIP
                 # read1: what stands in front of the damage of a gzipped file comes before the error
-                self._source = source = _Source(gzip.GzipFile(fileobj=raw).read1 if zipped else raw.read)
+                self._source = source = _Source((gzip.GzipFile(fileobj=file) if zipped else file).read1)
                 yield from self._frames(source)
         except CaptureError as error:
             raise CaptureError(f"{self.path}: {error}") from None

@@ -1,8 +1,10 @@
 """Files of recorded packets: every form of them, and every way in which they can be broken."""
 
 import gzip
+import os
 import random
 import struct
+import threading
 from pathlib import Path
 
 import captures
@@ -58,6 +60,18 @@ def test_a_file_cut_anywhere_gives_what_is_whole_and_says_where_it_ends(form: st
             assert "at byte" in error
     assert whole == len(PACKETS)
     assert said <= len(PACKETS) + 2
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_pipe_is_read_as_it_fills(zipped: bool, tmp_path: Path) -> None:
+    data = captures.pcap([(1.0, bytes(1_000))] * 400)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(gzip.compress(data) if zipped else data,), daemon=True)
+    writer.start()
+    capture = Capture(tmp_path / "pipe")
+    assert len(list(capture)) == 400
+    writer.join()
+    assert (capture.size, capture.position, capture.unpacked) == (0, 0, len(data))
 
 
 def test_of_a_broken_gzipped_file_all_that_can_be_unpacked_is_read(tmp_path: Path) -> None:
