@@ -108,7 +108,7 @@ class Side:
     def __init__(self, flow: Recorded, *, quiet: bool) -> None:
         self.flow = flow
         self.bytes = 0
-        self.last = 0.0
+        self.last = flow.first  # of its packets' times, which need not stand in their order
         self.quiet = quiet  # nobody wants more of what it says: it is only counted
 
 
@@ -207,7 +207,7 @@ class Recorded:
             "bytes_up": self.up.bytes,
             "bytes_down": self.down.bytes,
             "first": round(self.first, 6),
-            "last": round(max(self.first, self.up.last, self.down.last), 6),
+            "last": round(max(self.up.last, self.down.last), 6),
         }
 
     def _names(self) -> tuple[list[Name], str]:

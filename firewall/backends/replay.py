@@ -138,7 +138,10 @@ class Replay:
                         counted = proto == tcp and silent and not flags & changes
                     if counted:
                         side.bytes += length or end - start - ETHERNET_HEADER  # 0: the card would have cut it (TSO)
-                        side.last = time
+                        if time >= side.last:
+                            side.last = time
+                        else:
+                            side.flow.first = min(side.flow.first, time)
                         continue
                 self._packet(time, data[start:end], side)
                 if self._over:
@@ -194,8 +197,6 @@ class Replay:
             self._tick(self._now + HELD_SECONDS + TICK_SECONDS)
         yield from self._over
         yield from self._flows.values()
-        self._flows.clear()
-        self._over.clear()
 
     # -- the kernel --------------------------------------------------------------------------------------------------
 
@@ -260,7 +261,7 @@ class Replay:
             self._refuse(flow, whole)
         payload = ip.payload_of(whole, packet)
         side.bytes += packet.payload + payload
-        side.last = time
+        side.last, flow.first = max(side.last, time), min(flow.first, time)
         if flow.asks and packet.proto == ip.UDP:
             self._talk(flow, whole[packet.payload : packet.end], up=up)
         elif up and not side.quiet:

@@ -290,6 +290,15 @@ def test_a_connection_whose_packets_were_written_backwards_says_all_its_names(sa
     assert len(names(row)) == (1 if GOOD in says else 2)
 
 
+def test_times_that_go_back_are_those_of_the_first_and_the_last_packet() -> None:
+    packets = captures.Talk().shake().say(GOOD).answer(bytes(900)).answer(bytes(900)).up(captures.ACK).close().packets
+    frames = [frame for _, frame in captures.on("ethernet", packets)]
+    for set_back in range(len(frames)):
+        times = [captures.START + n - (1_000 if n == set_back else 0) for n in range(len(frames))]
+        (row,) = corpora.replayed((time, 1, frame) for time, frame in zip(times, frames, strict=True))
+        assert (row["first"], row["last"]) == (min(times), max(times))
+
+
 def test_an_end_without_what_stood_in_front_of_it_is_judged_at_its_time() -> None:
     """And not when the recording is over, long after: the name that our DNS gave is no longer the phone's then."""
     mute = captures.Talk(dport=5000).shake().say(b"\0" * 9)
