@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, defaultdict
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from firewall.commands import MarkFlow, Watch
 from firewall.dissect import NEED_MORE, NOT_MINE, ip, tls
 from firewall.inputs import LiveFlow
 from firewall.speech import (
-    DEAF,
     HELLO_LIKELY,
     LONGEST_BEGIN,
     MOST_BEGUN,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from firewall.inputs import FlowKey
     from firewall.phones import Phone
-    from firewall.speech import Hears
+    from firewall.speech import Hears, Said
     from rules.verdict import Decision
 
 MOST = 131_072  # flows remembered; the kernel remembers the verdicts of any beyond
@@ -65,6 +64,18 @@ class Hearing(Enum):
     REPEATED = "what waits in the queue is said again: drop it, and tell the phone that it was heard"
     LIFE = "it asks for a sign of life: its server shall see that, and not the byte in it"
     SAME = "more of what has been judged"
+
+
+class Deaf:
+    """Who has forgotten what a flow said, for want of room: nobody knows where in it the next name begins."""
+
+    size: Final = 0
+
+    def hear(self, data: bytes) -> Said:  # noqa: ARG002  as all who listen
+        return UNFINISHED
+
+
+DEAF: Final = Deaf()
 
 
 class Flow:
@@ -108,6 +119,12 @@ class Flow:
     def forget(self) -> None:
         """There is no room to keep them."""
         self.speech = DEAF
+
+    def late(self) -> Heard:
+        """What is to be judged when nobody waits for the rest any more; what it had said before counts."""
+        if isinstance(self.speech, Speech) and self.speech.word:
+            return NO_NAME_YET
+        return UNFINISHED.beside(self.said, self.signs)
 
     def settled(self, boot: float) -> None:
         """A verdict was given; packets already queued behind it belong to it."""

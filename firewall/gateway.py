@@ -168,12 +168,14 @@ class Gateway:
             self._judge(flow, heard, [*ids, seen.id], first, now)
         elif heard is Hearing.SAME:
             self._out.commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.watch))
-        elif heard is Hearing.WAIT:
-            early = self.judge.early(flow, now)
-            if early is not None:
-                self._give(flow, *early, NO_NAME, self.flows.release(flow), seen.packet, now)
         else:
-            self._out.commands += self.judge.dropped(flow, heard, seen)
+            waits = heard is Hearing.WAIT
+            early = self.judge.early(flow, now) if waits or (heard is Hearing.LIFE and not flow.decision) else None
+            if early is not None:
+                ids = self.flows.release(flow) if waits else [seen.id]
+                self._give(flow, *early, NO_NAME, ids, seen.packet, now)
+            elif not waits:
+                self._out.commands += self.judge.dropped(flow, heard, seen)
 
     def _judge(self, flow: Flow, heard: Heard, ids: list[int], packet: bytes, now: Now) -> None:
         seen = self.judge.observe(flow, heard, now)
@@ -419,8 +421,7 @@ class Gateway:
     def _tick(self, _: inputs.Tick, now: Now) -> None:
         for flow in self.flows.overdue(now.boot):
             first = flow.first_held
-            heard = UNFINISHED.beside(flow.said, flow.signs)  # what it had said before counts
-            self._judge(flow, heard, self.flows.release(flow), first, now)
+            self._judge(flow, flow.late(), self.flows.release(flow), first, now)
         self.names.expire(now.boot)
         self._hand_on(self.phones.sweep(now.boot))
         self.enforced.expire(now.boot)

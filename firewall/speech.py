@@ -88,18 +88,6 @@ class Hears(Protocol):
     def hear(self, data: bytes) -> Said: ...
 
 
-class Deaf:
-    """Who has forgotten what a flow said, for want of room: nobody knows where in it the next name begins."""
-
-    size: Final = 0
-
-    def hear(self, data: bytes) -> Said:  # noqa: ARG002  as all who listen
-        return UNFINISHED
-
-
-DEAF: Final = Deaf()
-
-
 def listener(proto: int) -> Speech | Datagrams | None:
     """Who listens to a flow of this IP protocol; None if nothing in it could be understood."""
     return Speech() if proto == 6 else Datagrams() if proto == 17 else None
@@ -138,6 +126,11 @@ class Speech:
         if self._binary is not None:
             mine += self._binary.size
         return mine if self._requests is None else mine + self._requests.size
+
+    @property
+    def word(self) -> bool:
+        """A word has come, and no more: it says no name, and what follows is heard yet."""
+        return isinstance(self._requests, http.Requests) and self._requests.word
 
     def hear(self, data: bytes) -> Said:
         """What the next bytes complete."""

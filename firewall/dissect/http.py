@@ -18,6 +18,7 @@ LONGEST_METHOD = 32  # bytes; the longest registered one, UPDATEREDIRECTREF, has
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110, 5.6.2
 _METHOD = re.compile(_TOKEN + rb"{1,%d}[ \t\v\f]" % LONGEST_METHOD)
 _PLAIN_LINE = re.compile(rb"([A-Z]{1,20}) ([!-~]+) (HTTP/1\.[01])\r?")  # as nearly all are
+_WORD = re.compile(rb"[A-Z]{1,20}")
 _METHOD_BEGUN = re.compile(_TOKEN + rb"{0,%d}\Z" % LONGEST_METHOD)
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]{1,2}")  # whatever it claims to be, a lenient server answers as HTTP/1.1
 _HEAD_END = re.compile(rb"\n\r?\n")  # behind the last line's CR: a bare LF may end a line as well (RFC 9112, 2.2)
@@ -87,6 +88,11 @@ class Requests:
     def body_left(self) -> int:
         """Bytes of the body (of a chunked one: of this chunk) that are known to be still to come."""
         return self._left
+
+    @property
+    def word(self) -> bool:
+        """All that has come is a word which may be a method; other protocols begin with one, and wait for an answer."""
+        return self._in == _HEAD and not self._heads and _WORD.fullmatch(self._buffer) is not None
 
     @property
     def opaque(self) -> bool:

@@ -102,6 +102,28 @@ def test_a_request_in_two_segments_is_held_until_its_host_is_known(play: Play, w
     assert play.of(ResetServer).packet == wire.tcp(FRIEND, 80, request[:20], seq=500)
 
 
+def test_a_word_that_nothing_follows_passes_and_what_follows_is_judged(play: Play, wire) -> None:
+    """It may be a method, or all that another protocol says before it waits for an answer."""
+    one = play.packet(wire.tcp(FRIEND, 443, b"PING", seq=500))
+    assert play.verdicts() == []
+    play.boot += 3.1
+    play << Tick()
+    assert play.verdicts() == [(one, ALLOW, Watch.NAMES)]
+    more = b" / HTTP/1.1\r\nHost: api.account.xia"
+    half = play.packet(wire.tcp(FRIEND, 443, more, seq=504), watched=True)
+    assert play.verdicts() == []
+    rest = play.packet(wire.tcp(FRIEND, 443, b"omi.com\r\n\r\n", seq=504 + len(more)), watched=True)
+    assert play.verdicts() == [(half, ASK, Watch.NONE), (rest, ASK, Watch.NONE)]
+
+
+@pytest.mark.parametrize("begun", [b"PING ", b"PING /", b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\nGET", b"\x16"])
+def test_more_than_a_word_is_unfinished(play: Play, wire, begun: bytes) -> None:
+    play.packet(wire.tcp(FRIEND, 443, begun, seq=500))
+    play.boot += 3.1
+    play << Tick()
+    assert [verdict for _, verdict, _ in play.verdicts()] == [BLOCK]
+
+
 def test_a_hello_that_never_ends_is_refused_by_a_visible_rule(play: Play, wire) -> None:
     one = play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")[:30], seq=500))
     again = play.packet(wire.tcp(FRIEND, 443, wire.hello("example.com")[:30], seq=500))

@@ -120,6 +120,14 @@ def test_a_server_is_asked_for_a_sign_of_life_without_the_byte_in_it(tmp_path: P
     assert play.of(AskForLife).packet == later
 
 
+def test_where_no_name_can_matter_nobody_is_kept_back(tmp_path: Path, wire) -> None:
+    """A byte that looks like a sign of life may be the next of a connection that the kernel has just been told about."""
+    play = Play(tmp=tmp_path)
+    play.rules('[[rule]]\naction = "allow"\nmatch = ""\n')
+    play << PacketSeen(1, MAC, wire.tcp(FRIEND, 80, b"H", seq=999), first=False)
+    assert play.verdicts() == [(1, ALLOW, Watch.NONE)]
+
+
 def test_who_repeats_what_is_held_hears_that_it_was_heard(tmp_path: Path, wire) -> None:
     """Of its first request, and of one behind it; but not of what has passed: that its server acknowledges."""
     play = Play(tmp=tmp_path)

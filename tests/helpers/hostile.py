@@ -1,8 +1,7 @@
 """A phone that means it: TCP by hand, segments of any size, order, overlap, TTL, checksum and flags, over IPv4 and IPv6.
 
-Run inside a phone: `hostile.py < TRIES > WHAT BECAME OF THEM`, JSON Lines; a try
-is {"trick", "speech", "family", "name", "token"}, or {"speech", "family", "to", "port", "data", "token"} for plain words. The
-phone's kernel never sees what comes back (an nft rule of the phone's own), for it would reset what it does not know. A
+Run inside a phone: `hostile.py < TRIES > WHAT BECAME OF THEM`, JSON Lines; a try is {"trick", "speech", "family", "name",
+"token"}, or {"speech", "family", "to", "port", "data", "token"} for plain words. The phone's kernel never sees what comes back (an nft rule of the phone's own), for it would reset what it does not know. A
 trick brings `evil` to the server; `good` is as long, and names a friend.
 """
 
@@ -509,10 +508,21 @@ def asks_for_life(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     """As Windows does on an idle connection; and it hears from its server before it goes on."""
     if c.open():
         c.send(-1, b"\0", flags=ACK)
-        while (answer := c.answer(10.0)) is not None:
-            if answer[2] & (SYN | ACK) == ACK:
-                c.send(0, evil)
-                return
+        while (answer := c.answer(10.0)) is not None and answer[2] & SYN:
+            pass
+        if answer is not None:
+            c.send(0, evil)
+
+
+@trick
+def a_word_alone(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
+    """The method of a request, and the rest when the server has got that."""
+    if c.open():
+        at = 3 if speech == "http" else 0
+        c.send(0, evil[:at])
+        while at and (answer := c.answer(10.0)) and answer[1] != (c.isn + 1 + at) % (1 << 32):
+            pass
+        c.send(at, evil[at:])
 
 
 @trick

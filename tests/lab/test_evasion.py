@@ -97,6 +97,7 @@ CASES = [
     Case("E15", "cut_behind", "a hello, early data and another hello's beginning in one segment, its end in the next"),
     Case("E15", "in_one_record", "two hellos in one record", friend=TOO),
     Case("E16", "late", "four seconds of silence first"),
+    Case("E16", "a_word_alone", "a request's method, and the rest when nobody waits for it any more"),
     Case("E16", "asks_for_life", "a byte before the beginning, as Windows asks for a sign of life"),
     Case("E16", "drip", "a byte a second, until nobody waits any more", friend=TOO),
 ]
