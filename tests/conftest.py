@@ -71,9 +71,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     frames = [entry.frame.f_locals for entry in call.excinfo.traceback] if call.excinfo else []
     for value in [value for known in frames for value in known.values()]:
         for program in value if isinstance(value, list) else [value]:
-            if isinstance(program, subprocess.Popen) and program.poll() is None:
+            if isinstance(program, subprocess.Popen):
                 program.kill()
-                program.communicate()
+                program.wait()
+                for pipe in filter(None, (program.stdin, program.stdout, program.stderr)):
+                    pipe.close()
 
 
 PHONE = "10.77.0.10"
