@@ -179,7 +179,7 @@ def _classic(source: _Source, kind: _Kind) -> Iterator[Window]:
     link &= 0x03FF_FFFF  # the bits above tell of frame check sequences
     source.at += 24
     unit, size = kind.unit, 16 + kind.extra
-    unpack = Struct(kind.order + "IIII").unpack_from
+    unpack = Struct(kind.order + "III").unpack_from
     data, at = source.data, source.at
     end = len(data)
     while True:
@@ -191,7 +191,7 @@ def _classic(source: _Source, kind: _Kind) -> Iterator[Window]:
                 return
             data, at = source.data, source.at
             end = len(data)
-        seconds, fraction, length, _ = unpack(data, at)
+        seconds, fraction, length = unpack(data, at)
         if length > LARGEST_FRAME:
             source.at = at
             raise CaptureError(f"is damaged {source.where()}: no packet has {length:,} bytes")

@@ -111,6 +111,13 @@ class Side:
         self.last = flow.first  # of its packets' times, which need not stand in their order
         self.quiet = quiet  # nobody wants more of what it says: it is only counted
 
+    def at(self, time: float) -> None:
+        """One more packet was recorded then."""
+        if time >= self.last:
+            self.last = time
+        elif time < self.flow.first:
+            self.flow.first = time
+
 
 class Recorded:
     """One flow, from its first packet on."""

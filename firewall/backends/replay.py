@@ -141,7 +141,7 @@ class Replay:
                         if time >= side.last:
                             side.last = time
                         else:
-                            side.flow.first = min(side.flow.first, time)
+                            side.at(time)
                         continue
                 self._packet(time, data[start:end], side)
                 if self._over:
@@ -235,7 +235,7 @@ class Replay:
         if packet is NOT_MINE:
             self.other += 1
             return
-        if is_error(packet, whole):
+        if side is None and is_error(packet, whole):
             return
         side = side or self._side_of(packet)
         begins = packet.proto == ip.TCP and packet.flags & (ip.SYN | ip.ACK) == ip.SYN
@@ -261,7 +261,7 @@ class Replay:
             self._refuse(flow, whole)
         payload = ip.payload_of(whole, packet)
         side.bytes += packet.payload + payload
-        side.last, flow.first = max(side.last, time), min(flow.first, time)
+        side.at(time)
         if flow.asks and packet.proto == ip.UDP:
             self._talk(flow, whole[packet.payload : packet.end], up=up)
         elif up and not side.quiet:
