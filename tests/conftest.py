@@ -67,9 +67,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """A test that failed may have left programs behind: they end with it, or the next one would be warned of them."""
+    """A test that failed says what its gate said. Programs it left behind end, or the next test would be warned of them."""
     frames = [entry.frame.f_locals for entry in call.excinfo.traceback] if call.excinfo else []
-    for value in [value for known in frames for value in known.values()]:
+    known = [value for names in frames for value in names.values()]
+    for name in {value.name for value in known if isinstance(value, judge.Lab)}:
+        log = Path("/run/consentry", name, "state/gateway.log")
+        item.add_report_section(call.when, f"gateway.log of {name}", log.read_text()[-5_000:] if log.exists() else "none")
+    for value in known:
         for program in value if isinstance(value, list) else [value]:
             if isinstance(program, subprocess.Popen):
                 program.kill()
