@@ -84,7 +84,7 @@ class Flow:
     __slots__ = (
         "answered", "begun", "behind", "burst_until", "counted", "decision", "down", "first_held", "furthest", "held",
         "held_since", "key",
-        "mac", "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "up", "watch",
+        "mac", "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "unread", "up", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, phone: Phone, speech: Hears | None = None) -> None:
@@ -93,7 +93,8 @@ class Flow:
         self.phone = phone
         self.speech = speech
         self.stream = Stream()  # the phone's, if it is one
-        self.held: list[int] = []  # queue ids without an answer
+        self.held: list[tuple[int, int]] = []  # queue ids without an answer, and where each ends in its stream
+        self.unread: frozenset[int] = frozenset()  # of those released last: behind a gap
         self.held_since = 0.0
         self.first_held = b""  # the packet a RST to the server is made of
         self.decision: Decision | None = None
@@ -243,7 +244,7 @@ class FlowTable:
         """
         if flow.speech is None:
             return NO_NAME
-        data = raw[packet.payload : packet.end]
+        data, end = raw[packet.payload : packet.end], 0
         if packet.proto == TCP:
             if packet.flags & _RST:
                 return Hearing.AGAIN  # what it carries is nothing that is said (RFC 9293, 3.10.7.4)
@@ -254,8 +255,9 @@ class FlowTable:
                 place = flow.stream.add(packet.seq, data, first=True)
             else:
                 place = self._place(flow, packet.seq, data, first)
+            end = packet.seq + len(data)
             if isinstance(place, Place):
-                return self._misplaced(flow, place, packet_id, raw, boot)
+                return self._misplaced(flow, place, packet_id, raw, boot, end)
             data = place
         heard = flow.speech.hear(data)
         if flow.speech.size:
@@ -269,14 +271,16 @@ class FlowTable:
             self._remember(flow, data)
         if isinstance(heard, Heard):
             return heard.beside(flow.said, flow.signs) if flow.decision and flow.watch is Watch.BEGUN else heard
-        return self._hold(flow, packet_id, raw, boot)
+        return self._hold(flow, packet_id, raw, boot, end)
 
-    def _misplaced(self, flow: Flow, place: Place, packet_id: int, raw: bytes, boot: float) -> Heard | Hearing:
+    def _misplaced(
+        self, flow: Flow, place: Place, packet_id: int, raw: bytes, boot: float, end: int
+    ) -> Heard | Hearing:
         """It brings nothing to read."""
         if place is Place.ODD:
             return UNFINISHED._replace(said=flow.said, signs=flow.signs)
         if place is Place.BEGUN or (place is Place.WAITS and not flow.decision):
-            return self._hold(flow, packet_id, raw, boot)
+            return self._hold(flow, packet_id, raw, boot, end)
         if place is Place.BEHIND and flow.begun:  # that hello is whole, and says what was judged
             return NO_NAME._replace(said=flow.said, signs=flow.signs, may_say_more=flow.may_say_more)
         if place is Place.LIFE:
@@ -333,7 +337,7 @@ class FlowTable:
             flow.watch = Watch.NONE
         return place
 
-    def _hold(self, flow: Flow, packet_id: int, raw: bytes, boot: float) -> Heard | Hearing:
+    def _hold(self, flow: Flow, packet_id: int, raw: bytes, boot: float, end: int = 0) -> Heard | Hearing:
         if not flow.held:
             if self._held_of[flow.phone] >= HELD_FLOWS:
                 return UNFINISHED._replace(said=flow.said, signs=flow.signs)
@@ -343,7 +347,7 @@ class FlowTable:
             flow.first_held = raw
         if len(flow.held) + 1 >= HELD_SEGMENTS:
             return UNFINISHED._replace(said=flow.said, signs=flow.signs)
-        flow.held.append(packet_id)
+        flow.held.append((packet_id, end))
         return Hearing.WAIT
 
     def judged(self, flow: Flow) -> None:
@@ -377,12 +381,17 @@ class FlowTable:
 
     def release(self, flow: Flow) -> list[int]:
         """The ids that waited, in their order. The flow holds nothing any more."""
-        held, flow.held, flow.first_held, flow.begun = flow.held, [], b"", False
+        held, flow.held, flow.first_held = flow.held, [], b""
+        begun, flow.begun = flow.begun, False
+        read = None if begun else flow.stream.next
+        flow.unread = frozenset() if read is None else frozenset(
+            packet_id for packet_id, end in held if 0 < (end - read) % SEQUENCE < SEQUENCE // 2
+        )
         if self._holding.pop(flow.key, None) is not None:
             self._held_of[flow.phone] -= 1
             if not self._held_of[flow.phone]:
                 del self._held_of[flow.phone]
-        return held
+        return [packet_id for packet_id, _ in held]
 
     def overdue(self, boot: float) -> list[Flow]:
         """Flows whose names did not come in time."""

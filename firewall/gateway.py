@@ -200,7 +200,9 @@ class Gateway:
         if self.consents:
             self._out.commands += self.consents.settle(flow.key, flow.phone.slot, decision.consents, now.boot)
         for packet_id in ids:
-            self._out.commands.append(GiveVerdict(packet_id, decision.verdict, flow.watch))
+            # What is still to be read does not pass unread: it comes once more.
+            ahead = packet_id in flow.unread and flow.watch is not Watch.NONE
+            self._out.commands.append(GiveVerdict(packet_id, Verdict.HELD if ahead else decision.verdict, flow.watch))
         if decision.verdict.refuses and flow.key.proto == TCP and not seen.near:
             self._out.commands.append(ResetServer(packet))
         flow.settled(now.boot)

@@ -40,11 +40,12 @@ class Place(Enum):
 class Stream:
     """`next`: sequence number of the next byte; None while the beginning is not known."""
 
-    __slots__ = ("_early", "_end", "_forgotten", "_heard", "_judged", "_pieces", "_size", "next")
+    __slots__ = ("_asked", "_early", "_end", "_forgotten", "_heard", "_judged", "_pieces", "_size", "next")
 
     def __init__(self) -> None:
         self.next: int | None = None
         self._judged = False
+        self._asked: int | None = None  # for a sign of life, with the byte here
         self._early: list[tuple[int, bytes]] = []  # came before the beginning
         self._pieces: Reassembly | None = None  # until it is judged, if there is more than its first segment
         self._end = 0  # bytes from the beginning to `next`
@@ -83,8 +84,8 @@ class Stream:
             self.next = seq
             waiting = [(0, data), *((_signed(early - seq), said) for early, said in self._early)]
             self._early = []
-        elif len(data) == 1 and all(at == seq and len(said) == 1 for at, said in self._early):
-            self._early = [(seq, data)]  # nothing has begun; or it has, and this is sent again
+        elif len(data) == 1 and not self._early and self._asked in (None, seq):
+            self._asked = seq  # it does not pass: should it be said after all, it comes again
             return Place.LIFE
         else:
             self._early.append((seq, data))

@@ -526,6 +526,35 @@ def a_word_alone(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
 
 
 @trick
+def gap_behind_a_word(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
+    """A request's method, and behind a gap its end: when the first passes alone, so may the other unread."""
+    if speech == "tls":  # which has no such word
+        gap_behind_a_whole(c, speech, good, evil)
+    elif c.open():
+        c.send(0, evil[:3])
+        c.send(5, evil[5:])
+        while (answer := c.answer(10.0)) and answer[1] != (c.isn + 4) % (1 << 32):
+            pass
+        c.send(3, evil[3:5])
+        time.sleep(PAUSE)
+        c.send(5, good[5:])
+
+
+@trick
+def gap_behind_a_whole(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
+    """The same behind a harmless hello or request, whose other half comes last."""
+    first, cut = good.replace(b"Connection: close", b"X: yz"), 5 if speech == "http" else 44
+    if c.open():
+        c.send(0, first[:7])
+        c.send(len(first) + cut, evil[cut:])
+        c.send(7, first[7:])
+        time.sleep(PAUSE)
+        c.send(len(first), evil[:cut])
+        time.sleep(PAUSE)
+        c.send(len(first) + cut, good[cut:])
+
+
+@trick
 def drip(c: Raw, _: str, good: bytes, evil: bytes) -> None:
     """A byte now and then, and the rest when the gate has waited long enough."""
     if c.open():

@@ -55,6 +55,8 @@ CASES = [
     Case("E4", "overlap_good_first", "a segment that waits for its turn, and another one in its place"),
     Case("E4", "overlap_evil_first", "the same, the other way round"),
     Case("E4", "in_front_of_the_beginning", "harmless bytes in front of the first one (seqovl)", friend=TOO),
+    Case("E4", "gap_behind_a_whole", "behind a harmless whole and a gap another one's end; the gap; a harmless end", friend=TOO),
+    Case("E4", "gap_behind_a_word", "the same behind a request's method, or nothing", friend=TOO),
     Case("E5", "fake_dies", "a harmless whole with a small TTL"),
     Case("E5", "fake_half_dies", "a true beginning, a harmless end with a small TTL, the true end"),
     Case("E6", "fake_checksum", "a harmless whole with a wrong checksum"),
