@@ -82,9 +82,9 @@ class Flow:
     """One flow, from its first payload packet to the end that conntrack tells."""
 
     __slots__ = (
-        "answered", "begun", "behind", "burst_until", "counted", "decision", "down", "first_held", "furthest", "held",
-        "held_since", "key",
-        "mac", "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "unfinished", "unread", "up", "watch",
+        "answered", "asked", "begun", "behind", "burst_until", "counted", "decision", "down", "first_held", "held",
+        "held_since", "key", "mac", "may_say_more", "phone", "resumed", "said", "signs", "speech", "stream", "twice",
+        "unfinished", "unread", "up", "watch",
     )
 
     def __init__(self, key: FlowKey, mac: bytes, phone: Phone, speech: Hears | None = None) -> None:
@@ -103,9 +103,10 @@ class Flow:
         self.signs = NO_NAME.signs
         self.unfinished = False
         self.counted = False  # what is kept of its words, among its phone's
-        self.behind = 0, b""  # where the last segment behind what was judged ended, and with what
-        self.furthest = 0  # of them, where the one that reached furthest ended
+        self.behind = 0, b""  # so many bytes have passed behind what was judged, and with what they ended
         self.begun = False  # a hello in them, and what is held is of that
+        self.asked = False  # its server has asked for one more hello (RFC 8446, 4.1.4)
+        self.twice = False  # which has come
         self.answered: tuple[tuple[str, ...], ...] = ()  # by DNS, when it was judged
         self.may_say_more = False
         self.resumed = False  # by an earlier process: where in its stream it is, nobody knows
@@ -116,6 +117,11 @@ class Flow:
     def size(self) -> int:
         """Bytes that are kept of what it says."""
         return self.speech.size if self.speech is not None else 0
+
+    @property
+    def shown(self) -> Watch:
+        """What the kernel is told to show. One more hello may come in any order, whatever its server says meanwhile."""
+        return Watch.NAMES if self.asked and self.watch is Watch.BEGUN else self.watch
 
     def forget(self) -> None:
         """There is no room to keep them."""
@@ -270,6 +276,7 @@ class FlowTable:
         if flow.decision is not None and packet.proto == TCP:
             self._remember(flow, data)
         if isinstance(heard, Heard):
+            flow.twice |= flow.asked
             return heard.beside(flow.said, flow.signs) if flow.decision and flow.watch is Watch.BEGUN else heard
         return self._hold(flow, packet_id, raw, boot, end)
 
@@ -309,32 +316,36 @@ class FlowTable:
         stream = flow.stream
         assert stream.next is not None
         end, tail = flow.behind
+        if end > FAR:
+            flow.watch = Watch.NONE
+        if flow.twice:  # no server wants a third
+            flow.behind = max(end, ahead + len(data)), b""
+            return Place.BEHIND
+        if ahead > end:
+            return Place.WAITS  # who lets the end of a hello pass before its beginning may be told another end
         if flow.begun:
             again = end - ahead
-            if not 0 <= again <= len(tail) or not data.startswith(tail[len(tail) - again :][: len(data)]):
+            if again > len(tail) or not data.startswith(tail[len(tail) - again :][: len(data)]):
                 return Place.WAITS  # its turn comes when what is held has passed
             data, ahead = data[again:], end
         else:
             data, ahead = data[max(-ahead, 0) :], max(ahead, 0)  # the rest is said again, in the same words
-            if not ahead and (changes := _CHANGES.match(data)):
+            if not end and (changes := _CHANGES.match(data)):
                 stream.follow(stream.next, changes[0])
                 self._remember(flow, changes[0])
                 data = data[changes.end() :]
         if not data:
             return Place.KNOWN
-        if not ahead and not flow.begun and data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
+        if not end and data[0] == tls.HANDSHAKE and tls.client_hello(data) is not NOT_MINE:
             return stream.follow(stream.next, data)
-        seen = tail + data if end == ahead else data
+        if ahead < end and _another(flow, data)[0] is not Place.BEHIND:
+            return Place.ODD  # a part of it may have passed already, and be another
+        seen = tail + data[end - ahead :]
         place, at = _another(flow, seen)
-        if place is Place.BEGUN and ahead + max(len(data) - len(seen) + at, 0) < flow.furthest:
-            place = Place.ODD  # its end may have passed already, and be another
-        if place is Place.ODD:
+        if place is Place.ODD or ahead + len(data) <= end:
             return place  # behind what a server reads over: early data that it has refused (RFC 8446, 4.2.10)
         flow.begun |= place is Place.BEGUN
         flow.behind = ahead + len(data), seen[at:] if place is Place.BEGUN else seen[-LONGEST_BEGIN:]
-        flow.furthest = max(flow.furthest, flow.behind[0])
-        if ahead > FAR:
-            flow.watch = Watch.NONE
         return place
 
     def _hold(self, flow: Flow, packet_id: int, raw: bytes, boot: float, end: int = 0) -> Heard | Hearing:

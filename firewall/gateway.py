@@ -162,12 +162,13 @@ class Gateway:
         if seen.near:
             self._judge(flow, NEIGHBOUR, [seen.id], seen.packet, now)
             return
+        flow.asked |= seen.always and flow.watch is Watch.BEGUN
         heard = self.flows.hear(flow, seen.id, packet, seen.packet, now.boot, first=seen.first)
         if isinstance(heard, Heard):
             first, ids = (flow.first_held, self.flows.release(flow)) if flow.held else (seen.packet, [])
             self._judge(flow, heard, [*ids, seen.id], first, now)
         elif heard is Hearing.SAME:
-            self._out.commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.watch))
+            self._out.commands.append(GiveVerdict(seen.id, decision.verdict if decision else Verdict.HELD, flow.shown))
         else:
             waits = heard is Hearing.WAIT
             early = self.judge.early(flow, now) if waits or (heard is Hearing.LIFE and not flow.decision) else None
@@ -202,7 +203,7 @@ class Gateway:
         for packet_id in ids:
             # What is still to be read does not pass unread: it comes once more.
             ahead = packet_id in flow.unread and flow.watch is not Watch.NONE
-            self._out.commands.append(GiveVerdict(packet_id, Verdict.HELD if ahead else decision.verdict, flow.watch))
+            self._out.commands.append(GiveVerdict(packet_id, Verdict.HELD if ahead else decision.verdict, flow.shown))
         if decision.verdict.refuses and flow.key.proto == TCP and not seen.near:
             self._out.commands.append(ResetServer(packet))
         flow.settled(now.boot)

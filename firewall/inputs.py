@@ -70,6 +70,7 @@ class PacketSeen:
     watched: bool = False  # the kernel knows the flow as allowed and watched; else it knows no verdict
     first: bool = True  # of TCP: where its connection begins, by the server's SYN-ACK
     near: bool = False  # it goes to another phone; then a SYN is shown too
+    always: bool = False  # nothing that its server says ends the watching; of TLS: it has asked for one more hello
 
 
 @dataclass(slots=True)

@@ -100,13 +100,16 @@ def test_a_letter_that_the_server_may_not_have_taken_is_not_said_again_as_a_sign
 
 
 def test_the_names_of_a_second_hello_count_too(table, wire) -> None:
-    hello, flow = wire.hello("example.com"), table.open(key(), b"m", "phone1")
-    say(table, flow, wire, hello, 1_000)
-    judge(table, flow, Watch.BEGUN)
-    flow.said = (Name("example.com", Source.SNI),)
-    assert say(table, flow, wire, b"\x16\x03\x03\0\5\x10rest", 1_000 + len(hello)) is Hearing.SAME  # TLS 1.2's next message
-    more = wire.hello("evil.example", pad=100)
-    assert say(table, flow, wire, more, 1_010 + len(hello)) == UNFINISHED._replace(said=flow.said)  # out of its turn
+    hello, more = wire.hello("example.com"), wire.hello("evil.example", pad=100)
+    for later in (True, False):
+        flow = table.open(key(), b"m", "phone1")
+        say(table, flow, wire, hello, 1_000)
+        judge(table, flow, Watch.BEGUN)
+        flow.said = (Name("example.com", Source.SNI),)
+        if later:  # than TLS 1.2's next message
+            assert say(table, flow, wire, b"\x16\x03\x03\0\5\x10rest", 1_000 + len(hello)) is Hearing.SAME
+            assert say(table, flow, wire, more, 1_010 + len(hello)) == UNFINISHED._replace(said=flow.said)
+    assert say(table, flow, wire, more[60:], 1_060 + len(hello), 6) is Hearing.AGAIN  # ahead of its turn
     assert say(table, flow, wire, more[:60], 1_000 + len(hello), 7) is Hearing.WAIT
     heard = say(table, flow, wire, more[60:], 1_060 + len(hello), 8)
     assert [name.name for name in heard.said] == ["example.com", "evil.example"]
@@ -139,9 +142,12 @@ def test_far_behind_the_beginning_nobody_watches_for_another_one(table, wire) ->
     flow = table.open(key(), b"m", "phone1")
     say(table, flow, wire, wire.hello("example.com"), 1_000)
     judge(table, flow, Watch.BEGUN)
-    assert say(table, flow, wire, b"bulk", 1_000 + FAR) is Hearing.SAME
-    assert flow.watch is Watch.BEGUN
-    assert say(table, flow, wire, b"bulk", 1_300 + FAR) is Hearing.SAME
+    size, bulk = len(wire.hello("example.com")), b"bulk" * 8_192
+    for at in range(0, FAR + len(bulk), len(bulk)):
+        assert flow.watch is Watch.BEGUN
+        assert say(table, flow, wire, bulk, 1_000 + size + 2 * FAR) is Hearing.AGAIN
+        assert say(table, flow, wire, bulk, 1_000 + size + at) is Hearing.SAME
+    assert say(table, flow, wire, bulk, 1_000 + size + FAR) is Hearing.SAME
     assert flow.watch is Watch.NONE
 
 
@@ -264,6 +270,24 @@ def test_a_second_hello_behind_early_data_may_say_the_same(table, wire, second, 
         assert (found is Hearing.SAME) is passes
 
 
+def test_who_is_asked_for_one_more_hello_is_listened_to_until_it_has_come(table, wire) -> None:
+    """Whatever its server says meanwhile; and of a third nobody would take notice."""
+    first = wire.hello("a.example")
+    flow = table.open(key(), b"m", "phone1")
+    flow.said = say(table, flow, wire, first, 100).said
+    judge(table, flow, Watch.BEGUN)
+    assert flow.shown is Watch.BEGUN
+    flow.asked = True
+    assert flow.shown is Watch.NAMES
+    assert say(table, flow, wire, first, 100 + len(first), first=False).said == flow.said
+    judge(table, flow, Watch.BEGUN)
+    for n in range(80):  # in any order
+        if flow.watch is Watch.NONE:
+            break
+        assert say(table, flow, wire, b"\x16\x03\x01\2\0\1\0" + bytes(1 << 15), 100 + 2 * len(first) + (n ^ 1) * ((1 << 15) + 7), first=False) is Hearing.SAME
+    assert flow.shown is Watch.NONE
+
+
 def behind_early_data(table, wire, second: bytes) -> tuple[flows.Flow, bytes, int]:
     """A flow that is judged, what its phone says next, and where."""
     first, early = wire.hello("a.example"), b"\x17\x03\x03\0\x20" + bytes(32)
@@ -298,8 +322,8 @@ def test_in_pieces_it_says_nothing_else_either(table, wire) -> None:
         assert any(isinstance(one, Heard) and one.unfinished for one in found)
     flow, said, at = behind_early_data(table, wire, good)
     cut = len(said) - 100
-    assert say(table, flow, wire, evil[-100:], at + cut, first=False) is Hearing.SAME  # nobody knows of what
-    assert say(table, flow, wire, said[:cut], at, first=False).unfinished
+    assert say(table, flow, wire, evil[-100:], at + cut, first=False) is Hearing.AGAIN  # it would be kept
+    assert say(table, flow, wire, said[:cut], at, first=False) is Hearing.WAIT
     flow, said, at = behind_early_data(table, wire, good)
     assert say(table, flow, wire, said[:cut], at, first=False) is Hearing.WAIT
     for piece, where in ((said[:cut], 0), (b"!" + said[1:], 0), (b"!" + said[cut:], cut - 1), (good, 0), (said[cut + 1 :], cut + 1)):

@@ -116,22 +116,6 @@ def test_a_word_that_nothing_follows_passes_and_what_follows_is_judged(play: Pla
     assert play.verdicts() == [(half, ASK, Watch.NONE), (rest, ASK, Watch.NONE)]
 
 
-@pytest.mark.parametrize("address", [FRIEND, "2001:db8:9::9"])
-@pytest.mark.parametrize("read", [b"GET", b"GET /1 HTTP/1.1\r\nHost: good.example\r\n\r\n"])
-def test_what_waits_behind_a_gap_does_not_pass_unread(play: Play, wire, address: str, read: bytes) -> None:
-    """Its server would keep it, and what is said in its place when the gap is filled would be read here alone."""
-    rest = b"GET / HTTP/1.1\r\nHost: api.account.xiaomi.com\r\n\r\n"[3 if read == b"GET" else 0 :]
-    half = play.packet(wire.tcp(address, 80, read[:2], seq=500))
-    play << PacketSeen(7, MAC, wire.tcp(address, 80, rest[9:], seq=509 + len(read)), first=False)
-    assert play.verdicts() == []
-    play << PacketSeen(8, MAC, wire.tcp(address, 80, read[2:], seq=502), first=False)
-    play.boot += 3.1
-    given = play.verdicts() or (play << Tick()).verdicts()
-    assert sorted(given) == [(half, ALLOW, Watch.NAMES), (7, HELD, Watch.NAMES), (8, ALLOW, Watch.NAMES)]
-    again = play.packet(wire.tcp(address, 80, rest, seq=500 + len(read)), watched=True)
-    assert play.verdicts() == [(again, ASK, Watch.NONE)]
-
-
 @pytest.mark.parametrize("begun", [b"PING ", b"PING /", b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\nGET", b"\x16"])
 def test_more_than_a_word_is_unfinished(play: Play, wire, begun: bytes) -> None:
     play.packet(wire.tcp(FRIEND, 443, begun, seq=500))

@@ -9,7 +9,7 @@ from firewall.commands import Acknowledge, AskForLife, GiveVerdict, Watch
 from firewall.consents import Consent, Consents, Life
 from firewall.dissect import ip
 from firewall.flow import Flow
-from firewall.inputs import FlowKey, Now, PacketSeen
+from firewall.inputs import FlowKey, Now, PacketSeen, Tick
 from firewall.judge import Judge
 from firewall.names import NameTable
 from firewall.phones import Phones
@@ -143,3 +143,38 @@ def test_who_repeats_what_is_held_hears_that_it_was_heard(tmp_path: Path, wire) 
         assert [verdict for _, verdict, _ in play.verdicts()] == [ALLOW, ALLOW]
     play.packet(wire.tcp(FRIEND, 80, request, seq=1000), watched=True)
     assert [type(command) for command in play.commands] == [GiveVerdict]
+
+
+@pytest.mark.parametrize("address", [FRIEND, "2001:db8:9::9"])
+@pytest.mark.parametrize("read", [b"GET", b"GET /1 HTTP/1.1\r\nHost: good.example\r\n\r\n"])
+def test_what_waits_behind_a_gap_does_not_pass_unread(tmp_path: Path, wire, address: str, read: bytes) -> None:
+    """Its server would keep it, and what is said in its place when the gap is filled would be read here alone."""
+    play = Play(tmp=tmp_path)
+    rest = b"GET / HTTP/1.1\r\nHost: api.account.xiaomi.com\r\n\r\n"[3 if read == b"GET" else 0 :]
+    half = play.packet(wire.tcp(address, 80, read[:2], seq=500))
+    play << PacketSeen(7, MAC, wire.tcp(address, 80, rest[9:], seq=509 + len(read)), first=False)
+    assert play.verdicts() == []
+    play << PacketSeen(8, MAC, wire.tcp(address, 80, read[2:], seq=502), first=False)
+    play.boot += 3.1
+    given = play.verdicts() or (play << Tick()).verdicts()
+    assert sorted(given) == [(half, ALLOW, Watch.NAMES), (7, HELD, Watch.NAMES), (8, ALLOW, Watch.NAMES)]
+    again = play.packet(wire.tcp(address, 80, rest, seq=500 + len(read)), watched=True)
+    assert play.verdicts() == [(again, ASK, Watch.NONE)]
+
+
+@pytest.mark.parametrize("address", [FRIEND, "2001:db8:9::9"])
+def test_whose_server_asks_for_one_more_hello_is_shown_until_it_has_come(tmp_path: Path, wire, address: str) -> None:
+    """In whatever order: a later part of it does not pass before the first, and then another part is judged."""
+    play = Play(tmp=tmp_path)
+    hello, more = (wire.hello(name) for name in ("friendly.example", "api.account.xiaomi.com"))
+    play.packet(wire.tcp(address, 443, hello, seq=1000))
+    assert play.verdicts() == [(1, ALLOW, Watch.BEGUN)]
+    after = 1000 + len(hello)
+    play << PacketSeen(2, MAC, wire.tcp(address, 443, b"\x14\x03\x03\0\1\1", seq=after), watched=True, always=True)
+    assert play.verdicts() == [(2, ALLOW, Watch.NAMES)]
+    play << PacketSeen(3, MAC, wire.tcp(address, 443, more[9:], seq=after + 15), watched=True, always=True)
+    assert play.verdicts() == [(3, HELD, Watch.NONE)]
+    play << PacketSeen(4, MAC, wire.tcp(address, 443, more[:9], seq=after + 6), watched=True, always=True)
+    assert play.verdicts() == []
+    play << PacketSeen(5, MAC, wire.tcp(address, 443, more[9:], seq=after + 15), watched=True, always=True)
+    assert play.verdicts() == [(4, ASK, Watch.NONE), (5, ASK, Watch.NONE)]

@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 
+import byhand
 import hostile
-from hostile import ACK, FIN, PSH, URG
+from byhand import ACK, FIN, PSH, URG
 
 FLAGS = (PSH | ACK, ACK, ACK | URG, FIN | ACK, PSH)
 
@@ -15,9 +16,9 @@ FLAGS = (PSH | ACK, ACK, ACK | URG, FIN | ACK, PSH)
 def flood(family: int, connections: int, segments: int) -> int:
     """Half hellos, and behind each of them segments without sense: overlaps, gaps, flags. How many were sent."""
     sent = 0
-    whole = hostile.hello(hostile.EVIL_NAME, "flood" * 6)
+    whole = byhand.hello(hostile.EVIL_NAME, "flood" * 6)
     for number in range(connections):
-        c = hostile.Raw(family, hostile.PORT["tls"])
+        c = byhand.Raw(family, byhand.PORT["tls"])
         if c.open():
             c.send(0, whole[: len(whole) // 2])
             for n in range(segments):

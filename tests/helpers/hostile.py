@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import select
-import socket
 import struct
 import subprocess
 import sys
@@ -19,111 +16,23 @@ import threading
 import time
 from collections.abc import Callable
 
-FRIEND = {4: "198.51.100.44", 6: "2001:db8:feed::44"}
-LISTED = {4: "42.62.48.181", 6: "2001:dc7::77"}
-GOOD_NAME, EVIL_NAME = "www.friendly4u.example", "api.account.xiaomi.com"  # of one length
-PORTS = (20_000, 29_999)
-PORT = {"tls": 8443, "http": 80}
-FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
-MD5 = b"\x13\x12" + bytes(16) + b"\1\1"  # RFC 2385; no server without a key takes it
-RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")  # RFC 8446, 4.1.3
-DIES = 2  # hops: behind the gate, and before the server
-RULES = f"table inet hostile {{ chain in {{ type filter hook input priority 0; tcp dport {PORTS[0]}-{PORTS[1]} drop; }}; }}"
-ports = itertools.count(PORTS[0] + os.getpid() % 5_000)
-
-
-def hello(name: str | None, token: str, *, records: int = 0, extension: bytes = b"") -> bytes:
-    """A ClientHello with the token in its session id, where a sink sees it in the clear; cut into records of that size."""
-    if name is not None:
-        host = name.encode()
-        extension += b"\0\0" + struct.pack("!HHBH", len(host) + 5, len(host) + 3, 0, len(host)) + host
-    body = b"\x03\x03" + bytes(32) + bytes([len(token)]) + token.encode() + b"\0\x02\x13\x01\x01\0" + struct.pack("!H", len(extension)) + extension
-    message = b"\x01" + len(body).to_bytes(3, "big") + body
-    size = records or len(message)
-    return b"".join(b"\x16\x03\x01" + struct.pack("!H", len(part)) + part for part in (message[n : n + size] for n in range(0, len(message), size)))
-
-
-def request(name: str | None, token: str, method: str = "GET") -> bytes:
-    return f"{method} /{token} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode()
-
-
-SPEECH = {"tls": hello, "http": request}
-
-
-def checksum(data: bytes) -> int:
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
-
-
-class Raw:
-    """One connection, made by hand."""
-
-    def __init__(self, family: int, port: int, to: str | None = None, *, sport: int = 0, isn: int | None = None) -> None:
-        self.family = family
-        self.to = to or FRIEND[family]
-        self.kind = socket.AF_INET6 if family == 6 else socket.AF_INET
-        with socket.socket(self.kind, socket.SOCK_DGRAM) as s:
-            s.connect((self.to, 9))
-            self.mine = s.getsockname()[0]
-        self.ends = socket.inet_pton(self.kind, self.mine), socket.inet_pton(self.kind, self.to)
-        self.sport, self.port = sport or next(ports), port
-        self.isn = int.from_bytes(os.urandom(4)) if isn is None else isn % (1 << 32)
-        self.ack = 0
-        self.out = socket.socket(self.kind, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        if family == 6:
-            self.out.setsockopt(socket.IPPROTO_IPV6, 36, 1)  # IPV6_HDRINCL
-        self.back = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x86DD if family == 6 else 0x0800))
-        self.back.bind(("eth0", 0))
-
-    def segment(self, seq: int, data: bytes, flags: int, options: bytes = b"", *, wrong: int = 0, urgent: int = 0, ack: int | None = None) -> bytes:
-        """`wrong` is added to a right checksum."""
-        head = struct.pack("!HHIIBBHHH", self.sport, self.port, seq % (1 << 32), self.ack if ack is None else ack, (20 + len(options)) // 4 << 4, flags, 65_000, 0, urgent)
-        whole = head + options + data
-        pseudo = b"".join(self.ends) + (struct.pack("!IxxxB", len(whole), 6) if self.family == 6 else struct.pack("!xBH", 6, len(whole)))
-        return whole[:16] + ((checksum(pseudo + whole) + wrong) & 0xFFFF).to_bytes(2) + whole[18:]
-
-    def ip(self, body: bytes, ttl: int = 64, *, proto: int = 6, fragment: int = 0, ident: int = 0) -> None:
-        if self.family == 6:
-            whole = struct.pack("!IHBB", 6 << 28, len(body), proto, ttl) + b"".join(self.ends) + body
-        else:
-            whole = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), ident, fragment, ttl, proto, 0) + b"".join(self.ends) + body
-        self.out.sendto(whole, (self.to, 0))
-
-    def open(self, data: bytes = b"", options: bytes = b"\2\4\5\xb4") -> bool:
-        """The handshake; `data` goes with the first SYN, and those after it are plain."""
-        while self.answer(0) is not None:
-            pass  # to an earlier connection of these ports
-        for said in (data, b"", b""):
-            self.ip(self.segment(self.isn, said, SYN, options))
-            answer = self.answer(1.0)
-            if answer is not None and answer[2] & SYN:
-                self.ack = (answer[0] + 1) % (1 << 32)
-                self.ip(self.segment(self.isn + 1, b"", ACK))
-                return True
-        return False
-
-    def answer(self, seconds: float) -> tuple[int, int, int] | None:
-        """The next segment that comes back: sequence number, acknowledgement, flags."""
-        until = time.monotonic() + seconds
-        while select.select([self.back], [], [], max(0.0, until - time.monotonic()))[0]:
-            seen, (_, _, kind, *_) = self.back.recvfrom(2_048)
-            at = 40 if self.family == 6 else (seen[0] & 15) * 4
-            if kind != socket.PACKET_OUTGOING and len(seen) >= at + 14 and (seen[6] if self.family == 6 else seen[9]) == 6:
-                sport, dport, seq, ack, _, flags = struct.unpack_from("!HHIIBB", seen, at)
-                if (sport, dport) == (self.port, self.sport):
-                    return seq, ack, flags
-        return None
-
-    def send(self, at: int, data: bytes, ttl: int = 64, flags: int = PSH | ACK, options: bytes = b"", **how: int) -> None:
-        """`at`: counted from the first byte of the stream."""
-        self.ip(self.segment(self.isn + 1 + at, data, flags, options, **how), ttl)
-
-    def close(self) -> None:
-        self.out.close()
-        self.back.close()
-
+from byhand import (
+    ACK,
+    DIES,
+    EVIL_NAME,
+    FIN,
+    GOOD_NAME,
+    MD5,
+    PORT,
+    PSH,
+    RETRY,
+    RST,
+    RULES,
+    SPEECH,
+    SYN,
+    URG,
+    Raw,
+)
 
 TRICKS: dict[str, Callable[[Raw, str, bytes, bytes], None]] = {}
 PAUSE = 0.15  # between what is to arrive before the rest: the gate has judged it, and the server has got it
@@ -474,6 +383,22 @@ TRICKS |= {
 }
 
 
+@trick
+def end_first(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """TLS only: the server's wish for one more hello comes in two segments; and of that first the end, which does not say a name."""
+    first, cut = good[:11] + RETRY + good[43:], 44
+    c.window = 80
+    if c.open():
+        c.send(0, first)
+        while (answer := c.answer(10.0)) and not answer[2] & PSH:
+            pass
+        c.ack = (c.ack + c.window) % (1 << 32)
+        c.send(len(first), b"", flags=ACK)
+        for at, said in ((cut, evil[cut:]), (0, evil[:cut]), (cut, good[cut:])):
+            time.sleep(PAUSE)
+            c.send(len(first) + at, said)
+
+
 def in_one_go(between: bytes, *cuts: int) -> Callable[[Raw, str, bytes, bytes], None]:
     """TLS only: who knows that the server will ask again need not wait for it. The cuts are counted from the second hello."""
     def send(c: Raw, _: str, good: bytes, evil: bytes) -> None:
@@ -526,11 +451,9 @@ def a_word_alone(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
 
 
 @trick
-def gap_behind_a_word(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
-    """A request's method, and behind a gap its end: when the first passes alone, so may the other unread."""
-    if speech == "tls":  # which has no such word
-        gap_behind_a_whole(c, speech, good, evil)
-    elif c.open():
+def gap_behind_a_word(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """HTTP only: a request's method, and behind a gap its end: when the first passes alone, so may the other unread."""
+    if c.open():
         c.send(0, evil[:3])
         c.send(5, evil[5:])
         while (answer := c.answer(10.0)) and answer[1] != (c.isn + 4) % (1 << 32):
@@ -541,9 +464,9 @@ def gap_behind_a_word(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
 
 
 @trick
-def gap_behind_a_whole(c: Raw, speech: str, good: bytes, evil: bytes) -> None:
-    """The same behind a harmless hello or request, whose other half comes last."""
-    first, cut = good.replace(b"Connection: close", b"X: yz"), 5 if speech == "http" else 44
+def gap_behind_a_whole(c: Raw, _: str, good: bytes, evil: bytes) -> None:
+    """HTTP only: the same behind a harmless request, whose other half comes last."""
+    first, cut = good.replace(b"Connection: close", b"X: yz"), 5
     if c.open():
         c.send(0, first[:7])
         c.send(len(first) + cut, evil[cut:])
@@ -576,8 +499,9 @@ def small_records(c: Raw, _: str, good: bytes, evil: bytes) -> None:
 
 TLS_ONLY = {
     "small_records", "last_byte_again", "after_a_change", "after_a_change_alone", "asked_again", "after_changes", "after_early_data",
-    "after_early_data_alone", "after_early_data_cut", "after_a_change_and_early_data", "behind_lures", "cut_behind", "in_one_record",
+    "after_early_data_alone", "end_first", "after_early_data_cut", "after_a_change_and_early_data", "behind_lures", "cut_behind", "in_one_record",
 }
+HTTP_ONLY = {"gap_behind_a_whole", "gap_behind_a_word"}
 IPV6_ONLY = {"hop_by_hop", "destination_options"}
 
 

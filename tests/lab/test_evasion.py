@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import byhand
 import captures
 import clients
 import halves
@@ -55,8 +56,8 @@ CASES = [
     Case("E4", "overlap_good_first", "a segment that waits for its turn, and another one in its place"),
     Case("E4", "overlap_evil_first", "the same, the other way round"),
     Case("E4", "in_front_of_the_beginning", "harmless bytes in front of the first one (seqovl)", friend=TOO),
-    Case("E4", "gap_behind_a_whole", "behind a harmless whole and a gap another one's end; the gap; a harmless end", friend=TOO),
-    Case("E4", "gap_behind_a_word", "the same behind a request's method, or nothing", friend=TOO),
+    Case("E4", "gap_behind_a_whole", "behind a harmless request and a gap another one's end; the gap; a harmless end", friend=TOO),
+    Case("E4", "gap_behind_a_word", "the same behind a request's method", friend=TOO),
     Case("E5", "fake_dies", "a harmless whole with a small TTL"),
     Case("E5", "fake_half_dies", "a true beginning, a harmless end with a small TTL, the true end"),
     Case("E6", "fake_checksum", "a harmless whole with a wrong checksum"),
@@ -95,6 +96,7 @@ CASES = [
     Case("E15", "after_early_data_alone", "the same, the early data in a segment of its own"),
     Case("E15", "after_early_data_cut", "the same, and the other hello in two segments, the first with the early data"),
     Case("E15", "after_a_change_and_early_data", "the same, and a change of ciphers before them"),
+    Case("E15", "end_first", "the same, the other hello's end first, its beginning, and a harmless end", friend=TOO),
     Case("E15", "behind_lures", "two hellos in one segment, and between them early data full of what looks like hellos"),
     Case("E15", "cut_behind", "a hello, early data and another hello's beginning in one segment, its end in the next"),
     Case("E15", "in_one_record", "two hellos in one record", friend=TOO),
@@ -122,20 +124,20 @@ def tls(token: str, *extensions: bytes) -> bytes:
 
 
 WORDS = [
-    Words("E19", "hidden", "ECH behind a name that is a decoy", UNSEEN, hostile.FRIEND, 8443,
+    Words("E19", "hidden", "ECH behind a name that is a decoy", UNSEEN, byhand.FRIEND, 8443,
           lambda t: tls(t, talk.server_name(b"cloudflare-ech.com"), talk.ech(200)), "via:hidden"),
-    Words("E19", "for_show", "ECH for show (GREASE) beside a friend's name", UNSEEN, hostile.FRIEND, 8443,
+    Words("E19", "for_show", "ECH for show (GREASE) beside a friend's name", UNSEEN, byhand.FRIEND, 8443,
           lambda t: tls(t, talk.server_name(b"friendly.example"), talk.ech(144)), "name:friendly.example"),
-    Words("E20", "nameless_listed", "no name, to a listed address", BY_ADDRESS, hostile.LISTED, 8443, tls),
-    Words("E20", "nameless", "no name, to an address that is not listed", UNSEEN, hostile.FRIEND, 8443, tls, "via:none"),
-    Words("E21", "literal", "a listed address where the name should stand", BY_ADDRESS, hostile.LISTED, 80,
-          lambda t: hostile.request("42.62.48.181", t)),
-    Words("E23", "odd_port", "TLS on port 123", REFUSED, hostile.FRIEND, 123, lambda t: hostile.hello(hostile.EVIL_NAME, t)),
-    Words("E23", "http_on_443", "HTTP on port 443", REFUSED, hostile.FRIEND, 443, lambda t: hostile.request(hostile.EVIL_NAME, t)),
-    Words("E24", "httpdns", "a name asked for over HTTP", REFUSED, hostile.FRIEND, 80,
-          lambda t: hostile.request("192.0.2.1", f"d?dn=www.example.net&t={t}")),
-    Words("E24", "never_asked", "a name that our DNS was never asked for (hosts file, mDNS)", REFUSED, hostile.FRIEND, 8443,
-          lambda t: hostile.hello("app.chat.xiaomi.net", t)),
+    Words("E20", "nameless_listed", "no name, to a listed address", BY_ADDRESS, byhand.LISTED, 8443, tls),
+    Words("E20", "nameless", "no name, to an address that is not listed", UNSEEN, byhand.FRIEND, 8443, tls, "via:none"),
+    Words("E21", "literal", "a listed address where the name should stand", BY_ADDRESS, byhand.LISTED, 80,
+          lambda t: byhand.request("42.62.48.181", t)),
+    Words("E23", "odd_port", "TLS on port 123", REFUSED, byhand.FRIEND, 123, lambda t: byhand.hello(hostile.EVIL_NAME, t)),
+    Words("E23", "http_on_443", "HTTP on port 443", REFUSED, byhand.FRIEND, 443, lambda t: byhand.request(hostile.EVIL_NAME, t)),
+    Words("E24", "httpdns", "a name asked for over HTTP", REFUSED, byhand.FRIEND, 80,
+          lambda t: byhand.request("192.0.2.1", f"d?dn=www.example.net&t={t}")),
+    Words("E24", "never_asked", "a name that our DNS was never asked for (hosts file, mDNS)", REFUSED, byhand.FRIEND, 8443,
+          lambda t: byhand.hello("app.chat.xiaomi.net", t)),
 ]
 
 
@@ -146,7 +148,7 @@ def tries(names: dict[str, str], words: list[Words]) -> list[dict[str, Any]]:
     for who, name in names.items():
         for case in CASES:
             for speech, family in (("tls", 4), ("tls", 6), ("http", 4), ("http", 6)):
-                if (speech == "http" and case.trick in hostile.TLS_ONLY) or (family == 4 and case.trick in hostile.IPV6_ONLY):
+                if case.trick in (hostile.TLS_ONLY if speech == "http" else hostile.HTTP_ONLY) or (family == 4 and case.trick in hostile.IPV6_ONLY):
                     continue
                 found.append({"trick": case.trick, "who": who, "speech": speech, "family": family, "name": name})
     for word in words:
@@ -256,13 +258,13 @@ def test_refusals_are_shown_with_their_reason(lab: Lab, became: Became) -> None:
     """Also of a hello that says two things."""
     assert became
     for asked in (f"name:{hostile.EVIL_NAME} verdict:refused", "via:unfinished verdict:block"):
-        assert all(row["reason"] for row in shown(lab, asked, hostile.FRIEND))
+        assert all(row["reason"] for row in shown(lab, asked, byhand.FRIEND))
 
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_fronting_cannot_be_seen_and_is_shown_as_what_it_says(lab: Lab, family: int) -> None:
     """E22: the name in the open is a friend's, the one inside another. docs/threat-model.md says so."""
-    to = hostile.FRIEND[family]
+    to = byhand.FRIEND[family]
     code = f"""
 import socket, ssl
 context = ssl.create_default_context(); context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -197,8 +197,8 @@ class LinuxBackend:
         self._kept[packet.id] = mark & marks.KEPT
         if not mark & marks.SLOT:
             self._newcomers[packet.id] = packet.mac, sender(packet.packet)
-        watch, near = mark & marks.WATCH, self._sides.is_lan(packet.out)
-        return PacketSeen(packet.id, packet.mac, packet.packet, 0 != watch != marks.FIRST, watch == marks.FIRST, near)
+        near, watched, first, always = self._sides.is_lan(packet.out), *marks.asked(mark)
+        return PacketSeen(packet.id, packet.mac, packet.packet, watched, first, near, always)
 
     def _read_log(self, log: nfnl.Log) -> None:
         if found := log.packets(A_TURN):

@@ -27,6 +27,7 @@ PASSING: Final = ALLOWED & CONSENTED  # the bit that both have, and no other ver
 WATCH: Final = 0x3800_0000
 WATCH_SHIFT: Final = 27
 ASK: Final = 0x0400_0000
+NAMES: Final = 0x0800_0000  # Watch.NAMES, as it stands in a mark
 ANSWERED: Final = 0x1800_0000  # a watch class that the kernel alone gives, after BEGUN
 FIRST: Final = 0x3800_0000  # of a question, in the place of a watch class: where its connection begins
 PASS: Final = 0x0200_0000
@@ -56,3 +57,9 @@ def connection(verdict: Verdict, watch: Watch) -> int:
 def passing(mark: int) -> Verdict:
     """Of a flow that passes: for good, or while its way is open."""
     return Verdict.CONSENT if mark & VERDICT == CONSENTED else Verdict.ALLOW
+
+
+def asked(mark: int) -> tuple[bool, bool, bool]:
+    """Of a question: whether its flow is watched, it is where its connection begins, and the watching has no end."""
+    watch = mark & WATCH
+    return 0 != watch != FIRST, watch == FIRST, watch == NAMES

@@ -109,6 +109,7 @@ class Ruleset:
             "permit_pass": marks.PERMIT | marks.PASS,
             "permit_ask": marks.PERMIT | marks.ASK,
             "permit_ask_names": marks.PERMIT | marks.ASK | Watch.NAMES << marks.WATCH_SHIFT,  # no verdict, no way out
+            "permit_ask_begun": marks.PERMIT | marks.ASK | Watch.BEGUN << marks.WATCH_SHIFT,
             "first": marks.FIRST,
             "pass": marks.PASS,
             "probe": marks.PROBE,

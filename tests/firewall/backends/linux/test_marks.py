@@ -28,3 +28,9 @@ def test_verdicts(verdict, watch, bits) -> None:
     assert bool(bits & marks.PASSING) is (verdict not in {Verdict.ASK, Verdict.BLOCK, Verdict.HELD})
     if bits & marks.PASSING:
         assert marks.passing(bits | 7) is (Verdict.CONSENT if verdict is Verdict.CONSENT else Verdict.ALLOW)
+
+
+def test_of_a_question() -> None:
+    """What the kernel asks for: undecided, at its beginning, watched until its server answers, watched for good."""
+    asked = {watch: marks.asked(marks.PERMIT | marks.ASK | watch) for watch in (0, marks.FIRST, Watch.BEGUN << 27, Watch.NAMES << 27)}
+    assert list(asked.values()) == [(False, False, False), (False, True, False), (True, False, False), (True, False, True)]
