@@ -6,9 +6,8 @@ import contextlib
 import os
 import sys
 
-import byhand
 import hostile
-from byhand import ACK, FIN, PSH, URG
+from hostile import ACK, FIN, PSH, URG
 
 FLAGS = (PSH | ACK, ACK, ACK | URG, FIN | ACK, PSH)
 
@@ -16,9 +15,9 @@ FLAGS = (PSH | ACK, ACK, ACK | URG, FIN | ACK, PSH)
 def flood(family: int, connections: int, segments: int) -> int:
     """Half hellos, and behind each of them segments without sense: overlaps, gaps, flags. How many were sent."""
     sent = 0
-    whole = byhand.hello(hostile.EVIL_NAME, "flood" * 6)
+    whole = hostile.hello(hostile.EVIL_NAME, "flood" * 6)
     for number in range(connections):
-        c = byhand.Raw(family, byhand.PORT["tls"])
+        c = hostile.Raw(family, hostile.PORT["tls"])
         if c.open():
             c.send(0, whole[: len(whole) // 2])
             for n in range(segments):

@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from byhand import (
+from byhand import (  # noqa: F401  who tells what such a phone does needs no more than this file
     ACK,
     DIES,
     EVIL_NAME,
     FIN,
+    FRIEND,
     GOOD_NAME,
+    LISTED,
     MD5,
     PORT,
     PSH,
@@ -32,6 +34,9 @@ from byhand import (
     SYN,
     URG,
     Raw,
+    checksum,
+    hello,
+    request,
 )
 
 TRICKS: dict[str, Callable[[Raw, str, bytes, bytes], None]] = {}

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import byhand
 import hostile
 import pytest
 import talk
@@ -39,12 +38,12 @@ def test_multipath_tcp_leaves_as_plain_tcp(lab: Lab, tmp_path: Path) -> None:
 import hostile
 hostile.deaf()
 for family in (4, 6):
-    twice = byhand.Raw(family, 8443)  # as no phone says it: one of the two would be left
+    twice = hostile.Raw(family, 8443)  # as no phone says it: one of the two would be left
     twice.ip(twice.segment(twice.isn, b"", hostile.SYN, b"\\2\\4\\5\\xb4" + b"\\x1e\\x04\\x01\\x01" * 2))
     twice.close()
-    c = byhand.Raw(family, 8443)
+    c = hostile.Raw(family, 8443)
     assert c.open(options=b"\\2\\4\\5\\xb4\\x1e\\x04\\x01\\x01")
-    c.send(0, byhand.hello("friendly.example", f"multipath{family}"))
+    c.send(0, hostile.hello("friendly.example", f"multipath{family}"))
     assert c.answer(9)
     c.close()
 """
@@ -81,12 +80,12 @@ for to, port, said in json.loads(sys.argv[1]):
             pass
 """
     said, tokens = [], {True: set(), False: set()}
-    for family, to in byhand.FRIEND.items():
+    for family, to in hostile.FRIEND.items():
         for port, before in BEGINNINGS.items():
             for name in (hostile.GOOD_NAME, hostile.EVIL_NAME):
                 token = f"late{family}-{port:05}-{name[:3]}"
                 tokens[name == hostile.EVIL_NAME].add(token)
-                said.append([to, port, [one.hex() for one in (*before, byhand.hello(name, token))]])
+                said.append([to, port, [one.hex() for one in (*before, hostile.hello(name, token))]])
     run(lab, code, json.dumps(said))
     run(open_lab, code, json.dumps(said))
     here, there = ("\0".join(row["payload"] for row in where.sinks()) for where in (lab, open_lab))
@@ -139,7 +138,7 @@ with ThreadPoolExecutor(4) as pool:  # eight are held of one phone
     list(pool.map(say, json.loads(sys.stdin.read())))
 """
     said, tokens = [], {True: set(), False: set()}
-    for family, to in byhand.FRIEND.items():
+    for family, to in hostile.FRIEND.items():
         for name in (hostile.GOOD_NAME, hostile.EVIL_NAME):
             for port, data, token in odd(name, f"{family}{name[:3]}"):
                 tokens[name == hostile.EVIL_NAME].add(token.decode())
@@ -177,12 +176,12 @@ for to, port, said in json.loads(sys.argv[1]):
             pass
 """
     said, tokens = [], {True: set(), False: set()}
-    for family, to in byhand.FRIEND.items():
+    for family, to in hostile.FRIEND.items():
         for cut in (0, 90):
             for name in (hostile.GOOD_NAME, hostile.EVIL_NAME):
                 token = f"dtls{family}-{cut:02}-{name[:3]}"
                 tokens[name == hostile.EVIL_NAME].add(token)
-                hello = b"".join(talk.dtls(byhand.hello(name, token)[5:], cut=cut))
+                hello = b"".join(talk.dtls(hostile.hello(name, token)[5:], cut=cut))
                 said.append([to, 5684, [b"\x17 noise".hex(), (ALERT * (cut == 0) + hello).hex()]])
         for number, (before, evil) in enumerate((([], True), ([b"noise"], True))):
             token = f"elsewhere{family}{number}"
@@ -220,14 +219,14 @@ with socket.create_connection((to, 8443), 9) as s:
         s.setsockopt(socket.IPPROTO_TCP, what, value)
     while not pathlib.Path(go).exists():
         time.sleep(0.05)
-    s.settimeout(9); s.sendall(byhand.hello("friendly.example", f"at last {to}")); assert s.recv(99)
+    s.settimeout(9); s.sendall(hostile.hello("friendly.example", f"at last {to}")); assert s.recv(99)
 try:
     with socket.create_connection((to, 8443), 9) as s:
-        s.settimeout(9); s.sendall(byhand.hello(hostile.EVIL_NAME, "never")); s.recv(99)
+        s.settimeout(9); s.sendall(hostile.hello(hostile.EVIL_NAME, "never")); s.recv(99)
 except OSError:
     pass
 """
-    to = byhand.FRIEND[family]
+    to = hostile.FRIEND[family]
     wait_for(lambda: not waiting(lab))
     with ThreadPoolExecutor(1) as pool:
         phone = pool.submit(run, lab, code, to, str(go))
@@ -261,7 +260,7 @@ for name in (*names, *(f"n{n}.crowd.example.com" for n in range(40))):
 for to in ("198.51.100.77", "2001:db8:feed::77"):
     with socket.create_connection((to, 8443), 9) as s:
         try:
-            s.settimeout(9); s.sendall(byhand.hello(None, f"{who}-{to[-4:]}")); s.recv(99)
+            s.settimeout(9); s.sendall(hostile.hello(None, f"{who}-{to[-4:]}")); s.recv(99)
         except OSError:
             pass
 """
@@ -283,9 +282,9 @@ def test_a_connection_that_begins_again_is_judged_again(lab: Lab, family: int) -
     code = """
 import hostile
 hostile.deaf()
-c = byhand.Raw(int(sys.argv[1]), 8443, sport=29_900, isn=int(sys.argv[2]))
+c = hostile.Raw(int(sys.argv[1]), 8443, sport=29_900, isn=int(sys.argv[2]))
 assert c.open()
-c.send(0, byhand.hello(sys.argv[3], sys.argv[4]))
+c.send(0, hostile.hello(sys.argv[3], sys.argv[4]))
 print("reset" if c.answer(9)[2] & hostile.RST else "heard")
 c.send(400, b"\\x17\\x03\\x03\\0\\x01x")
 """
@@ -321,7 +320,7 @@ server = socket.create_server((to, port), family=kind)
 s = socket.create_connection((to, port), 9)
 again = struct.pack("!HHIIBBHHH", s.getsockname()[1], port, 1, 0, 5 << 4, hostile.SYN, 65_000, 0, 0)
 ends = socket.inet_pton(kind, to) * 2
-check = byhand.checksum(ends + (struct.pack("!IxxxB", 20, 6) if ":" in to else struct.pack("!xBH", 6, 20)) + again)
+check = hostile.checksum(ends + (struct.pack("!IxxxB", 20, 6) if ":" in to else struct.pack("!xBH", 6, 20)) + again)
 raw = socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_TCP)
 raw.sendto(again[:16] + check.to_bytes(2) + again[18:], (to, 0))
 sys.stdin.read()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from secrets import token_hex
 
-import byhand
 import frames
+import hostile
 import pytest
 from judge import Lab, lab_up, wait_for
 from play import packed
@@ -219,7 +219,7 @@ def neighbour(lab: Lab) -> Iterator[Printer]:
 @BOTH
 def test_an_error_about_what_another_phone_was_allowed_stays_here(lab: Lab, printer: Printer, neighbour: Printer, family: int) -> None:
     """Neither its connections to the internet nor those to its printer are a third one's way to it, or theirs to end."""
-    mine, to, friend, sport = PHONE["phone1"][family], PHONE["phone2"][family], byhand.FRIEND[family], 5_000 + family
+    mine, to, friend, sport = PHONE["phone1"][family], PHONE["phone2"][family], hostile.FRIEND[family], 5_000 + family
     with rule(lab, f"allow addr:{to} phone:phone1"):
         for far in (to, friend):
             frames.send(namespace(lab, "phone1"), frames.udp(MAC1, mine, far, PORT, b"allowed", sport=sport))
