@@ -244,19 +244,19 @@ class Speech:
         if self._in_clear is HELLO_LIKELY:
             self._tail = data[-LONGEST_BEGIN:]
         else:
-            self._tail = data[data.rfind(b"\n") + 1 :][-_LONGEST_LINE:]
+            begin = min(data.rfind(b"\n") + 1, len(data) - LONGEST_BEGIN)
+            self._tail = data[max(begin, 0) :][-_LONGEST_LINE:]
         return heard
 
     def _later(self, data: bytes) -> Said:
         """The hello, when it comes. Or requests: a server may have read over the rest."""
-        assert self._in_clear is not None
-        for tried, begin in enumerate(self._in_clear.finditer(data)):
+        for begin in self._begins(data):
             hello = tls.client_hello(data[begin.start() :])
             if hello is NEED_MORE:
                 return MORE
             if hello is not NOT_MINE:
                 return self._hellos(data[begin.start() :], hello)
-            if tried == _MOST_HELLOS or HELLO_LIKELY.match(data, begin.start()):
+            if HELLO_LIKELY.match(data, begin.start()):
                 return UNFINISHED
         request = _REQUEST.search(data) if b" HTTP/1." in data else None
         if request is None:
@@ -270,6 +270,14 @@ class Speech:
             return NO_NAME_YET if self._binary is not None or (self._left > 0 and self._pieces > 0) else NO_NAME
         self._requests = http.Requests()
         return self._first(self._requests, data[request.start() :])
+
+    def _begins(self, data: bytes) -> list[re.Match[bytes]]:
+        """Where a hello may begin: where text ends, or what looks much like one. Files hold many of its first bytes."""
+        at, first = 0, None
+        if self._in_clear is _HELLO_FIRST:
+            text = _TEXT.match(data)
+            first = _HELLO_FIRST.match(data, at := text.end() if text else 0)
+        return [*filter(None, [first]), *HELLO_LIKELY.finditer(data, at + bool(first))]
 
     # -- requests ------------------------------------------------------------------------------------------------
 
