@@ -244,8 +244,8 @@ class Speech:
         if self._in_clear is HELLO_LIKELY:
             self._tail = data[-LONGEST_BEGIN:]
         else:
-            begin = min(data.rfind(b"\n") + 1, len(data) - LONGEST_BEGIN)
-            self._tail = data[max(begin, 0) :][-_LONGEST_LINE:]
+            line, hello = data.rfind(b"\n") + 1, data.find(b"\x16", max(len(data) - LONGEST_BEGIN, 0))
+            self._tail = data[min(line, hello) if hello >= 0 else line :][-_LONGEST_LINE:]
         return heard
 
     def _later(self, data: bytes) -> Said:

@@ -20,3 +20,13 @@ def test_a_file_that_begins_like_text_is_no_hello_that_never_ends(begin):
         heard = [speech.hear(piece) for piece in pieces]
         assert [one for one in heard if isinstance(one, Heard) and one.unfinished] == []
         assert heard[-1] is not MORE
+
+
+def test_a_hello_that_is_cut_where_its_length_looks_like_a_lines_end(wire) -> None:
+    hello = wire.hello("late.example", 2_500)
+    assert hello[3:4] == b"\n"
+    speech = Speech()
+    speech.hear(b"EHLO x\r\n\xff" + hello[:4])
+    heard = speech.hear(hello[4:])
+    assert isinstance(heard, Heard)
+    assert [name.name for name in heard.said] == ["late.example"]
